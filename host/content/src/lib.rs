@@ -1,0 +1,1 @@
+//! A content-addressed blob store in containerd's on-disk layout.

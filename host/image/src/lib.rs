@@ -1,0 +1,1 @@
+//! Images on disk: OCI layouts and archives, docker archives, and unpacking them.

@@ -1,0 +1,1 @@
+//! The bytes of a layer: processor chain, pump, decompression, tar apply.

@@ -1,0 +1,1 @@
+//! The words of the OCI specifications: digests and their engines, descriptors, manifests, media types.

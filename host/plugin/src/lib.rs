@@ -1,0 +1,1 @@
+//! WASM components as stages: load, check, limit, run.

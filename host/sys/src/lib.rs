@@ -1,0 +1,1 @@
+//! The system calls Transom needs, behind a trait with a recording fake.

@@ -1,0 +1,1 @@
+//! Write Transom plugins in Rust.

@@ -1,0 +1,2 @@
+//! What a person types: setup, demo, test, bench, plugins.
+fn main() {}
