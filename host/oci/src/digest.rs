@@ -142,13 +142,18 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Digest, DigestError> {
-        let (name, value) = text.split_once(':').ok_or_else(|| DigestError::Format { text: shorten(text) })?;
+        let (name, value) = text
+            .split_once(':')
+            .ok_or_else(|| DigestError::Format { text: shorten(text) })?;
         let algorithm: Algorithm = name.parse()?;
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if value.len() != algorithm.hex_len() || !value.bytes().all(hex) {
             return Err(DigestError::Value { algorithm });
         }
-        Ok(Digest { text: text.to_owned(), algorithm })
+        Ok(Digest {
+            text: text.to_owned(),
+            algorithm,
+        })
     }
 }
 
@@ -191,13 +196,25 @@ mod tests {
         assert_eq!(digest.hex().len(), 64);
         assert_eq!(digest.short(), "sha256:e3b0c44298fc");
         assert_eq!(serde_json::to_string(&digest).unwrap(), format!("{EMPTY:?}"));
-        assert_eq!(serde_json::from_str::<Digest>(&format!("{EMPTY:?}")).unwrap(), digest);
+        assert_eq!(
+            serde_json::from_str::<Digest>(&format!("{EMPTY:?}")).unwrap(),
+            digest
+        );
     }
 
     #[test]
     fn refuses_what_is_not_a_digest() {
         let upper = EMPTY.to_uppercase().replace("SHA256", "sha256");
-        for text in ["", "sha256", "sha256:", "sha256:../../x", "md5:00", &EMPTY[..70], &upper, &format!("{EMPTY}0")] {
+        for text in [
+            "",
+            "sha256",
+            "sha256:",
+            "sha256:../../x",
+            "md5:00",
+            &EMPTY[..70],
+            &upper,
+            &format!("{EMPTY}0"),
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
         assert!(serde_json::from_str::<Digest>("\"sha256:zz\"").is_err());

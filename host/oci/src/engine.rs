@@ -47,7 +47,9 @@ impl Engine {
         };
         *slot.get_or_init(|| {
             let sample = vec![0x5a; TRIAL_BYTES];
-            let best = Engine::ALL.into_iter().min_by_key(|engine| engine.trial(algorithm, &sample));
+            let best = Engine::ALL
+                .into_iter()
+                .min_by_key(|engine| engine.trial(algorithm, &sample));
             best.unwrap_or(Engine::Sha2)
         })
     }
@@ -127,7 +129,9 @@ impl Hasher {
 
 impl std::fmt::Debug for Hasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hasher").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("Hasher")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +143,10 @@ mod tests {
     fn every_engine_gives_the_published_digests_of_abc() {
         // FIPS 180-4 examples.
         let want = [
-            (Algorithm::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (
+                Algorithm::Sha256,
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ),
             (
                 Algorithm::Sha384,
                 "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7",

@@ -29,7 +29,11 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Free key-value pairs.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "null_as_default"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -46,7 +50,11 @@ pub struct Index {
     #[serde(deserialize_with = "null_as_default")]
     pub manifests: Vec<Descriptor>,
     /// Free key-value pairs.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "null_as_default"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -65,7 +73,11 @@ pub struct ImageConfig {
     /// The layers' diffIDs.
     pub rootfs: RootFs,
     /// How each layer came to be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_as_default"
+    )]
     pub history: Vec<History>,
 }
 
@@ -121,7 +133,10 @@ mod tests {
         let b = Digest::of(Algorithm::Sha256, b"b");
         let chain = chain_ids(&[a.clone(), b.clone()]);
         assert_eq!(chain[0], a);
-        assert_eq!(chain[1], Digest::of(Algorithm::Sha256, format!("{a} {b}").as_bytes()));
+        assert_eq!(
+            chain[1],
+            Digest::of(Algorithm::Sha256, format!("{a} {b}").as_bytes())
+        );
         assert!(chain_ids(&[]).is_empty());
     }
 

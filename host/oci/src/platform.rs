@@ -59,7 +59,11 @@ impl Platform {
         if self.os == "macos" {
             self.os = "darwin".into();
         }
-        let variant = self.variant.take().map(|variant| variant.to_ascii_lowercase()).unwrap_or_default();
+        let variant = self
+            .variant
+            .take()
+            .map(|variant| variant.to_ascii_lowercase())
+            .unwrap_or_default();
         let (architecture, variant) = canonical(&self.architecture.to_ascii_lowercase(), &variant);
         self.architecture = architecture;
         self.variant = Some(variant).filter(|variant| !variant.is_empty());
@@ -75,7 +79,9 @@ impl Platform {
             return None;
         }
         let have = (have.architecture.as_str(), have.variant.as_deref().unwrap_or(""));
-        accepted(&want).iter().position(|(architecture, variant)| (architecture.as_str(), variant.as_str()) == have)
+        accepted(&want)
+            .iter()
+            .position(|(architecture, variant)| (architecture.as_str(), variant.as_str()) == have)
     }
 }
 
@@ -103,9 +109,15 @@ fn canonical(architecture: &str, variant: &str) -> (String, String) {
 fn accepted(want: &Platform) -> Vec<(String, String)> {
     let variant = want.variant.as_deref().unwrap_or("");
     let numbered = |architecture: &str, from: u32, to: u32| {
-        (to..=from).rev().map(|n| (architecture.to_owned(), format!("v{n}"))).collect::<Vec<_>>()
+        (to..=from)
+            .rev()
+            .map(|n| (architecture.to_owned(), format!("v{n}")))
+            .collect::<Vec<_>>()
     };
-    let number = variant.strip_prefix('v').and_then(|digits| digits.parse::<u32>().ok()).filter(|n| *n < 16);
+    let number = variant
+        .strip_prefix('v')
+        .and_then(|digits| digits.parse::<u32>().ok())
+        .filter(|n| *n < 16);
     match (want.architecture.as_str(), number) {
         ("amd64", Some(n)) => [numbered("amd64", n, 2), vec![("amd64".into(), String::new())]].concat(),
         ("arm", Some(n)) => numbered("arm", n, 5),
@@ -119,7 +131,9 @@ fn accepted(want: &Platform) -> Vec<(String, String)> {
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+        self.variant
+            .as_ref()
+            .map_or(Ok(()), |variant| write!(f, "/{variant}"))
     }
 }
 
@@ -129,14 +143,19 @@ impl FromStr for Platform {
     fn from_str(text: &str) -> Result<Platform, PlatformError> {
         let parts: Vec<&str> = text.split('/').collect();
         let ok = |part: &&str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
         match parts.as_slice() {
             [os, architecture] if parts.iter().all(ok) => Ok(Platform::new(os, architecture, None)),
             [os, architecture, variant] if parts.iter().all(ok) => {
                 Ok(Platform::new(os, architecture, Some(variant)))
             }
-            _ => Err(PlatformError { text: text.to_owned() }),
+            _ => Err(PlatformError {
+                text: text.to_owned(),
+            }),
         }
     }
 }

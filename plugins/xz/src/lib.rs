@@ -1,0 +1,1 @@
+//! The xz plugin.
