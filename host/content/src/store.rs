@@ -1,0 +1,393 @@
+//! The front door: a store on a folder that holds `blobs/` and `ingest/`.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
+use transom_oci::{Algorithm, Digest};
+
+use crate::folder::{Folder, remove_tree};
+use crate::lock::{Locks, Phase};
+use crate::status::read_status;
+use crate::steps::Steps;
+use crate::{
+    Blob, Error, IngestOptions, Observer, Status, Statuses, Step, SweepReport, Verify, Walk, Writer, ingest,
+    layout, sweep,
+};
+
+/// A content store. Cheap to clone; clones share their locks. Used from any number of threads.
+///
+/// Two stores on one folder, in one process or in several, may run beside each other: they see each other's refs as
+/// [`Error::Locked`]. containerd itself takes no such lock, so it must not write to the same refs at the same time.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    root: PathBuf,
+    pub(crate) locks: Arc<Locks>,
+    pub(crate) steps: Steps,
+    /// The folders that this store has brought to the disk.
+    durable: Mutex<Vec<PathBuf>>,
+}
+
+/// What is known of a blob without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The blob's name.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was committed: the file's modification time.
+    pub created: SystemTime,
+    /// When it was last touched: the file's access time, as containerd has it.
+    pub updated: SystemTime,
+}
+
+impl Store {
+    /// Opens the store in `root`, which holds (or will hold) `blobs/` and `ingest/`; see
+    /// [`content_root`](crate::content_root). Nothing is created before the first ingest.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if `root` is there and is not a folder.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Store, Error> {
+        Store::with_steps(root.into(), Steps::default())
+    }
+
+    /// As [`open`](Store::open), with an observer of each [`Step`]; for tests of crashes, order and races.
+    ///
+    /// # Errors
+    /// As [`open`](Store::open).
+    pub fn open_observed(root: impl Into<PathBuf>, observer: Observer) -> Result<Store, Error> {
+        Store::with_steps(root.into(), Steps(Some(observer)))
+    }
+
+    fn with_steps(root: PathBuf, steps: Steps) -> Result<Store, Error> {
+        match std::fs::metadata(&root) {
+            Ok(found) if !found.is_dir() => {
+                return Err(Error::io(
+                    "open store",
+                    &root,
+                    io::Error::from(io::ErrorKind::NotADirectory),
+                ));
+            }
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("open store", &root, e)),
+            _ => {}
+        }
+        let inner = Inner {
+            root,
+            locks: Arc::default(),
+            steps,
+            durable: Mutex::default(),
+        };
+        Ok(Store {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The folder that holds `blobs/` and `ingest/`.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// Where the blob lies, whether it exists or not.
+    #[must_use]
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.inner.blob_path(digest)
+    }
+
+    /// Opens the ref for writing. What an earlier writer left is taken up again: its bytes are hashed, and
+    /// [`Writer::offset`] says where to go on. It starts from 0 if the folder is not readable as this ref's, or if both
+    /// times a total is given and they differ.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if the ref is open elsewhere, [`Error::AlreadyExists`] if `expected` is given and there,
+    /// [`Error::BadRef`], [`Error::Aborted`] if somebody aborts the ref meanwhile, [`Error::NoSpace`], [`Error::Io`].
+    pub fn ingest(&self, reference: &str, options: IngestOptions) -> Result<Writer, Error> {
+        self.ingest_watched(reference, options, |_, _| {})
+    }
+
+    /// As [`ingest`](Store::ingest); `progress` is told `(bytes hashed, bytes there)` while what is there is hashed again.
+    ///
+    /// # Errors
+    /// As [`ingest`](Store::ingest).
+    pub fn ingest_watched(
+        &self,
+        reference: &str,
+        options: IngestOptions,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Writer, Error> {
+        ingest::open(&self.inner, reference, options, &mut progress)
+    }
+
+    /// Removes an ingest and its data, also while a writer has it open: that writer gets [`Error::Aborted`] from its next
+    /// call (in another process: from its commit or close). Waits for a commit or close of the ref that is under way in
+    /// this store. The ref may be opened again as soon as this returns.
+    ///
+    /// # Errors
+    /// [`Error::RefNotFound`] if there is no such ingest (any more), [`Error::Io`].
+    pub fn abort(&self, reference: &str) -> Result<(), Error> {
+        while let Some(held) = self.inner.locks.holder(reference) {
+            let mut gate = held.gate();
+            // A writer that has ended leaves the table before it opens the gate: look again.
+            if *gate == Phase::Open {
+                *gate = Phase::Aborted;
+                let removed = self.inner.set_aside(reference);
+                self.inner.locks.leave(&held);
+                return removed;
+            }
+        }
+        self.inner.set_aside(reference)
+    }
+
+    /// How far an ingest is.
+    ///
+    /// # Errors
+    /// [`Error::RefNotFound`] if there is no such ingest, [`Error::Io`].
+    pub fn status(&self, reference: &str) -> Result<Status, Error> {
+        let missing = || Error::RefNotFound {
+            reference: reference.to_owned(),
+        };
+        let path = self.inner.ingest_path(reference);
+        let folder = match Folder::open(&path) {
+            Ok(folder) => folder,
+            Err(e) if is_absent(&e) => return Err(missing()),
+            Err(e) => return Err(Error::io("open ingest", &path, e)),
+        };
+        let status =
+            read_status(&folder, &self.inner.locks).map_err(|e| Error::io("read ingest", &path, e))?;
+        status
+            .filter(|status| status.reference == reference)
+            .ok_or_else(missing)
+    }
+
+    /// The ingests whose ref `filter` accepts, one by one, in no order. What is not readable as an ingest is left out.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder of ingests cannot be read.
+    pub fn statuses<F: FnMut(&str) -> bool>(&self, filter: F) -> Result<Statuses<F>, Error> {
+        Statuses::new(&self.inner, filter)
+    }
+
+    /// Opens a blob for reading. It stays readable through this handle when it is deleted.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`].
+    pub fn reader(&self, digest: &Digest) -> Result<Blob, Error> {
+        let path = self.blob_path(digest);
+        // Not to hang on a pipe that somebody put there.
+        let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let file = match OpenOptions::new().read(true).custom_flags(nonblock).open(&path) {
+            Ok(file) => file,
+            Err(e) if is_absent(&e) => {
+                return Err(Error::NotFound {
+                    digest: digest.clone(),
+                });
+            }
+            Err(e) => return Err(Error::io("open blob", &path, e)),
+        };
+        let found = file.metadata().map_err(|e| Error::io("open blob", &path, e))?;
+        if !found.is_file() {
+            return Err(Error::NotFound {
+                digest: digest.clone(),
+            });
+        }
+        Ok(Blob::new(file, digest.clone(), found.len()))
+    }
+
+    /// Size and times of a blob.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`].
+    pub fn info(&self, digest: &Digest) -> Result<Info, Error> {
+        match self.inner.find(digest)? {
+            Some(found) => Ok(info_of(digest.clone(), &found)),
+            None => Err(Error::NotFound {
+                digest: digest.clone(),
+            }),
+        }
+    }
+
+    /// All blobs, one by one, in no order. Foreign files are left out.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder of blobs cannot be read.
+    pub fn walk(&self) -> Result<Walk, Error> {
+        Walk::new(&self.inner.root.join(layout::BLOBS))
+    }
+
+    /// Removes a blob. It may come back after a power cut: the removal is not waited for to reach the disk.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`].
+    pub fn delete(&self, digest: &Digest) -> Result<(), Error> {
+        let path = self.blob_path(digest);
+        match std::fs::remove_file(&path) {
+            Err(e) if is_absent(&e) => Err(Error::NotFound {
+                digest: digest.clone(),
+            }),
+            other => other.map_err(|e| Error::io("delete blob", &path, e)),
+        }
+    }
+
+    /// Hashes the given blobs, one by one as the iterator is asked.
+    pub fn verify<I: IntoIterator<Item = Digest>>(&self, digests: I) -> Verify
+    where
+        I::IntoIter: Send + 'static,
+    {
+        Verify::new(self.clone(), digests.into_iter().map(Ok))
+    }
+
+    /// Hashes all blobs, one by one as the iterator is asked.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder of blobs cannot be read.
+    pub fn verify_all(&self) -> Result<Verify, Error> {
+        Ok(Verify::new(
+            self.clone(),
+            self.walk()?.map(|found| found.map(|info| info.digest)),
+        ))
+    }
+
+    /// Removes what crashes left behind and nobody can take up again, if it was last changed at least `older_than` ago.
+    /// Ingests that can be resumed are kept, as is whatever is in use. For the start of a daemon, `Duration::ZERO` is
+    /// right if no containerd writes to the same folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a folder cannot be read or a leftover cannot be removed.
+    pub fn sweep(&self, older_than: Duration) -> Result<SweepReport, Error> {
+        sweep::sweep(&self.inner, older_than)
+    }
+}
+
+impl Inner {
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.algorithm_path(digest.algorithm()).join(digest.hex())
+    }
+
+    pub(crate) fn algorithm_path(&self, algorithm: Algorithm) -> PathBuf {
+        self.root.join(layout::BLOBS).join(algorithm.as_str())
+    }
+
+    pub(crate) fn ingests_path(&self) -> PathBuf {
+        self.root.join(layout::INGEST)
+    }
+
+    pub(crate) fn ingest_path(&self, reference: &str) -> PathBuf {
+        self.ingests_path().join(layout::ingest_name(reference))
+    }
+
+    /// The blob's metadata, if it is there as a file.
+    pub(crate) fn find(&self, digest: &Digest) -> Result<Option<Metadata>, Error> {
+        let path = self.blob_path(digest);
+        match std::fs::metadata(&path) {
+            Ok(found) => Ok(Some(found).filter(Metadata::is_file)),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(Error::io("look for blob", &path, e)),
+        }
+    }
+
+    /// Whether the blob is there and may be whole. One that a power cut emptied, or that does not have the `size` it should,
+    /// counts as missing, so that it gets replaced.
+    pub(crate) fn has(&self, digest: &Digest, size: Option<u64>) -> Result<bool, Error> {
+        let Some(found) = self.find(digest)? else {
+            return Ok(false);
+        };
+        let emptied = found.len() == 0 && *digest != Digest::of(digest.algorithm(), b"");
+        Ok(!emptied && size.is_none_or(|size| size == found.len()))
+    }
+
+    /// Makes a folder below the root, so that a power cut does not take it away. Done once per store and folder even if it
+    /// is there: whoever made it may not have brought it to the disk yet.
+    pub(crate) fn durable_folder(&self, path: &Path) -> Result<(), Error> {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = durable.iter().any(|known| known == path);
+        if known && path.is_dir() {
+            return Ok(());
+        }
+        layout::make_folder(path).map_err(|e| Error::io("make folder", path, e))?;
+        let last = self.root.parent();
+        for folder in path.ancestors().skip(1) {
+            let named = if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            };
+            match layout::sync_folder(named) {
+                // The root's parent need not be readable to us.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+                other => other.map_err(|e| Error::io("sync folder", named, e))?,
+            }
+            if Some(folder) == last {
+                break;
+            }
+        }
+        if !known {
+            durable.push(path.to_path_buf());
+        }
+        Ok(())
+    }
+
+    /// Takes an ingest folder out of everybody's sight in one step, then removes it. Its lock is not needed: a writer goes
+    /// on through its handle, and finds its files gone.
+    fn set_aside(&self, reference: &str) -> Result<(), Error> {
+        let path = self.ingest_path(reference);
+        if self.remove_folder(&path)? {
+            Ok(())
+        } else {
+            Err(Error::RefNotFound {
+                reference: reference.to_owned(),
+            })
+        }
+    }
+
+    /// As [`set_aside`](Inner::set_aside), by path; `false` if there is nothing.
+    pub(crate) fn remove_folder(&self, path: &Path) -> Result<bool, Error> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = path.with_file_name(layout::aside_name(&name));
+        match std::fs::rename(path, &aside) {
+            Err(e) if is_absent(&e) => return Ok(false),
+            other => other.map_err(|e| Error::io("set aside ingest", path, e))?,
+        }
+        self.steps.reached(Step::SetAside);
+        remove_tree(&aside).map_err(|e| Error::io("remove ingest", &aside, e))?;
+        Ok(true)
+    }
+}
+
+pub(crate) fn info_of(digest: Digest, found: &Metadata) -> Info {
+    let created = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    let updated = found.accessed().unwrap_or(created);
+    Info {
+        digest,
+        size: found.len(),
+        created,
+        updated,
+    }
+}
+
+/// Whether the path leads nowhere: nothing there, or a file where a folder should be.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Removes the write and execute permissions, as containerd does: 0644 becomes 0444.
+pub(crate) fn seal(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = file.metadata()?.mode() & 0o7777 & !0o333;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}

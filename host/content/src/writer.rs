@@ -1,0 +1,391 @@
+//! A ref open for writing: append, hash, commit or close.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use rustix::fs::{CWD, RenameFlags, Timespec, Timestamps, UTIME_NOW, futimens, renameat, renameat_with};
+use rustix::io::Errno;
+use transom_oci::{Digest, Hasher};
+
+use crate::folder::Folder;
+use crate::ingest::{Start, rehash};
+use crate::layout::{DATA, UPDATED};
+use crate::lock::{Hold, Phase};
+use crate::store::{Inner, info_of, is_absent, seal};
+use crate::{Error, Info, IngestOptions, Status, Step, layout, limits, timestamp};
+
+/// An ingest that this writer alone may write.
+///
+/// Dropping it without [`commit`](Writer::commit) keeps the data, as [`close`](Writer::close) does, with errors only
+/// logged.
+pub struct Writer {
+    inner: Arc<Inner>,
+    /// Gone after commit or close. Declared before `hold`: the folder's lock goes first, then the ref's.
+    live: Option<Live>,
+    hold: Hold,
+    hasher: Hasher,
+    offset: u64,
+    started: SystemTime,
+    updated: SystemTime,
+    total: Option<u64>,
+    options: IngestOptions,
+}
+
+/// The open files of an ingest.
+pub(crate) struct Live {
+    pub(crate) folder: Folder,
+    pub(crate) data: File,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        hold: Hold,
+        live: Live,
+        start: Start,
+        options: IngestOptions,
+    ) -> Writer {
+        let Start {
+            started,
+            updated,
+            total,
+            hashed: (hasher, offset),
+        } = start;
+        Writer {
+            inner,
+            live: Some(live),
+            hold,
+            hasher,
+            offset,
+            started,
+            updated,
+            total,
+            options,
+        }
+    }
+
+    /// The ref.
+    #[must_use]
+    pub fn reference(&self) -> &str {
+        self.hold.held().reference()
+    }
+
+    /// How many bytes the ingest has, and where the next write goes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The digest of the bytes so far.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// How far the ingest is. `total` is the one given at opening, or else the one that was written down earlier.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            reference: self.reference().to_owned(),
+            offset: self.offset,
+            total: self.total,
+            expected: self.options.expected.clone(),
+            started: self.started,
+            updated: self.updated,
+        }
+    }
+
+    /// Appends bytes. If it fails half-way (a full disk), what was written is counted in [`offset`](Writer::offset), and the
+    /// writer can go on from there.
+    ///
+    /// # Errors
+    /// [`Error::Aborted`], [`Error::Closed`], [`Error::NoSpace`], [`Error::Io`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let held = Arc::clone(self.hold.held());
+        let _gate = held.enter()?;
+        let Some(live) = &self.live else {
+            return Err(self.closed());
+        };
+        let (done, result) = write_all(&live.data, bytes, self.offset);
+        self.inner.steps.reached(Step::DataWritten);
+        self.hasher.update(&bytes[..done]);
+        self.offset += done as u64;
+        result.map_err(|e| Error::io("write", &live.folder.path().join(DATA), e))?;
+        self.touch();
+        Ok(())
+    }
+
+    /// Appends bytes if the ingest stands at `offset`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], and those of [`write`](Writer::write).
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        if offset != self.offset {
+            return Err(Error::OutOfRange {
+                offset,
+                current: self.offset,
+            });
+        }
+        self.write(bytes)
+    }
+
+    /// Throws the data away and starts from 0; any other size is refused.
+    ///
+    /// # Errors
+    /// [`Error::BadTruncate`], [`Error::Aborted`], [`Error::Closed`], [`Error::Io`].
+    pub fn truncate(&mut self, size: u64) -> Result<(), Error> {
+        if size != 0 {
+            return Err(Error::BadTruncate { size });
+        }
+        let held = Arc::clone(self.hold.held());
+        let _gate = held.enter()?;
+        let Some(live) = &self.live else {
+            return Err(self.closed());
+        };
+        live.data
+            .set_len(0)
+            .map_err(|e| Error::io("truncate", &live.folder.path().join(DATA), e))?;
+        self.hasher = Hasher::new(self.hasher_algorithm());
+        self.offset = 0;
+        self.touch();
+        Ok(())
+    }
+
+    /// Makes the data the blob of its digest. When this returns `Ok`, the blob survives a power cut.
+    ///
+    /// `size` and `expected` are checked if given, here or in the [`IngestOptions`]; a check that fails keeps the
+    /// data, for another commit or more writes. An `expected` of another algorithm than the running one hashes the data again.
+    /// After `Ok` and [`Error::AlreadyExists`] the ingest is gone and the writer closed.
+    ///
+    /// # Errors
+    /// [`Error::SizeMismatch`], [`Error::DigestMismatch`], [`Error::AlreadyExists`], [`Error::Aborted`],
+    /// [`Error::Closed`], [`Error::NoSpace`], [`Error::Io`].
+    pub fn commit(&mut self, size: Option<u64>, expected: Option<&Digest>) -> Result<Info, Error> {
+        let held = Arc::clone(self.hold.held());
+        let mut gate = held.enter()?;
+        let Some(live) = &self.live else {
+            return Err(self.closed());
+        };
+        let path = live.folder.path().join(DATA);
+        live.data.sync_all().map_err(|e| Error::io("sync", &path, e))?;
+        self.inner.steps.reached(Step::DataSynced);
+        let digest = self.check(live, size, expected)?;
+        let blobs = self.inner.algorithm_path(digest.algorithm());
+        self.inner.durable_folder(&blobs)?;
+        self.inner.steps.reached(Step::Checked);
+        let placed = self.place(live, &blobs, &digest)?;
+        // The name is given away: whatever fails now, this writer has no data any more.
+        let finished = self.finish(live, &blobs, digest, placed);
+        self.live = None;
+        self.hold.end(&mut gate);
+        finished
+    }
+
+    /// Keeps the data for a later writer of this ref, safe from a power cut, and gives the ref free.
+    ///
+    /// # Errors
+    /// [`Error::Aborted`], [`Error::Closed`], [`Error::NoSpace`], [`Error::Io`]; the ref is free in any case.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let held = Arc::clone(self.hold.held());
+        let mut gate = held.enter()?;
+        let Some(live) = self.live.take() else {
+            return Err(self.closed());
+        };
+        let kept = self.keep(&live);
+        drop(live);
+        self.hold.end(&mut gate);
+        kept
+    }
+
+    fn keep(&self, live: &Live) -> Result<(), Error> {
+        let ingests = self.inner.ingests_path();
+        let kept = || -> io::Result<()> {
+            live.data.sync_all()?;
+            self.inner.steps.reached(Step::CloseSynced);
+            live.folder.put(UPDATED, &timestamp::format(self.updated))?;
+            live.folder.sync()?;
+            layout::sync_folder(&ingests)
+        };
+        kept().map_err(|e| match e {
+            // Another process removed the folder under us.
+            e if is_absent(&e) => self.hold.held().aborted(),
+            e => Error::io("close ingest", live.folder.path(), e),
+        })?;
+        self.inner.durable_folder(&ingests)
+    }
+
+    /// Size, then digest: the one that the blob will bear.
+    fn check(&self, live: &Live, size: Option<u64>, expected: Option<&Digest>) -> Result<Digest, Error> {
+        let path = live.folder.path().join(DATA);
+        let actual = live
+            .data
+            .metadata()
+            .map_err(|e| Error::io("look at", &path, e))?
+            .len();
+        if let Some(expected) = size.or(self.options.total)
+            && expected != actual
+        {
+            return Err(Error::SizeMismatch {
+                reference: self.reference().to_owned(),
+                actual,
+                expected,
+            });
+        }
+        let expected = expected.or(self.options.expected.as_ref());
+        let algorithm = expected.map_or(self.hasher_algorithm(), Digest::algorithm);
+        // Hashed again if the algorithm differs, or if somebody else changed the file's length.
+        let digest = if algorithm == self.hasher_algorithm() && actual == self.offset {
+            self.digest()
+        } else {
+            let begin = Instant::now();
+            let (hasher, _) = rehash(&live.data, algorithm, &mut |_, _| {}, &|| false)
+                .map_err(|e| Error::io("hash", &path, e))?;
+            if begin.elapsed() > limits::SLOW_REHASH {
+                let (reference, took) = (self.reference(), begin.elapsed());
+                tracing::warn!(reference, ?took, %algorithm, "hashed the ingest again for its commit; name the digest when opening");
+            }
+            hasher.finish()
+        };
+        match expected {
+            Some(expected) if *expected != digest => Err(Error::DigestMismatch {
+                actual: digest,
+                expected: expected.clone(),
+            }),
+            _ => Ok(digest),
+        }
+    }
+
+    /// Gives the data its name. `false` if a blob of the same digest and length has it already.
+    fn place(&self, live: &Live, blobs: &Path, digest: &Digest) -> Result<bool, Error> {
+        let target = blobs.join(digest.hex());
+        let fail = |e: Errno| match e {
+            Errno::NOENT => self.hold.held().aborted(),
+            e => Error::io("rename ingest to", &target, e),
+        };
+        let size = live
+            .data
+            .metadata()
+            .map_err(|e| Error::io("look at", live.folder.path(), e))?
+            .len();
+        match renameat_with(live.folder.fd(), DATA, CWD, &target, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(true),
+            // Not every file system can do it in one step; two renames at once would bring the same bytes.
+            Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
+            Err(e) => return Err(fail(e)),
+        }
+        if self.inner.has(digest, Some(size))? {
+            return Ok(false);
+        }
+        renameat(live.folder.fd(), DATA, CWD, &target).map_err(fail)?;
+        Ok(true)
+    }
+
+    fn finish(&self, live: &Live, blobs: &Path, digest: Digest, placed: bool) -> Result<Info, Error> {
+        let steps = &self.inner.steps;
+        if placed {
+            steps.reached(Step::Renamed);
+        }
+        // Also if the blob was there: whoever placed it may not have come to this point.
+        let synced = layout::sync_folder(blobs).map_err(|e| Error::io("sync folder", blobs, e));
+        steps.reached(Step::NameSynced);
+        // What follows only tidies up: a blob without it is whole, and a sweep makes up for it.
+        let mut untidy = Ok(());
+        if placed {
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_NOW,
+            };
+            let both = Timestamps {
+                last_access: now,
+                last_modification: now,
+            };
+            untidy = futimens(&live.data, &both).map_err(io::Error::from);
+            steps.reached(Step::TimesSet);
+        }
+        untidy = untidy.and(live.folder.remove());
+        steps.reached(Step::IngestRemoved);
+        if placed {
+            untidy = untidy.and(seal(&live.data));
+            steps.reached(Step::Sealed);
+        }
+        if let Err(error) = untidy {
+            tracing::warn!(%digest, %error, "committed, but could not tidy up");
+        }
+        synced?;
+        if !placed {
+            return Err(Error::AlreadyExists { digest });
+        }
+        let found = live.data.metadata().map_err(|e| Error::io("look at", blobs, e))?;
+        Ok(info_of(digest, &found))
+    }
+
+    fn touch(&mut self) {
+        self.updated = SystemTime::now();
+        self.hold.held().live().updated = Some(self.updated);
+    }
+
+    fn hasher_algorithm(&self) -> transom_oci::Algorithm {
+        self.hasher.algorithm()
+    }
+
+    fn closed(&self) -> Error {
+        Error::Closed {
+            reference: self.reference().to_owned(),
+        }
+    }
+}
+
+impl io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Writer::write(self, bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Nothing is buffered here, and nothing is synced before commit or close.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.live.is_none() || *self.hold.held().gate() != Phase::Open {
+            return;
+        }
+        if let Err(error) = self.end() {
+            tracing::warn!(reference = self.reference(), %error, "could not close the ingest");
+        }
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let open = self.live.is_some();
+        f.debug_struct("Writer")
+            .field("status", &self.status())
+            .field("open", &open)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes all, and says how much was written if not.
+fn write_all(file: &File, bytes: &[u8], offset: u64) -> (usize, io::Result<()>) {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.write_at(&bytes[done..], offset + done as u64) {
+            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(written) => done += written,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return (done, Err(e)),
+        }
+    }
+    (done, Ok(()))
+}
