@@ -1,0 +1,336 @@
+//! Looks into a tar stream as it passes, for inspectors.
+//!
+//! A [`Scanner`] is fed the stream in chunks of any size and tells a [`Visitor`] which entries begin and which bytes are
+//! theirs. It copies no content and holds nothing but the current header, so that an inspector can hand the chunk on
+//! as it is. It knows ustar, GNU long names and sparse headers, and PAX `path` and `size`.
+//!
+//! It is made to look, not to unpack: it does not judge names, links or modes, which is the host's job.
+
+use std::borrow::Cow;
+
+use crate::Error;
+
+/// The size of everything in a tar.
+const BLOCK: usize = 512;
+/// The longest extended header (PAX records or a GNU long name) that is read. Names end at 4096 bytes on Linux; real
+/// headers with many extended attributes stay below 64 KiB.
+const MAX_EXTENDED: u64 = 1024 * 1024;
+
+/// An entry of a tar.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Entry {
+    /// The path as it is in the tar, by whichever header has it.
+    pub path: Vec<u8>,
+    /// The type byte: `b'0'` for a file, `b'5'` for a folder and so on; a NUL of old tars is given as `b'0'`.
+    pub kind: u8,
+    /// How many bytes of content follow.
+    pub size: u64,
+    /// Where its header is, in bytes from the start of the stream.
+    pub offset: u64,
+}
+
+impl Entry {
+    /// The path for people.
+    pub fn display_path(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.path)
+    }
+}
+
+/// What a scanner reports to. For every entry: `entry`, then `data` any number of times, then `end_entry`.
+pub trait Visitor {
+    /// An entry begins.
+    fn entry(&mut self, _entry: &Entry) {}
+
+    /// The next bytes of the entry's content.
+    fn data(&mut self, _bytes: &[u8]) {}
+
+    /// The entry is complete.
+    fn end_entry(&mut self) {}
+}
+
+/// Where a scanner is in the stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// In a header, or between entries.
+    Header,
+    /// In the further headers of an old GNU sparse file.
+    SparseHeader,
+    /// In content of which this much is left, to be reported or collected.
+    Content { left: u64, extended: Option<u8> },
+    /// In padding of which this much is left.
+    Padding { left: u64 },
+    /// Behind the end marker.
+    End,
+}
+
+/// Finds the entries in a tar stream. See the [module](self).
+#[derive(Debug)]
+pub struct Scanner {
+    state: State,
+    offset: u64,
+    block: [u8; BLOCK],
+    filled: usize,
+    zero_blocks: u8,
+    entry: Entry,
+    extended: Vec<u8>,
+    long_path: Option<Vec<u8>>,
+    pax_path: Option<Vec<u8>>,
+    pax_size: Option<u64>,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scanner {
+    /// A scanner at the start of a stream.
+    pub fn new() -> Self {
+        Self {
+            state: State::Header,
+            offset: 0,
+            block: [0; BLOCK],
+            filled: 0,
+            zero_blocks: 0,
+            entry: Entry::default(),
+            extended: Vec::new(),
+            long_path: None,
+            pax_path: None,
+            pax_size: None,
+        }
+    }
+
+    /// Takes the next chunk of the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] with the place when a header is none, [`Error::Limit`] when an extended header is longer than
+    /// 1 MiB. The scanner must not be used after an error.
+    pub fn feed(&mut self, mut chunk: &[u8], visitor: &mut impl Visitor) -> Result<(), Error> {
+        while !chunk.is_empty() {
+            let used = match self.state {
+                State::End => chunk.len(),
+                State::Padding { left } => {
+                    let used = shorter(left, chunk.len());
+                    self.state = padding(left - used as u64);
+                    used
+                }
+                State::Content { left, extended } => {
+                    let used = shorter(left, chunk.len());
+                    self.content(&chunk[..used], extended, visitor);
+                    let left = left - used as u64;
+                    self.state = State::Content { left, extended };
+                    if left == 0 {
+                        self.offset += used as u64;
+                        chunk = &chunk[used..];
+                        self.end_content(extended, visitor)?;
+                        continue;
+                    }
+                    used
+                }
+                State::Header | State::SparseHeader => {
+                    let used = (BLOCK - self.filled).min(chunk.len());
+                    self.block[self.filled..self.filled + used].copy_from_slice(&chunk[..used]);
+                    self.filled += used;
+                    if self.filled == BLOCK {
+                        self.filled = 0;
+                        self.header(visitor)?;
+                    }
+                    used
+                }
+            };
+            self.offset += used as u64;
+            chunk = &chunk[used..];
+        }
+        Ok(())
+    }
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] when it ended inside an entry. A missing end marker is no error.
+    pub fn finish(self) -> Result<(), Error> {
+        match self.state {
+            State::End => Ok(()),
+            State::Header if self.filled == 0 => Ok(()),
+            _ => Err(Error::corrupt_at(self.offset, "the tar ends inside an entry")),
+        }
+    }
+
+    fn content(&mut self, bytes: &[u8], extended: Option<u8>, visitor: &mut impl Visitor) {
+        match extended {
+            Some(_) => self.extended.extend_from_slice(bytes),
+            None => visitor.data(bytes),
+        }
+    }
+
+    /// The content is complete: what it was decides what is done with it.
+    fn end_content(&mut self, extended: Option<u8>, visitor: &mut impl Visitor) -> Result<(), Error> {
+        match extended {
+            None => visitor.end_entry(),
+            Some(b'L') => {
+                let end = self.extended.iter().position(|byte| *byte == 0).unwrap_or(self.extended.len());
+                self.long_path = Some(self.extended[..end].to_vec());
+            }
+            Some(b'x') => self.pax()?,
+            // Global headers and long link names say nothing about path and size.
+            Some(_) => {}
+        }
+        self.extended.clear();
+        self.state = padding((BLOCK as u64 - self.offset % BLOCK as u64) % BLOCK as u64);
+        Ok(())
+    }
+
+    /// A whole block is there where a header belongs. `self.offset` may still be inside it.
+    fn header(&mut self, visitor: &mut impl Visitor) -> Result<(), Error> {
+        if self.state == State::SparseHeader {
+            if self.block[504] == 0 {
+                self.state = State::Content { left: self.entry.size, extended: None };
+                self.end_if_empty(visitor);
+            }
+            return Ok(());
+        }
+        let start = self.offset - self.offset % BLOCK as u64;
+        if self.block.iter().all(|byte| *byte == 0) {
+            self.zero_blocks += 1;
+            if self.zero_blocks == 2 {
+                self.state = State::End;
+            }
+            return Ok(());
+        }
+        self.zero_blocks = 0;
+        if !checksum_fits(&self.block) {
+            return Err(Error::corrupt_at(start, "there is no tar header here: its checksum is wrong"));
+        }
+        let size = number(&self.block[124..136])
+            .ok_or_else(|| Error::corrupt_at(start + 124, "the size in this tar header is not a number"))?;
+        match self.block[156] {
+            kind @ (b'L' | b'K' | b'x' | b'g') => self.extended_header(start, kind, size),
+            kind => {
+                self.plain_header(start, kind, size, visitor);
+                Ok(())
+            }
+        }
+    }
+
+    fn extended_header(&mut self, start: u64, kind: u8, size: u64) -> Result<(), Error> {
+        if size > MAX_EXTENDED {
+            let message = format!("the extended tar header at byte {start} is longer than {MAX_EXTENDED} bytes");
+            return Err(Error::Limit(message));
+        }
+        if size > 0 {
+            self.state = State::Content { left: size, extended: Some(kind) };
+        }
+        Ok(())
+    }
+
+    fn plain_header(&mut self, start: u64, kind: u8, size: u64, visitor: &mut impl Visitor) {
+        let size = self.pax_size.take().unwrap_or(size);
+        let path = self.pax_path.take().or(self.long_path.take()).unwrap_or_else(|| ustar_path(&self.block));
+        self.long_path = None;
+        let kind = if kind == 0 { b'0' } else { kind };
+        // Links, devices and folders have no content, whatever their size field says.
+        let size = if matches!(kind, b'1'..=b'6') { 0 } else { size };
+        self.entry = Entry { path, kind, size, offset: start };
+        visitor.entry(&self.entry);
+        if kind == b'S' && self.block[482] != 0 {
+            self.state = State::SparseHeader;
+            return;
+        }
+        self.state = State::Content { left: size, extended: None };
+        self.end_if_empty(visitor);
+    }
+
+    fn end_if_empty(&mut self, visitor: &mut impl Visitor) {
+        if matches!(self.state, State::Content { left: 0, .. }) {
+            visitor.end_entry();
+            self.state = State::Header;
+        }
+    }
+
+    /// Reads the PAX records that were collected: `LENGTH KEY=VALUE\n`, where the length covers the whole record.
+    fn pax(&mut self) -> Result<(), Error> {
+        let broken = |offset| Error::corrupt_at(offset, "a PAX record before this place is malformed");
+        let mut rest = self.extended.as_slice();
+        while !rest.is_empty() {
+            let space = rest.iter().position(|byte| *byte == b' ').ok_or_else(|| broken(self.offset))?;
+            let length = decimal(&rest[..space]).ok_or_else(|| broken(self.offset))?;
+            let length = usize::try_from(length).map_err(|_| broken(self.offset))?;
+            let record = rest.get(space + 1..length).ok_or_else(|| broken(self.offset))?;
+            let record = record.strip_suffix(b"\n").ok_or_else(|| broken(self.offset))?;
+            let equals =
+                record.iter().position(|byte| *byte == b'=').ok_or_else(|| broken(self.offset))?;
+            let value = &record[equals + 1..];
+            match &record[..equals] {
+                b"path" | b"GNU.sparse.name" => self.pax_path = Some(value.to_vec()),
+                b"size" => self.pax_size = Some(decimal(value).ok_or_else(|| broken(self.offset))?),
+                _ => {}
+            }
+            rest = &rest[length..];
+        }
+        Ok(())
+    }
+}
+
+fn padding(left: u64) -> State {
+    if left == 0 { State::Header } else { State::Padding { left } }
+}
+
+/// The smaller of what is left and what is there.
+fn shorter(left: u64, there: usize) -> usize {
+    usize::try_from(left).map_or(there, |left| left.min(there))
+}
+
+fn ustar_path(block: &[u8; BLOCK]) -> Vec<u8> {
+    let name = until_nul(&block[..100]);
+    let prefix = until_nul(&block[345..500]);
+    // GNU headers use the place of the prefix for times.
+    if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
+        [prefix, b"/", name].concat()
+    } else {
+        name.to_vec()
+    }
+}
+
+fn until_nul(field: &[u8]) -> &[u8] {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    &field[..end]
+}
+
+/// The sum of all bytes with the checksum's own taken as spaces; some old programs summed signed bytes.
+fn checksum_fits(block: &[u8; BLOCK]) -> bool {
+    let others = || block[..148].iter().chain(&block[156..]);
+    let unsigned: i64 = 8 * 32 + others().map(|byte| i64::from(*byte)).sum::<i64>();
+    let signed: i64 = 8 * 32 + others().map(|byte| i64::from(byte.cast_signed())).sum::<i64>();
+    let wanted = number(&block[148..156]).and_then(|wanted| i64::try_from(wanted).ok());
+    wanted.is_some_and(|wanted| wanted == unsigned || wanted == signed)
+}
+
+/// A number field: octal digits, or big-endian binary when the first bit is set.
+fn number(field: &[u8]) -> Option<u64> {
+    if field[0] & 0x80 != 0 {
+        // 0xff starts a negative number, and a size beyond 63 bits is none.
+        let (high, low) = field.split_at(field.len() - 8);
+        let high_is_zero = high[0] & 0x7f == 0 && high[1..].iter().all(|byte| *byte == 0);
+        let value = u64::from_be_bytes(low.try_into().ok()?);
+        return (field.len() > 8 && high_is_zero && value >> 63 == 0).then_some(value);
+    }
+    let text = field.trim_ascii_start();
+    let end = text.iter().position(|byte| matches!(byte, 0 | b' ')).unwrap_or(text.len());
+    text[..end].iter().try_fold(0u64, |value, byte| match byte {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    })
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, byte| match byte {
+        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    })
+}
