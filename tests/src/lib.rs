@@ -1,1 +1,14 @@
-//! Cross-crate tests and what they share: sample images, tree comparison.
+//! What the tests of several crates share, and the tests that need more than one crate.
+//!
+//! Read in this order: [`needs`] (what a test may ask of the machine, and how it says that it skips),
+//! [`tree`] (a directory as a comparable record), [`sample`] (images made on the spot, with the tree that
+//! unpacking them must give).
+//!
+//! This crate is for tests, the demo and benchmarks: unlike the library crates it reads the environment and
+//! prints.
+
+pub mod needs;
+pub mod sample;
+pub mod tree;
+
+pub use needs::{plugin, require_program, require_root, skip, target_dir};

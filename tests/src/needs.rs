@@ -1,0 +1,152 @@
+//! What a test needs from the machine: root, programs, built plugins. A test that lacks something says so and
+//! returns; where nothing may be left out (`CI=true` or `TRANSOM_NO_SKIP=1`) it fails instead.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Names the file to which skips are appended, one line `<test>\t<reason>` each; `cargo xtask test` sets it.
+pub const SKIP_LOG: &str = "TRANSOM_SKIP_LOG";
+
+/// A program that a test may need: its file name and the Debian package that has it.
+pub const PROGRAMS: [(&str, &str); 9] = [
+    ("umoci", "umoci"),
+    ("skopeo", "skopeo"),
+    ("debootstrap", "debootstrap"),
+    ("getfattr", "attr"),
+    ("setfattr", "attr"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+    ("pigz", "pigz"),
+    ("python3", "python3"),
+];
+
+/// Says that the running test is left out and why. The caller returns after it.
+///
+/// # Panics
+/// Where nothing may be skipped: with `CI=true` or `TRANSOM_NO_SKIP=1` in the environment.
+pub fn skip(reason: &str) {
+    let test = test_name();
+    assert!(
+        !skipping_forbidden(),
+        "{test} cannot run here and nothing may be skipped: {reason}"
+    );
+    println!("SKIP: {reason}");
+    let Some(log) = env::var_os(SKIP_LOG) else {
+        return;
+    };
+    // One write of one line: tests of several processes append at the same time.
+    let line = format!("{test}\t{}\n", reason.replace('\n', " "));
+    let written = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .and_then(|mut file| file.write_all(line.as_bytes()));
+    if let Err(error) = written {
+        panic!("cannot record the skip in {}: {error}", Path::new(&log).display());
+    }
+}
+
+/// Whether this process is root; if not, the test is skipped and must return.
+#[must_use]
+pub fn require_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip("needs root");
+    }
+    root
+}
+
+/// The path of a program; if it is not installed, the test is skipped and must return.
+#[must_use]
+pub fn require_program(name: &str) -> Option<PathBuf> {
+    let found = find_program(name);
+    if found.is_none() {
+        let package = PROGRAMS
+            .iter()
+            .find(|(program, _)| *program == name)
+            .map_or(name, |(_, package)| package);
+        skip(&format!(
+            "needs {name}: `sudo apt-get install -y --no-install-recommends {package}`"
+        ));
+    }
+    found
+}
+
+/// The component that a package under `plugins/` was built to; if it is not built, the test is skipped and
+/// must return. The folder it is in holds its `plugin.toml` too.
+#[must_use]
+pub fn plugin(name: &str) -> Option<PathBuf> {
+    let path = target_dir()
+        .join("plugins")
+        .join(name)
+        .join(format!("{name}.wasm"));
+    if path.is_file() {
+        return Some(path);
+    }
+    skip(&format!("needs the plugin {name}: `cargo xtask plugins`"));
+    None
+}
+
+/// A program's path, by the folders of `PATH` and then Debian's folders for administrators.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file())
+}
+
+/// Cargo's target folder: `CARGO_TARGET_DIR`, else `target` at the top of the workspace.
+#[must_use]
+pub fn target_dir() -> PathBuf {
+    let workspace = workspace_dir();
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), |dir| workspace.join(dir))
+}
+
+/// The top of the workspace.
+#[must_use]
+pub fn workspace_dir() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Whether a test that cannot run must fail: `CI=true` or `TRANSOM_NO_SKIP=1`.
+#[must_use]
+pub fn skipping_forbidden() -> bool {
+    let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
+    is("CI", "true") || is("TRANSOM_NO_SKIP", "1")
+}
+
+/// `<test program>::<test>`, as far as it can be known: libtest names the thread after the test.
+fn test_name() -> String {
+    let program = env::current_exe().ok();
+    let stem = program
+        .as_deref()
+        .and_then(|path| path.file_stem())
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    // Cargo appends a hash to a test program's name.
+    let program = stem.rsplit_once('-').map_or(stem.as_str(), |(name, _)| name);
+    let thread = std::thread::current();
+    format!("{program}::{}", thread.name().unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_knows_its_own_name() {
+        assert!(test_name().ends_with("::needs::tests::a_test_knows_its_own_name"));
+        assert!(test_name().starts_with("transom_tests::"), "{}", test_name());
+    }
+
+    #[test]
+    fn programs_are_found_on_the_path() {
+        assert!(find_program("sh").is_some());
+        assert!(find_program("no-such-program-anywhere").is_none());
+    }
+}
