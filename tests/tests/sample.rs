@@ -1,5 +1,7 @@
 //! The sample images are what they say: GNU tar, which knows nothing of them, unpacks to the expected tree.
 
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
+
 use std::fs::{self, File};
 use std::io::{Cursor, Read, Write};
 use std::os::unix::ffi::OsStrExt;

@@ -1,2 +1,74 @@
-//! What a person types: setup, demo, test, bench, plugins.
-fn main() {}
+//! What a person types: `cargo xtask demo`, `cargo xtask test`, and their parts.
+//!
+//! Read in this order: [`target`] (a compiler for guests), [`plugins`] (guests to components), [`demo`],
+//! [`test`]; below them [`debian`] (packages) and [`run`] (other programs).
+
+mod debian;
+mod demo;
+mod plugins;
+mod run;
+mod target;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use target::Way;
+
+/// Builds, shows and tests Transom. Each command does all its own set-up first.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Gets what building and testing need: a compiler for WASM guests, programs that tests compare with
+    Setup {
+        /// Takes this way to the guests' compiler and no other; else the first that works
+        #[arg(long, value_name = "WAY")]
+        wasm_by: Option<Way>,
+    },
+    /// Builds everything under plugins/ to components in target/plugins/
+    Plugins {
+        /// Takes this way to the guests' compiler and no other; else the first that works
+        #[arg(long, value_name = "WAY")]
+        wasm_by: Option<Way>,
+    },
+    /// Unpacks a real image through native and WASM stages and checks the result
+    Demo,
+    /// Runs every test and ends with what failed, what was skipped and why
+    Test {
+        /// Given to `cargo test`, such as `-p transom-oci` or a test's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup { wasm_by } => target::set_up(wasm_by).map(|_| debian::get_test_programs()),
+        Task::Plugins { wasm_by } => target::set_up(wasm_by)
+            .and_then(|guests| plugins::build(&guests))
+            .map(drop),
+        Task::Demo => demo::demo(),
+        Task::Test { arguments } => match test::test(&arguments) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
