@@ -87,7 +87,7 @@ pub enum Error {
         /// The size that was asked for.
         size: u64,
     },
-    /// The ref is empty, longer than [`REF_BYTES`](crate::limits::REF_BYTES).
+    /// The ref is empty, or longer than [`REF_BYTES`](crate::limits::REF_BYTES).
     #[error(
         "ref of {length} bytes is not usable: give one of 1 to {} bytes",
         crate::limits::REF_BYTES

@@ -109,9 +109,20 @@ impl Folder {
 
     /// Replaces a small file in one step, so that no reader sees half of it.
     pub(crate) fn put(&self, name: &str, text: &str) -> io::Result<()> {
+        self.replace(name, text, |_| Ok(()))
+    }
+
+    /// As [`put`](Folder::put), so that a power cut leaves the old text or the new one. The name itself is on the disk after
+    /// [`sync`](Folder::sync).
+    pub(crate) fn put_durably(&self, name: &str, text: &str) -> io::Result<()> {
+        self.replace(name, text, File::sync_all)
+    }
+
+    fn replace(&self, name: &str, text: &str, sync: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
         let temporary = format!("{name}{TEMPORARY}");
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        self.file(&temporary, flags)?.write_all(text.as_bytes())?;
+        let mut file = self.file(&temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+        file.write_all(text.as_bytes())?;
+        sync(&file)?;
         Ok(renameat(&self.fd, temporary.as_str(), &self.fd, name)?)
     }
 
@@ -131,9 +142,9 @@ impl Folder {
         }
     }
 
-    /// Brings the metadata files and the folder's entries to the disk.
+    /// Brings what an opening wrote, and the folder's entries, to the disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        for name in [REF, STARTED, UPDATED, TOTAL] {
+        for name in [REF, STARTED, TOTAL] {
             match self.file(name, OFlags::RDONLY) {
                 Ok(file) => file.sync_all()?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound && name == TOTAL => {}

@@ -210,7 +210,8 @@ impl Writer {
         let kept = || -> io::Result<()> {
             live.data.sync_all()?;
             self.inner.steps.reached(Step::CloseSynced);
-            live.folder.put(UPDATED, &timestamp::format(self.updated))?;
+            live.folder
+                .put_durably(UPDATED, &timestamp::format(self.updated))?;
             live.folder.sync()?;
             layout::sync_folder(&ingests)
         };
