@@ -1,1 +1,19 @@
-//! The bytes of a layer: processor chain, pump, decompression, tar apply.
+//! The bytes of a layer: from a blob to the files it holds.
+//!
+//! Read in the order in which data flow:
+//! [`stage`] (what a step on the way is), [`chain`] (which steps a media type needs), [`native`] and [`exec`] (the steps
+//! built in and those in programs of their own; WASM ones are in `transom-plugin`), [`pump`] (all steps of a layer at
+//! work at once), [`pipe`] and [`buffer`] (what runs between them), [`tar`] (the reader of the plain tar), [`apply`]
+//! (from tar entries to files). [`cancel`] stops all of it, [`limits`] says what a layer may cost.
+
+pub mod apply;
+pub mod buffer;
+pub mod cancel;
+pub mod chain;
+pub mod exec;
+pub mod limits;
+pub mod native;
+pub mod pipe;
+pub mod pump;
+pub mod stage;
+pub mod tar;

@@ -1,5 +1,4 @@
 //! Child processes: a descriptor handed over by number, and a signal that cannot hit a stranger.
-
 #![allow(
     unsafe_code,
     reason = "a descriptor can be placed in a child only between fork and exec"
@@ -8,9 +7,10 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// The descriptor on which containerd's stream processors find their payload.
 const PAYLOAD_FD: i32 = 3;
@@ -33,38 +33,66 @@ pub fn pass_payload(command: &mut Command, payload: OwnedFd) {
     }
 }
 
-/// A running child, addressed by a process descriptor: once it has been waited for, a signal goes nowhere rather than
-/// to whoever got its number.
+/// A child and all that it starts: a process group, which ends as a whole. Without that a shell's own children would
+/// live on and keep its pipes open.
 #[derive(Debug)]
-pub struct ProcessHandle {
-    descriptor: OwnedFd,
+pub struct ProcessGroup {
+    leader: Pid,
+    /// Whether the leader was waited for, so that its number may be someone else's.
+    gone: Mutex<bool>,
 }
 
-impl ProcessHandle {
-    /// The handle of a child that has not been waited for yet. Needs Linux 5.3.
-    pub fn of(child: &Child) -> io::Result<ProcessHandle> {
-        let pid = i32::try_from(child.id())
+impl ProcessGroup {
+    /// Starts `command` as the leader of a new group. A Ctrl-C at the terminal no longer reaches it by itself.
+    pub fn spawn(command: &mut Command) -> io::Result<(Child, ProcessGroup)> {
+        let child = command.process_group(0).spawn()?;
+        let leader = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
             .ok_or(io::ErrorKind::NotFound)?;
-        Ok(ProcessHandle {
-            descriptor: pidfd_open(pid, PidfdFlags::empty())?,
-        })
+        Ok((
+            child,
+            ProcessGroup {
+                leader,
+                gone: Mutex::new(false),
+            },
+        ))
     }
 
-    /// Kills it. That it has already ended is no error.
+    /// Kills the whole group. That it has ended already is no error.
     pub fn kill(&self) -> io::Result<()> {
-        match pidfd_send_signal(&self.descriptor, Signal::KILL) {
+        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        if *gone {
+            return Ok(());
+        }
+        match kill_process_group(self.leader, Signal::KILL) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits for the leader, the `child` it was spawned with.
+    pub fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        // The number stays the leader's until it is reaped, and reaping excludes kill().
+        loop {
+            match waitid(
+                WaitId::Pid(self.leader),
+                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            ) {
+                Err(rustix::io::Errno::INTR) => {}
+                _ => break,
+            }
+        }
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        *gone = true;
+        child.wait()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::process::Stdio;
 
     #[test]
@@ -82,11 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn killing_twice_is_harmless() {
-        let mut child = Command::new("/bin/sleep").arg("100").spawn().unwrap();
-        let handle = ProcessHandle::of(&child).unwrap();
-        handle.kill().unwrap();
-        assert!(!child.wait().unwrap().success());
-        handle.kill().unwrap();
+    fn killing_reaches_the_childs_children_and_twice_is_harmless() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "sleep 1000 & wait"]).stdout(Stdio::piped());
+        let (mut child, group) = ProcessGroup::spawn(&mut command).unwrap();
+        group.kill().unwrap();
+        assert!(!group.wait(&mut child).unwrap().success());
+        let mut output = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut output).unwrap();
+        group.kill().unwrap();
     }
 }
