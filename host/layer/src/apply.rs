@@ -1,0 +1,121 @@
+//! From the entries of a plain tar to files below a root folder: an OCI layer's changeset, applied as containerd does.
+//!
+//! Read in the order of the work: [`mod@worker`] (the loop over entries), [`mod@name`] (what a name means), [`mod@folders`],
+//! [`mod@resolve`] and [`mod@stack`] (from a path to an open folder, never by a string that the kernel resolves freely),
+//! [`mod@parents`] (folders that the archive does not list), [`mod@create`] and [`mod@attributes`] (one entry),
+//! [`mod@whiteout`], [`mod@unpacked`] and [`mod@remove`] (what a layer takes away), [`mod@later`] (folder times at the
+//! end); [`limits`], [`error`] and [`report`].
+
+mod attributes;
+mod create;
+pub mod error;
+mod folders;
+mod later;
+pub mod limits;
+mod name;
+mod parents;
+mod remove;
+pub mod report;
+mod resolve;
+mod stack;
+mod unpacked;
+mod whiteout;
+mod worker;
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use transom_sys::{Errno, Linux, OFlags, PrivateUmask, Sys};
+
+pub use error::ApplyError;
+pub use limits::ApplyLimits;
+pub use report::{ApplyReport, Counts, Warning, Warnings};
+
+use crate::tar::ChunkSource;
+
+/// How whiteouts are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhiteoutFormat {
+    /// By removing what they hide, which the root folder holds from lower layers.
+    #[default]
+    Plain,
+    /// As overlayfs wants them in an upper folder: a character device 0:0, and `trusted.overlay.opaque`. Needs root in the
+    /// first user namespace.
+    Overlay,
+}
+
+/// Whose the files become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// The numbers in the archive; names are not looked at. Needs root for numbers other than the caller's.
+    #[default]
+    Keep,
+    /// The caller's: no owner is set, devices are left out with a warning, and so are extended attributes that only root
+    /// may set.
+    Ignore,
+}
+
+/// How a layer is applied.
+#[derive(Debug, Default)]
+pub struct ApplyOptions {
+    /// How whiteouts are written.
+    pub whiteouts: WhiteoutFormat,
+    /// Whose the files become.
+    pub ownership: Ownership,
+    /// The lower layers' folders, topmost first. A folder that the archive needs but does not list gets owner, mode,
+    /// times and extended attributes from the first of them that has it.
+    pub parents: Vec<OwnedFd>,
+    /// What the archive may cost.
+    pub limits: ApplyLimits,
+}
+
+/// Applies the tar in `source` to the folder `root`, and reads `source` to its end.
+///
+/// Nothing outside `root` is touched, whatever the archive says; the caller sees to it that nobody else changes the tree
+/// meanwhile. The calling thread gets a umask of its own for the time of the call (see [`PrivateUmask`]).
+///
+/// Follows the OCI image specification, "Image Layer Filesystem Changeset", and containerd's `archive.Apply` where that
+/// leaves something open.
+///
+/// # Errors
+/// [`ApplyError`]; what was created before stays, see [`remove_contents`].
+pub fn apply(
+    source: &mut dyn ChunkSource,
+    root: BorrowedFd<'_>,
+    options: &ApplyOptions,
+) -> Result<ApplyReport, ApplyError> {
+    apply_with(&Linux, source, root, options)
+}
+
+/// [`apply`] with the system calls of `sys`.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_with<S: Sys>(
+    sys: &S,
+    source: &mut dyn ChunkSource,
+    root: BorrowedFd<'_>,
+    options: &ApplyOptions,
+) -> Result<ApplyReport, ApplyError> {
+    // Where a sandbox forbids it, modes are set after creation.
+    let umask = PrivateUmask::clear().ok();
+    worker::Worker::new(sys, root, options, umask.is_some())?.run(source)
+}
+
+/// Removes everything in the folder `root`, by descriptor and without following links: for cleaning up after a failed
+/// [`apply`] into a folder that was empty.
+///
+/// # Errors
+/// The kernel's refusal of the first thing that could not be removed.
+pub fn remove_contents(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let listed = Linux.openat(root, b".", OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
+    remove::empty(&Linux, listed.as_fd(), None)?;
+    Ok(())
+}
+
+/// Whether nothing is in the folder `root`.
+///
+/// # Errors
+/// The kernel's refusal to list it.
+pub fn is_empty(root: BorrowedFd<'_>) -> Result<bool, Errno> {
+    remove::is_empty(&Linux, root)
+}

@@ -1,0 +1,101 @@
+//! Folders that entries need and the archive does not list.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use transom_sys::{Errno, OFlags, Sys, Times, Timespec, XattrFlags};
+
+use super::resolve::Resolver;
+use super::{ApplyOptions, Ownership};
+
+/// The mode of a folder that nothing is known about, as containerd's.
+const MODE: u32 = 0o755;
+
+/// Makes the folder `name` in `dir`, whose path from the root is `names`, as the first lower layer that has it shows it.
+pub(super) fn make<S: Sys>(
+    sys: &S,
+    resolver: &Resolver<'_, S>,
+    options: &ApplyOptions,
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    names: &[Vec<u8>],
+) -> Result<(), Errno> {
+    sys.mkdirat(dir, name, MODE)?;
+    // A setgid folder above gives its bit on, and the umask may be in the way.
+    sys.fchmodat(dir, name, MODE)?;
+    let path = names.join(&b'/');
+    for parent in &options.parents {
+        match resolver.has_folder(parent.as_fd(), &path) {
+            Ok(Some(found)) => {
+                let copied = copy(sys, options, dir, name, &found);
+                sys.close(found);
+                return copied;
+            }
+            Ok(None) => {}
+            // Something else is there, and hides what is below.
+            Err(Errno::NOTDIR) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Gives the folder `name` the owner, extended attributes, mode and times of `from`.
+fn copy<S: Sys>(
+    sys: &S,
+    options: &ApplyOptions,
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    from: &OwnedFd,
+) -> Result<(), Errno> {
+    let stat = sys.fstat(from.as_fd())?;
+    let made = sys.openat(
+        dir,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+        0,
+    )?;
+    let to = made.as_fd();
+    if options.ownership == Ownership::Keep {
+        sys.fchown(to, stat.st_uid, stat.st_gid)?;
+    }
+    copy_xattrs(sys, options.ownership, from, to)?;
+    sys.fchmod(to, stat.st_mode & 0o7777)?;
+    let time = |seconds, nanos: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanos.cast_signed(),
+    };
+    sys.futimens(
+        to,
+        Times {
+            accessed: time(stat.st_atime, stat.st_atime_nsec),
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+        },
+    )?;
+    sys.close(made);
+    Ok(())
+}
+
+fn copy_xattrs<S: Sys>(
+    sys: &S,
+    ownership: Ownership,
+    from: &OwnedFd,
+    to: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let keys = match sys.listxattr(from.as_fd()) {
+        Err(Errno::NOTSUP) => return Ok(()),
+        other => other?,
+    };
+    for key in keys.iter().filter(|key| !key.starts_with(b"trusted.")) {
+        let value = match sys.getxattr(from.as_fd(), key) {
+            Err(Errno::NOTSUP | Errno::NODATA) => continue,
+            other => other?,
+        };
+        match sys.fsetxattr(to, key, &value, XattrFlags::CREATE) {
+            // Nothing to keep it in, or there by itself already.
+            Err(Errno::NOTSUP | Errno::NODATA | Errno::EXIST) => {}
+            Err(Errno::PERM) if ownership == Ownership::Ignore => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}

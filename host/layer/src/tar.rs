@@ -1,0 +1,23 @@
+//! Reading a tar stream: our own reader, because applying a layer needs what a general unpacker hides.
+//!
+//! Read in this order: [`source`] (where chunks come from), [`entry`] (what is found), [`block`] (one header block),
+//! [`pax`] (extended headers), [`sparse`] (maps of sparse files), [`reader`] (the loop over it all), [`limits`] and
+//! [`error`].
+//!
+//! The reference for what is accepted is Go's `archive/tar`, since that decides what containerd unpacks. Where this
+//! reader differs on purpose, `tests/tar_differential.rs` lists it.
+
+mod block;
+pub mod entry;
+pub mod error;
+pub mod limits;
+mod pax;
+pub mod reader;
+pub mod source;
+mod sparse;
+
+pub use entry::{Entry, EntryKind, Time};
+pub use error::TarError;
+pub use limits::TarLimits;
+pub use reader::{Data, Reader};
+pub use source::{ChunkSource, SourceError};
