@@ -9,8 +9,9 @@ pub const SPOOL_BYTES_MAX: u64 = 64 << 30;
 /// without `--long`.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// Members of an archive. An archive of a thousand images with a hundred layers each stays below it.
-pub const ARCHIVE_MEMBERS_MAX: u64 = 262_144;
+/// Members of an archive. An archive of a hundred images with a hundred layers each stays below it, in docker's
+/// old form with four members for a layer, too.
+pub const ARCHIVE_MEMBERS_MAX: u64 = 65_536;
 
 /// Bytes of all member names and link targets together, for they are all kept in memory.
 pub const ARCHIVE_NAME_BYTES_MAX: u64 = 32 << 20;
@@ -33,8 +34,9 @@ pub const LAYOUT_FILE_BYTES_MAX: u64 = 4 << 10;
 /// and this bounds the recursion.
 pub const INDEX_DEPTH_MAX: usize = 8;
 
-/// Descriptors met while looking through all indexes of one source.
-pub const DESCRIPTORS_MAX: usize = 65_536;
+/// Descriptors met while looking through all indexes of one source: thousands of images for ten platforms each.
+/// Choosing by name looks only below that name.
+pub const DESCRIPTORS_MAX: usize = 32_768;
 
 /// Bytes of indexes, manifests and configurations read while looking through a source. A small archive can list
 /// one document of 4 MiB thousands of times; real ones have some kilobytes for each image.

@@ -231,13 +231,16 @@ fn open_archive(file: File, origin: &str) -> Result<Store, ImageError> {
     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
         return Err(not_an_image("it is empty"));
     }
-    match Archive::index(file, origin) {
-        Ok(archive) => Ok(Store::Archive(archive)),
-        Err(ImageError::Archive { offset: 0, .. }) => Err(not_an_image(
-            "it is neither a layout folder nor a tar archive, plain or in gzip or zstd",
-        )),
-        Err(error) => Err(error),
+    let is_tar = scan::is_tar(&file).map_err(|source| ImageError::Io {
+        action: "read",
+        path: origin.into(),
+        source,
+    })?;
+    if !is_tar {
+        let reason = "it is neither a layout folder nor a tar archive, plain or in gzip or zstd";
+        return Err(not_an_image(reason));
     }
+    Archive::index(file, origin).map(Store::Archive)
 }
 
 fn detect(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use transom_oci::limits::CONFIG_BYTES_MAX;
 use transom_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 
 use crate::error::{Choice, ImageError};
@@ -155,7 +156,8 @@ impl Budget {
 
     /// Counts a document that is about to be read.
     pub(crate) fn read(&mut self, source: &Source, document: &Descriptor) -> Result<(), ImageError> {
-        self.bytes = self.bytes.saturating_add(document.size);
+        // What claims to be larger is refused before it is read.
+        self.bytes += document.size.min(CONFIG_BYTES_MAX);
         if self.bytes > limits::DOCUMENT_BYTES_MAX {
             let problem = format!("list more than {} bytes of documents", limits::DOCUMENT_BYTES_MAX);
             return Err(over_limit(source, problem));

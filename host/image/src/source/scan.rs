@@ -235,6 +235,17 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Whether a file begins as a tar archive does: with a valid header or the zeros of an empty archive.
+pub(crate) fn is_tar(file: &File) -> io::Result<bool> {
+    let mut block = [0; BLOCK as usize];
+    match file.read_exact_at(&mut block, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+        Ok(()) => Ok(block.iter().all(|byte| *byte == 0)
+            || Header::from_byte_slice(&block).cksum().ok() == Some(checksum(&block))),
+    }
+}
+
 /// The sum of a header's bytes, its checksum field counted as spaces.
 fn checksum(block: &[u8; BLOCK as usize]) -> u32 {
     const FIELD: std::ops::Range<usize> = 148..156;
