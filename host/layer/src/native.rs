@@ -66,6 +66,13 @@ fn treatment(media_type: &str) -> Option<Treatment> {
     }
 }
 
+/// Whether the built-in handler passes this media type through although its suffix says that something was done to
+/// the bytes: without another handler the result is hardly a tar.
+pub fn is_opaque(media_type: &str) -> bool {
+    let (_, suffixes) = media_type::split_suffixes(media_type);
+    treatment(media_type) == Some(Treatment::Pass) && !suffixes.is_empty()
+}
+
 struct DecompressStage {
     treatment: Treatment,
 }
@@ -160,6 +167,7 @@ mod tests {
             "sorts to [encrypted, gzip]"
         );
         assert_eq!(oci("+encrypted"), Some(Treatment::Pass));
+        assert!(is_opaque(&format!("{LAYER_TAR}+xz")) && !is_opaque(LAYER_TAR));
         assert_eq!(treatment(media_type::DOCKER_LAYER), Some(Treatment::Detect));
         assert_eq!(treatment(media_type::DOCKER_LAYER_GZIP), Some(Treatment::Detect));
         assert_eq!(treatment(media_type::DOCKER_LAYER_ZSTD), Some(Treatment::Detect));

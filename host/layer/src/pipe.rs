@@ -16,6 +16,7 @@ use crate::buffer::{Buffer, Pool};
 use crate::cancel::Cancel;
 use crate::limits::{OutputLimits, PIPE_CHUNKS, RATIO_FREE_BYTES};
 use crate::stage::StageError;
+use crate::tar::{ChunkSource, SourceError};
 
 enum Message {
     Chunk(Bytes),
@@ -161,6 +162,12 @@ impl BufRead for Input {
 
     fn consume(&mut self, count: usize) {
         self.current.advance(count);
+    }
+}
+
+impl ChunkSource for Input {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, SourceError> {
+        Input::next_chunk(self).map_err(SourceError::new)
     }
 }
 

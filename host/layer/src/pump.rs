@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use transom_oci::{Algorithm, Descriptor, Digest, Hasher};
 use transom_sys::clock::thread_cpu;
 
+use crate::apply::ApplyError;
 use crate::buffer::Pool;
 use crate::cancel::Cancel;
 use crate::chain::Step;
@@ -29,10 +30,8 @@ use crate::stage::{HandlerKind, Job, Outcome, Payload, Stage, StageError, Verdic
 pub struct Layer<'a> {
     /// The blob's bytes.
     pub blob: Box<dyn Read + Send + 'a>,
-    /// What the blob should be. A digest of `None` means that nobody knows it, as in old `docker save` archives.
+    /// What the blob should be: digest and size are checked while it is read.
     pub descriptor: &'a Descriptor,
-    /// Whether the descriptor's digest is known and checked.
-    pub check_digest: bool,
     /// The stages, as planned by a [`Chain`](crate::chain::Chain).
     pub steps: &'a [Step],
     /// The algorithm for the digest of the final tar.
@@ -130,6 +129,15 @@ pub enum PumpError<E> {
 pub trait SinkError: Send {
     /// Whether damaged bytes could have caused it.
     fn may_be_damage(&self) -> bool;
+}
+
+impl SinkError for ApplyError {
+    fn may_be_damage(&self) -> bool {
+        matches!(
+            self,
+            ApplyError::Tar(_) | ApplyError::Invalid { .. } | ApplyError::UnhandledType { .. }
+        )
+    }
 }
 
 /// Runs a layer through its stages into `sink`, which gets the plain tar on a thread of its own.
@@ -278,9 +286,8 @@ fn hash(algorithm: Algorithm, input: &mut Input) -> Result<(Digest, u64), StageE
 /// The first box: reads the blob, checks it, and passes it on.
 struct BlobReader<'a> {
     blob: Box<dyn Read + Send + 'a>,
-    expected: Option<Digest>,
+    expected: Digest,
     size: u64,
-    digest: Digest,
     cancel: Cancel,
     pool: Pool,
     progress: Arc<AtomicU64>,
@@ -288,12 +295,10 @@ struct BlobReader<'a> {
 
 impl<'a> BlobReader<'a> {
     fn new(layer: Layer<'a>) -> BlobReader<'a> {
-        let digest = layer.descriptor.digest.clone();
         BlobReader {
             blob: layer.blob,
-            expected: layer.check_digest.then(|| digest.clone()),
+            expected: layer.descriptor.digest.clone(),
             size: layer.descriptor.size,
-            digest,
             cancel: layer.cancel,
             pool: layer.pool,
             progress: layer.progress,
@@ -301,10 +306,7 @@ impl<'a> BlobReader<'a> {
     }
 
     fn run(mut self, mut head: Output, suspect: &AtomicBool) -> Result<(), StageError> {
-        let mut hasher = self
-            .expected
-            .as_ref()
-            .map(|expected| Hasher::new(expected.algorithm()));
+        let mut hasher = Hasher::new(self.expected.algorithm());
         let mut total = 0;
         let mut downstream = Ok(());
         loop {
@@ -317,9 +319,7 @@ impl<'a> BlobReader<'a> {
             if total > self.size {
                 return Err(self.wrong_size(total));
             }
-            if let Some(hasher) = &mut hasher {
-                hasher.update(buffer.as_ref());
-            }
+            hasher.update(buffer.as_ref());
             self.progress.store(total, Ordering::Relaxed);
             if downstream.is_ok() {
                 downstream = head.send(buffer.freeze());
@@ -335,26 +335,22 @@ impl<'a> BlobReader<'a> {
         if total != self.size {
             return Err(self.wrong_size(total));
         }
-        self.check(hasher.map(Hasher::finish))?;
+        let actual = hasher.finish();
+        if actual != self.expected {
+            return Err(StageError::BlobDigest {
+                expected: self.expected,
+                actual,
+            });
+        }
         downstream?;
         head.finish()
     }
 
     fn wrong_size(&self, actual: u64) -> StageError {
         StageError::BlobSize {
-            digest: self.digest.clone(),
+            digest: self.expected.clone(),
             expected: self.size,
             actual,
-        }
-    }
-
-    fn check(&self, actual: Option<Digest>) -> Result<(), StageError> {
-        match (&self.expected, actual) {
-            (Some(expected), Some(actual)) if *expected != actual => Err(StageError::BlobDigest {
-                expected: expected.clone(),
-                actual,
-            }),
-            _ => Ok(()),
         }
     }
 }

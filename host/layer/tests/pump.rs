@@ -100,7 +100,6 @@ impl Run {
         let layer = Layer {
             blob: Box::new(Portions(std::io::Cursor::new(blob.to_vec()), self.portion)),
             descriptor,
-            check_digest: true,
             steps: &steps,
             diff_algorithm: Algorithm::Sha256,
             payloads: &self.payloads,

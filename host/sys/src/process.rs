@@ -74,15 +74,8 @@ impl ProcessGroup {
     /// Waits for the leader, the `child` it was spawned with.
     pub fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         // The number stays the leader's until it is reaped, and reaping excludes kill().
-        loop {
-            match waitid(
-                WaitId::Pid(self.leader),
-                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-            ) {
-                Err(rustix::io::Errno::INTR) => {}
-                _ => break,
-            }
-        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.leader), options) {}
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         *gone = true;
         child.wait()
