@@ -1,1 +1,34 @@
 //! WASM components as stages: load, check, limit, run.
+//!
+//! ```text
+//! file → limits → digest → validate → world check → compile cache → pre-linked → describe() → Plugin → handler → stage
+//! ```
+//!
+//! Read in that order: [`host`] (the pipeline and the engine's owner), [`manifest`] (what `plugin.toml` says),
+//! [`inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
+//! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
+//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use) and `wit/` (one adapter for each
+//! version of the interface). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
+
+pub mod config;
+pub mod error;
+pub mod host;
+pub mod inspect;
+pub mod limits;
+pub mod manifest;
+pub mod plugin;
+pub mod stage;
+
+mod cache;
+mod component;
+mod engine;
+mod state;
+mod wit;
+mod world;
+
+pub use error::{Fault, GuestError, LoadError, PluginError};
+pub use host::{Host, HostConfig};
+pub use inspect::{Report, inspect};
+pub use limits::Limits;
+pub use manifest::Manifest;
+pub use plugin::{Conversion, Info, Plugin};

@@ -1,0 +1,115 @@
+//! What a plugin may cost, and why.
+//!
+//! [`Limits`] are per job and can be set for all plugins ([`HostConfig`](crate::HostConfig)), be asked for by a plugin
+//! (`[limits]` in `plugin.toml`) and be overridden for one plugin ([`Plugin::with_limits`](crate::Plugin::with_limits)).
+//! The constants are fixed.
+
+use std::time::Duration;
+
+/// Bytes of a component. An interpreter inside one, such as Python's, makes 20 MB.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of a `plugin.toml`, which a person writes.
+pub const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+
+/// Core modules, imports and exports of a component that are looked at. Toolchains make fewer than ten of each.
+pub const COMPONENT_ITEMS_MAX: usize = 10_000;
+
+/// Functions on the way from a forbidden import to a function that the author wrote, in a report.
+pub const CALL_PATH_MAX: usize = 6;
+
+/// Functions visited in search of that way.
+pub const CALL_SEARCH_MAX: usize = 20_000;
+
+/// Time between two looks at a running guest: how late a limit may be noticed. Each look costs about a microsecond.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// CPU time that instantiation and `describe` may take together: they only return constants.
+pub const DESCRIBE_CPU: Duration = Duration::from_secs(1);
+
+/// Bytes of one `read`. 256 KiB keep the chunk in the second-level cache; see the released WIT, which promises it.
+pub const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes in lists and texts that a guest may pass in one call: a `write`, or the whole outcome. The released WIT promises
+/// this much for a `write`.
+pub const CALL_BYTES_MAX: usize = 4 << 20;
+
+/// Handles a guest may hold. It is given two.
+pub const HANDLES_MAX: usize = 16;
+
+/// Core instances in one component: the guest, its adapters and the shims of the toolchain.
+pub const INSTANCES_MAX: usize = 32;
+
+/// Tables in one component.
+pub const TABLES_MAX: usize = 32;
+
+/// Elements of a table. A table has one entry for each function whose address is taken.
+pub const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// Linear memories in one component; together they stay within [`Limits::memory`].
+pub const MEMORIES_MAX: usize = 8;
+
+/// The guest's stack. The host's own frames above it need the rest of a thread's usual 2 MiB.
+pub const STACK_BYTES: usize = 512 * 1024;
+
+/// Jobs at a time when guests come from the pool; each reserves 4 GiB of addresses, not of memory.
+pub const POOL_JOBS: u32 = 128;
+
+/// The largest memory of a guest that the pool can hold, whatever [`Limits::memory`] says.
+pub const POOL_MEMORY_MAX: usize = 1 << 30;
+
+/// Address bits that must be free for the pool to be used.
+pub const POOL_ADDRESS_BITS: u32 = 42;
+
+/// Bytes of one log line; the rest is cut off.
+pub const LOG_LINE_BYTES_MAX: usize = 4096;
+
+/// Compiled components kept in the cache folder; the newest stay.
+pub const CACHE_FILES_MAX: usize = 64;
+
+/// Bytes of an annotation's key and value, and of each text of a finding. Registries take manifests of 4 MiB.
+pub const TEXT_BYTES_MAX: usize = 4096;
+
+/// What one job of a plugin may cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of linear memory. 64 MiB hold a decompressor with a large window.
+    pub memory: usize,
+    /// CPU time of the whole job. An hour is 100 GiB at 30 MB/s.
+    pub cpu: Duration,
+    /// CPU time without a byte read or written: what an endless loop may take. Real stages do milliseconds of work on
+    /// a chunk; ten seconds are for those that work on all of it at the end.
+    pub stall: Duration,
+    /// Time on the clock, waiting for other stages included. A guest cannot sleep, so this is for a job that crawls.
+    pub wall: Duration,
+    /// Bytes of output. The layer's own limit holds as well.
+    pub output: u64,
+    /// Bytes of output for each byte of input, beyond the first 64 MiB. xz reaches 7,000 on zeroes; the layer's own
+    /// ratio holds as well.
+    pub ratio: u64,
+    /// Log lines, of [`LOG_LINE_BYTES_MAX`] each; the rest is counted only.
+    pub log_lines: u32,
+    /// Findings in an outcome.
+    pub findings: usize,
+    /// Annotations in an outcome.
+    pub annotations: usize,
+}
+
+/// Output below this is never refused for its ratio.
+pub const RATIO_FREE_BYTES: u64 = 64 << 20;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 64 << 20,
+            cpu: Duration::from_secs(3600),
+            stall: Duration::from_secs(10),
+            wall: Duration::from_secs(6 * 3600),
+            output: 256 << 30,
+            ratio: 10_000,
+            log_lines: 1000,
+            findings: 1000,
+            annotations: 64,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One layer through a plugin.
+
+use std::sync::Arc;
+
+use transom_layer::buffer::Pool;
+use transom_layer::limits::OutputLimits;
+use transom_layer::pipe::{Guard, Input, Output, pipe};
+use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError, Verdict};
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::config::Values;
+use crate::error::{Fault, GuestError, PluginError};
+use crate::limits::{Limits, STACK_BYTES, TEXT_BYTES_MAX};
+use crate::plugin::{self, Plugin};
+use crate::state::{Log, State, Stop};
+
+/// Opens stages of one plugin.
+pub(crate) struct WasmHandler {
+    pub(crate) plugin: Plugin,
+    pub(crate) config: Arc<Values>,
+}
+
+impl Handler for WasmHandler {
+    fn name(&self) -> &str {
+        self.plugin.name()
+    }
+
+    fn kind(&self) -> HandlerKind {
+        HandlerKind::Wasm
+    }
+
+    fn offer(&self, media_type: &str) -> Option<String> {
+        let mut conversions = self.plugin.info.conversions.iter();
+        let conversion = conversions.find(|conversion| conversion.accepts == media_type)?;
+        Some(conversion.returns.clone())
+    }
+
+    fn open(&self, job: &Job) -> Result<Box<dyn Stage>, StageError> {
+        let (plugin, config) = (self.plugin.clone(), Arc::clone(&self.config));
+        Ok(Box::new(WasmStage { plugin, config, job: job.clone() }))
+    }
+}
+
+struct WasmStage {
+    plugin: Plugin,
+    config: Arc<Values>,
+    job: Job,
+}
+
+impl Stage for WasmStage {
+    fn run(self: Box<Self>, input: &mut Input, output: &mut Output) -> Result<Outcome, StageError> {
+        let plugin = &self.plugin;
+        let layer = self.job.descriptor.digest.to_string();
+        let log = Log::new(plugin.name(), plugin.version(), &layer, plugin.limits.log_lines);
+        let mut state = State::new(plugin.limits.clone(), self.job.cancel.clone(), log);
+        // A store owns its data, so the streams move in, and out again below; in their places wait two that are closed.
+        let (closed_output, closed_input) = closed(&self.job);
+        state.input = Some(std::mem::replace(input, closed_input));
+        state.output = Some(std::mem::replace(output, closed_output));
+
+        let mut store = state.into_store(&plugin.shared.engine);
+        let ticking = plugin.shared.ticker.tick();
+        let returned = plugin.ready.run(&mut store, &self.job, &self.config);
+        drop(ticking);
+
+        let mut state = store.into_data();
+        if let Some(theirs) = state.input.take() {
+            *input = theirs;
+        }
+        if let Some(theirs) = state.output.take() {
+            *output = theirs;
+        }
+        self.conclude(returned, state)
+    }
+}
+
+impl WasmStage {
+    /// What happened, first cause first: a failed stream, a limit, a crash, an error, an answer that breaks a limit.
+    fn conclude(
+        &self,
+        returned: wasmtime::Result<Result<Outcome, GuestError>>,
+        mut state: State,
+    ) -> Result<Outcome, StageError> {
+        if let Some(failed) = state.failed.take() {
+            state.log.finish();
+            return Err(failed);
+        }
+        if let Some(Stop::Cancelled) = state.stopped {
+            state.log.finish();
+            return Err(StageError::Cancelled);
+        }
+        let limits = &self.plugin.limits;
+        let fault = match returned {
+            Err(error) => fault_of(&error, &mut state, limits),
+            Ok(answer) => {
+                state.log.finish();
+                match (state.stopped, answer) {
+                    (Some(Stop::Fault(fault)), _) => fault,
+                    (_, Err(error)) => Fault::Guest(error),
+                    (_, Ok(outcome)) => match check(&outcome, limits) {
+                        Ok(()) => return Ok(outcome),
+                        Err(rule) => Fault::Protocol(rule),
+                    },
+                }
+            }
+        };
+        Err(StageError::Plugin(Box::new(PluginError {
+            name: self.plugin.name().to_owned(),
+            version: self.plugin.version().to_owned(),
+            digest: self.plugin.digest.clone(),
+            layer: self.job.descriptor.digest.clone(),
+            fault,
+        })))
+    }
+}
+
+/// Two ends that nothing is connected to.
+fn closed(job: &Job) -> (Output, Input) {
+    let guard = Guard {
+        cancel: job.cancel.clone(),
+        limits: OutputLimits::default(),
+        blob_size: 0,
+    };
+    let (output, _) = pipe(0, guard.clone(), Pool::new());
+    let (_, mut inputs) = pipe(1, guard, Pool::new());
+    (output, inputs.remove(0))
+}
+
+/// What made a call into a guest fail.
+pub(crate) fn fault_of(error: &wasmtime::Error, state: &mut State, limits: &Limits) -> Fault {
+    let message = state.log.finish();
+    if let Some(Stop::Fault(fault)) = &state.stopped {
+        return fault.clone();
+    }
+    let Some(trap) = error.downcast_ref::<Trap>() else {
+        if state.memory.refused {
+            return Fault::Memory { limit: limits.memory };
+        }
+        return match error.downcast_ref::<WasmBacktrace>() {
+            // The host refused something that the running guest did.
+            Some(_) => Fault::Protocol(error.root_cause().to_string()),
+            None => plugin::start_fault(error),
+        };
+    };
+    match trap {
+        Trap::StackOverflow => Fault::Stack { limit: STACK_BYTES },
+        // A language's runtime that gets no memory gives up by a trap of its own.
+        _ if state.memory.refused => Fault::Memory { limit: limits.memory },
+        trap => Fault::Trap { reason: trap.to_string(), message, backtrace: backtrace(error) },
+    }
+}
+
+fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    backtrace.frames().iter().take(16).map(name).collect()
+}
+
+/// Checks what a guest returned against its limits.
+fn check(outcome: &Outcome, limits: &Limits) -> Result<(), String> {
+    let count = |what: &str, count: usize, limit: usize| {
+        if count > limit { Err(format!("it returned {count} {what}, the limit is {limit}")) } else { Ok(()) }
+    };
+    count("annotations", outcome.annotations.len(), limits.annotations)?;
+    count("findings", outcome.findings.len(), limits.findings)?;
+    let annotations = outcome.annotations.iter().flat_map(|(key, value)| [key, value]);
+    let findings = outcome.findings.iter().flat_map(|finding| [&finding.rule, &finding.location, &finding.message]);
+    let reason = match &outcome.verdict {
+        Verdict::Refuse { reason } => Some(reason),
+        Verdict::Continue => None,
+    };
+    for text in annotations.chain(findings).chain(reason) {
+        count("bytes in one text", text.len(), TEXT_BYTES_MAX)?;
+    }
+    Ok(())
+}

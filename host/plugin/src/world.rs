@@ -1,0 +1,151 @@
+//! What a processor may import and must export, and what a difference in versions means.
+
+use std::fmt;
+
+use semver::Version;
+
+use crate::component::{Callers, Component};
+use crate::error::LoadError;
+use crate::inspect::ForbiddenImport;
+
+/// The world that this host offers, as manifests name it.
+pub(crate) const WORLD: &str = "transom:processor/processor@0.1.0";
+/// The interface that a processor exports, without its version.
+const STAGE: &str = "transom:processor/stage";
+/// The interfaces that it may import, without their versions.
+const ALLOWED: [&str; 3] = ["transom:common/types", "transom:common/io", "transom:common/log"];
+/// The newest version that this host has of each of them.
+const OFFERED: Version = Version::new(0, 1, 0);
+
+/// A component and the host are of different ages.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VersionMismatch {
+    /// The interface, without a version.
+    pub interface: String,
+    /// The version that the component was built for.
+    pub component: String,
+    /// The newest version that the host has.
+    pub host: String,
+    /// Whether it is the host that has to be updated.
+    pub host_is_older: bool,
+}
+
+impl fmt::Display for VersionMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, component, host, host_is_older } = self;
+        write!(f, "the component was built for {interface} {component}, this host has {host}: ")?;
+        f.write_str(if *host_is_older { "update the host" } else { "rebuild the plugin with a newer SDK" })
+    }
+}
+
+/// Imports that are not allowed, each function with who pulled it in.
+pub(crate) fn forbidden(component: &Component, bytes: &[u8]) -> Vec<ForbiddenImport> {
+    let names: Vec<&String> =
+        component.imports.iter().filter(|name| !ALLOWED.contains(&split(name).0)).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let callers = Callers::read(bytes);
+    let mut forbidden = Vec::new();
+    for name in names {
+        let functions = callers.functions(name);
+        if functions.is_empty() {
+            forbidden.push(ForbiddenImport { interface: name.clone(), function: None, callers: Vec::new() });
+        }
+        for function in functions {
+            let path = callers.path(name, &function);
+            forbidden.push(ForbiddenImport {
+                interface: name.clone(),
+                function: Some(function),
+                callers: path,
+            });
+        }
+    }
+    forbidden
+}
+
+/// The first import that the host has in another version only.
+pub(crate) fn check_imports(component: &Component) -> Result<(), LoadError> {
+    for name in &component.imports {
+        let (interface, version) = split(name);
+        if ALLOWED.contains(&interface) {
+            check_version(interface, version)?;
+        }
+    }
+    Ok(())
+}
+
+/// The export that makes it a processor, by its full name.
+pub(crate) fn check_exports(component: &Component) -> Result<(), LoadError> {
+    let mut mismatch = None;
+    for name in &component.exports {
+        let (interface, version) = split(name);
+        if interface == STAGE {
+            match check_version(interface, version) {
+                Ok(()) => return Ok(()),
+                Err(error) => mismatch = Some(error),
+            }
+        }
+    }
+    Err(mismatch.unwrap_or_else(|| LoadError::MissingExport {
+        wanted: format!("{STAGE}@{OFFERED}"),
+        found: component.exports.clone(),
+    }))
+}
+
+/// Checks the world that a manifest names.
+pub(crate) fn check_world(world: &str) -> Result<(), LoadError> {
+    let (name, version) = split(world);
+    if name != split(WORLD).0 {
+        return Err(LoadError::MissingExport { wanted: WORLD.into(), found: vec![world.to_owned()] });
+    }
+    check_version(name, version)
+}
+
+/// Within a major (before 1.0: a minor) a host runs what was built for its own version or an older one.
+fn check_version(interface: &str, version: Option<&str>) -> Result<(), LoadError> {
+    let mismatch = |host_is_older| {
+        LoadError::Version(VersionMismatch {
+            interface: interface.to_owned(),
+            component: version.unwrap_or("without a version").to_owned(),
+            host: OFFERED.to_string(),
+            host_is_older,
+        })
+    };
+    let Some(asked) = version.and_then(|version| Version::parse(version).ok()) else {
+        return Err(mismatch(false));
+    };
+    let same_major = if OFFERED.major == 0 {
+        asked.major == 0 && asked.minor == OFFERED.minor
+    } else {
+        asked.major == OFFERED.major
+    };
+    if same_major && asked <= OFFERED { Ok(()) } else { Err(mismatch(asked > OFFERED)) }
+}
+
+/// An interface's name and its version.
+fn split(name: &str) -> (&str, Option<&str>) {
+    match name.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (name, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(version: Option<&str>) -> String {
+        check_version("transom:common/io", version).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_older_side_is_named() {
+        assert!(check_version("transom:common/io", Some("0.1.0")).is_ok());
+        assert!(says(Some("0.1.1")).ends_with("update the host"));
+        assert!(says(Some("0.2.0")).ends_with("update the host"));
+        assert!(says(Some("1.0.0")).ends_with("update the host"));
+        assert!(says(Some("0.0.9")).ends_with("newer SDK"));
+        assert!(says(None).contains("without a version"));
+    }
+}
