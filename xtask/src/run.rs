@@ -72,7 +72,7 @@ pub(crate) fn first_line(command: &mut Command) -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Runs a command without showing what it prints, for so long at most; a failure is its last line.
+/// Runs a command without showing what it prints, for so long at most; a failure is the line that tells most.
 pub(crate) fn run_quietly(command: &mut Command, most: Duration) -> Result<(), String> {
     let started = command
         .stdin(Stdio::null())
@@ -92,12 +92,20 @@ pub(crate) fn run_quietly(command: &mut Command, most: Duration) -> Result<(), S
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => {
             let text = reader.join().unwrap_or_default();
-            let last = text.lines().rfind(|line| !line.trim().is_empty());
-            Err(last.map_or_else(|| status.to_string(), |last| last.trim().to_owned()))
+            Err(telling_line(&text).map_or_else(|| status.to_string(), str::to_owned))
         }
         Ok(None) => Err(format!("no answer within {} s", most.as_secs())),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The first line that calls itself an error, else the last one.
+fn telling_line(text: &str) -> Option<&str> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines
+        .clone()
+        .find_map(|line| line.strip_prefix("error: ").or_else(|| line.strip_prefix("E: ")));
+    error.or_else(|| lines.next_back())
 }
 
 /// Waits for a child, and kills it when the time is over.
@@ -190,13 +198,20 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_command_gives_its_last_line_and_ends_in_time() {
+    fn a_quiet_command_gives_its_reason_and_ends_in_time() {
         let second = Duration::from_secs(1);
         let shell = |script: &str, most| run_quietly(Command::new("sh").args(["-c", script]), most);
         assert_eq!(shell("exit 0", 60 * second), Ok(()));
         assert_eq!(
             shell("echo one >&2; echo two >&2; exit 1", 60 * second),
             Err("two".to_owned())
+        );
+        assert_eq!(
+            shell(
+                "printf 'info\\nerror: this\\n  1: there\\n' >&2; exit 1",
+                60 * second
+            ),
+            Err("this".to_owned())
         );
         let started = Instant::now();
         assert_eq!(
