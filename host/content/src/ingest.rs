@@ -93,6 +93,7 @@ fn lock_folder(inner: &Inner, reference: &str) -> Result<Folder, Error> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(fail(e)),
         };
+        inner.steps.reached(Step::FolderOpened);
         let locked = folder.try_lock().map_err(fail)?;
         if !folder.is_current().map_err(fail)? {
             continue;

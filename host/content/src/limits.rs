@@ -24,7 +24,7 @@ pub const SWEEP_ENTRIES: usize = 1_000;
 
 /// How often a ref that another process holds is tried again, [`LOCK_PAUSE`] apart, before it counts as locked. A
 /// sweep and the last step of a commit hold a ref only for moments, which nobody should be told about.
-pub const LOCK_TRIES: u32 = 5;
+pub const LOCK_TRIES: u32 = 25;
 
 /// The pause between two tries of [`LOCK_TRIES`].
 pub const LOCK_PAUSE: Duration = Duration::from_millis(2);

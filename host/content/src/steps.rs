@@ -11,6 +11,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Step {
+    /// The ingest folder is made or found, and open; locking it is next.
+    FolderOpened,
     /// The ingest folder is made (or found) and locked; a new one is still empty.
     FolderMade,
     /// All files of a new ingest are written, none is synced.

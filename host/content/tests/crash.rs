@@ -87,13 +87,15 @@ fn check_recovery(store: &Store) {
 
 #[test]
 fn before_the_ingest_is_ready_there_is_garbage() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = crash(dir.path(), "commit", Step::FolderMade);
-    assert!(statuses(&store).is_empty() && blobs(&store).is_empty());
-    let report = store.sweep(Duration::ZERO).unwrap();
-    assert_eq!((report.removed, report.resumable), (1, 0));
-    assert_eq!(report.found[0].reason, Reason::NoRef);
-    check_recovery(&store);
+    for step in [Step::FolderOpened, Step::FolderMade] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crash(dir.path(), "commit", step);
+        assert!(statuses(&store).is_empty() && blobs(&store).is_empty());
+        let report = store.sweep(Duration::ZERO).unwrap();
+        assert_eq!((report.removed, report.resumable), (1, 0));
+        assert_eq!(report.found[0].reason, Reason::NoRef);
+        check_recovery(&store);
+    }
 }
 
 #[test]

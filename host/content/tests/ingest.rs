@@ -280,6 +280,9 @@ fn abort_takes_the_data_from_its_writer() {
         );
     }
     assert!(matches!(writer.close(), Err(Error::Aborted { .. })));
+    // Nor does its end give the ref free that the new one has.
+    let error = store.ingest("r", IngestOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Locked { since: Some(_), .. }));
     assert_eq!(store.status("r").unwrap().offset, 5);
 
     // From another process.
@@ -308,7 +311,12 @@ fn a_commit_passes_its_steps_in_order() {
     assert_eq!(
         take(),
         [
-            &[Step::FolderMade, Step::IngestReady, Step::DataWritten],
+            &[
+                Step::FolderOpened,
+                Step::FolderMade,
+                Step::IngestReady,
+                Step::DataWritten
+            ],
             &commit[..]
         ]
         .concat()
@@ -316,7 +324,7 @@ fn a_commit_passes_its_steps_in_order() {
     // Also the loser waits until the name is on the disk.
     put(&store, "r", b"abc").unwrap_err();
     assert_eq!(
-        take()[3..],
+        take()[4..],
         [
             Step::DataSynced,
             Step::Checked,
@@ -330,6 +338,7 @@ fn a_commit_passes_its_steps_in_order() {
     assert_eq!(
         take(),
         [
+            Step::FolderOpened,
             Step::FolderMade,
             Step::IngestReady,
             Step::DataWritten,
