@@ -184,6 +184,12 @@ fn statuses_are_filtered_and_tolerant() {
     std::fs::create_dir(ingests.join("f".repeat(64))).unwrap();
     std::fs::create_dir(ingests.join("foreign")).unwrap();
     std::fs::write(ingests.join("0".repeat(64)), b"").unwrap();
+    // A whole ingest under another ref's name: nobody could resume it by the ref it claims.
+    let misnamed = ingests.join("e".repeat(64));
+    std::fs::create_dir(&misnamed).unwrap();
+    for (name, text) in [("ref", "claimed"), ("data", "12345")] {
+        std::fs::write(misnamed.join(name), text).unwrap();
+    }
     assert_eq!(statuses(&store).len(), 5);
     let some = store.statuses(|reference| reference.contains('3')).unwrap();
     let some: Vec<_> = some.map(|status| status.unwrap()).collect();
