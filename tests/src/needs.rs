@@ -3,7 +3,7 @@
 
 use std::env;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Names the file to which skips are appended, one line `<test>\t<reason>` each; `cargo xtask test` sets it.
@@ -36,16 +36,17 @@ pub fn skip(reason: &str) {
     let Some(log) = env::var_os(SKIP_LOG) else {
         return;
     };
+    let log = Path::new(&log);
+    if let Err(error) = record(log, &test, reason) {
+        panic!("cannot record the skip in {}: {error}", log.display());
+    }
+}
+
+fn record(log: &Path, test: &str, reason: &str) -> io::Result<()> {
     // One write of one line: tests of several processes append at the same time.
     let line = format!("{test}\t{}\n", reason.replace('\n', " "));
-    let written = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log)
-        .and_then(|mut file| file.write_all(line.as_bytes()));
-    if let Err(error) = written {
-        panic!("cannot record the skip in {}: {error}", Path::new(&log).display());
-    }
+    let mut file = OpenOptions::new().create(true).append(true).open(log)?;
+    file.write_all(line.as_bytes())
 }
 
 /// Whether this process is root; if not, the test is skipped and must return.
@@ -116,7 +117,11 @@ pub fn workspace_dir() -> PathBuf {
 /// Whether a test that cannot run must fail: `CI=true` or `TRANSOM_NO_SKIP=1`.
 #[must_use]
 pub fn skipping_forbidden() -> bool {
-    let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
+    forbidden(|name| env::var(name).ok())
+}
+
+fn forbidden(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is = |name: &str, value: &str| variable(name).is_some_and(|found| found == value);
     is("CI", "true") || is("TRANSOM_NO_SKIP", "1")
 }
 
@@ -142,6 +147,27 @@ mod tests {
     fn a_test_knows_its_own_name() {
         assert!(test_name().ends_with("::needs::tests::a_test_knows_its_own_name"));
         assert!(test_name().starts_with("transom_tests::"), "{}", test_name());
+    }
+
+    #[test]
+    fn each_skip_is_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        record(&log, "a::b", "needs\nroot").unwrap();
+        record(&log, "c", "needs x").unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&log).unwrap(),
+            "a::b\tneeds root\nc\tneeds x\n"
+        );
+    }
+
+    #[test]
+    fn nothing_may_be_skipped_where_it_says_so() {
+        let with = |name: &'static str, value: &'static str| {
+            forbidden(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert!(with("CI", "true") && with("TRANSOM_NO_SKIP", "1"));
+        assert!(!with("CI", "false") && !with("TRANSOM_NO_SKIP", "") && !with("OTHER", "true"));
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, PipeReader};
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode};
 
 use transom_tests::needs::{SKIP_LOG, target_dir, workspace_dir};
 
 use crate::debian;
 use crate::plugins;
-use crate::run::{Result, cargo, file_error, line, not_started};
+use crate::run::{Error, Result, cargo, file_error, line, not_started};
 use crate::target;
 
 /// Sets everything up and runs `cargo test` with the arguments given.
@@ -31,20 +31,19 @@ pub(crate) fn test(arguments: &[String]) -> Result<ExitCode> {
     command
         .args(arguments)
         .current_dir(workspace_dir())
-        .env(SKIP_LOG, &log)
-        .stdout(Stdio::piped());
+        .env(SKIP_LOG, &log);
     println!("$ {}", line(&command));
-    let mut child = command.spawn().map_err(not_started(&command))?;
+    let failed = not_started(&command);
+    let (mut child, output) = start_merged(command).map_err(failed)?;
+    let lost = |error: io::Error| Error::Other(format!("lost the tests' output: {error}"));
     let mut results = Results::default();
-    if let Some(output) = child.stdout.take() {
-        for text in BufReader::new(output).split(b'\n') {
-            let text = text.map_err(not_started(&command))?;
-            let text = String::from_utf8_lossy(&text);
-            println!("{text}");
-            results.read(&text);
-        }
+    for text in BufReader::new(output).split(b'\n') {
+        let text = text.map_err(lost)?;
+        let text = String::from_utf8_lossy(&text);
+        println!("{text}");
+        results.read(&text);
     }
-    let status = child.wait().map_err(not_started(&command))?;
+    let status = child.wait().map_err(lost)?;
     results.skipped.extend(read_log(&log)?);
     print!("{}", results.closing_lines(status.success()));
     Ok(if status.success() {
@@ -52,6 +51,14 @@ pub(crate) fn test(arguments: &[String]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Starts a command with one pipe for both its outputs, so that their lines stay in order.
+fn start_merged(mut command: Command) -> io::Result<(Child, PipeReader)> {
+    let (reader, writer) = io::pipe()?;
+    let child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // The command, dropped here, holds the pipe's other end open.
+    Ok((child, reader))
 }
 
 /// Whether the arguments say which packages to test.
