@@ -1,2 +1,54 @@
-//! The transom command line.
-fn main() {}
+//! The `transom` command.
+//!
+//! Read in this order: `arguments` (what can be typed), `commands` (one file for each noun), `handlers` (from plugin and
+//! processor flags to a chain of stages), `progress` (what is shown meanwhile), `show` (how things are written for
+//! people), `failure` (exit codes and hints), `interrupt` (Ctrl-C), `places` (default folders).
+
+mod arguments;
+mod commands;
+mod failure;
+mod handlers;
+mod interrupt;
+mod places;
+mod progress;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+use interrupt::Interrupt;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(&arguments);
+    let json = arguments.json;
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let interrupt = Interrupt::install()?;
+    let json = arguments.json;
+    match arguments.command {
+        Command::Unpack(command) => commands::unpack::run(*command, json, &interrupt),
+        Command::Inspect(command) => commands::inspect::run(command, json, &interrupt),
+        Command::Content(command) => commands::content::run(command, arguments.root, json, &interrupt),
+        Command::Plugin(command) => commands::plugin::run(command, json, &interrupt),
+    }
+}
+
+/// Logs go to stderr, as lines without colour, so that stdout holds nothing but results.
+fn start_log(arguments: &Arguments) {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_max_level(tracing::Level::from(arguments.log_level))
+        .init();
+}

@@ -242,6 +242,7 @@ impl Work<'_> {
         let flow = pump::Layer {
             blob: Box::new(blob),
             descriptor: &self.layer.descriptor,
+            verify: true,
             steps: self.steps,
             diff_algorithm: self.layer.diff_id.algorithm(),
             payloads: &options.payloads,

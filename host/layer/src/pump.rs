@@ -30,8 +30,10 @@ use crate::stage::{HandlerKind, Job, Outcome, Payload, Stage, StageError, Verdic
 pub struct Layer<'a> {
     /// The blob's bytes.
     pub blob: Box<dyn Read + Send + 'a>,
-    /// What the blob should be: digest and size are checked while it is read.
+    /// What the blob should be.
     pub descriptor: &'a Descriptor,
+    /// Whether the blob must have the descriptor's digest and size; not for a stream that nobody described.
+    pub verify: bool,
     /// The stages, as planned by a [`Chain`](crate::chain::Chain).
     pub steps: &'a [Step],
     /// The algorithm for the digest of the final tar.
@@ -286,8 +288,7 @@ fn hash(algorithm: Algorithm, input: &mut Input) -> Result<(Digest, u64), StageE
 /// The first box: reads the blob, checks it, and passes it on.
 struct BlobReader<'a> {
     blob: Box<dyn Read + Send + 'a>,
-    expected: Digest,
-    size: u64,
+    expected: Option<(Digest, u64)>,
     cancel: Cancel,
     pool: Pool,
     progress: Arc<AtomicU64>,
@@ -297,8 +298,7 @@ impl<'a> BlobReader<'a> {
     fn new(layer: Layer<'a>) -> BlobReader<'a> {
         BlobReader {
             blob: layer.blob,
-            expected: layer.descriptor.digest.clone(),
-            size: layer.descriptor.size,
+            expected: layer.verify.then(|| (layer.descriptor.digest.clone(), layer.descriptor.size)),
             cancel: layer.cancel,
             pool: layer.pool,
             progress: layer.progress,
@@ -306,7 +306,7 @@ impl<'a> BlobReader<'a> {
     }
 
     fn run(mut self, mut head: Output, suspect: &AtomicBool) -> Result<(), StageError> {
-        let mut hasher = Hasher::new(self.expected.algorithm());
+        let mut hasher = self.expected.as_ref().map(|(digest, _)| Hasher::new(digest.algorithm()));
         let mut total = 0;
         let mut downstream = Ok(());
         loop {
@@ -316,10 +316,10 @@ impl<'a> BlobReader<'a> {
             let mut buffer = self.pool.take();
             let ended = fill(&mut self.blob, &mut buffer).map_err(StageError::Read)?;
             total += buffer.len() as u64;
-            if total > self.size {
-                return Err(self.wrong_size(total));
+            self.check_size(total, ended)?;
+            if let Some(hasher) = &mut hasher {
+                hasher.update(buffer.as_ref());
             }
-            hasher.update(buffer.as_ref());
             self.progress.store(total, Ordering::Relaxed);
             if downstream.is_ok() {
                 downstream = head.send(buffer.freeze());
@@ -332,26 +332,24 @@ impl<'a> BlobReader<'a> {
                 break;
             }
         }
-        if total != self.size {
-            return Err(self.wrong_size(total));
-        }
-        let actual = hasher.finish();
-        if actual != self.expected {
-            return Err(StageError::BlobDigest {
-                expected: self.expected,
-                actual,
-            });
-        }
+        self.check_digest(hasher)?;
         downstream?;
         head.finish()
     }
 
-    fn wrong_size(&self, actual: u64) -> StageError {
-        StageError::BlobSize {
-            digest: self.expected.clone(),
-            expected: self.size,
-            actual,
+    fn check_size(&self, actual: u64, ended: bool) -> Result<(), StageError> {
+        match &self.expected {
+            Some((digest, expected)) if actual > *expected || ended && actual < *expected => {
+                Err(StageError::BlobSize { digest: digest.clone(), expected: *expected, actual })
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn check_digest(&self, hasher: Option<Hasher>) -> Result<(), StageError> {
+        let Some(((expected, _), hasher)) = self.expected.as_ref().zip(hasher) else { return Ok(()) };
+        let actual = hasher.finish();
+        if actual == *expected { Ok(()) } else { Err(StageError::BlobDigest { expected: expected.clone(), actual }) }
     }
 }
 

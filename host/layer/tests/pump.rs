@@ -100,6 +100,7 @@ impl Run {
         let layer = Layer {
             blob: Box::new(Portions(std::io::Cursor::new(blob.to_vec()), self.portion)),
             descriptor,
+            verify: true,
             steps: &steps,
             diff_algorithm: Algorithm::Sha256,
             payloads: &self.payloads,

@@ -1,0 +1,255 @@
+//! What can be typed. The help texts are these doc comments.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use transom_oci::{Digest, Platform};
+
+/// Unpack, inspect and store container images, through plugins in a sandbox.
+#[derive(Debug, Parser)]
+#[command(
+    name = "transom",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    /// Write results as JSON, one document each, to stdout; errors too, to stderr.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The folder of the content store [default: /var/lib/transom as root, else the XDG data folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// How much to log to stderr; plugins log too.
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
+    pub(crate) log_level: LogLevel,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> tracing::Level {
+        match level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Trace => tracing::Level::TRACE,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Unpack an image into a folder.
+    Unpack(Box<Unpack>),
+    /// Show what an image is made of, and which stages its layers would pass through.
+    Inspect(Inspect),
+    /// Work on a content store, without a daemon.
+    #[command(subcommand)]
+    Content(Content),
+    /// Work on plugins.
+    #[command(subcommand)]
+    Plugin(Plugin),
+}
+
+const IMAGE_HELP: &str = "An OCI layout folder, an OCI archive or a `docker save` archive, gzip- or zstd-compressed ones too, \
+or - for an archive on stdin; then optionally :TAG, :NAME or @DIGEST";
+
+#[derive(Debug, Args)]
+pub(crate) struct Unpack {
+    #[arg(help = IMAGE_HELP, value_name = "IMAGE")]
+    pub(crate) image: OsString,
+    /// The folder to fill: a new or an empty one. If unpacking fails it is left as it was.
+    #[arg(value_name = "DIR")]
+    pub(crate) target: PathBuf,
+    /// The platform, such as linux/arm64 [default: this machine's, or the only one]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) handlers: Handlers,
+    /// Hand a file to a plugin or processor as its payload (a decryption key, say), typed by a URL.
+    #[arg(long, value_name = "ID=TYPE_URL=FILE")]
+    pub(crate) payload: Vec<String>,
+    /// Whose the files become [default: as in the layers when root, else the caller's]
+    #[arg(long, value_name = "WHOSE")]
+    pub(crate) owner: Option<Owner>,
+    /// Refuse a layer that unpacks to more bytes than this (suffixes K, M, G, T) [default: 256G]
+    #[arg(long, value_name = "SIZE", value_parser = crate::show::parse_size)]
+    pub(crate) max_layer_size: Option<u64>,
+    /// Refuse a layer that unpacks to more than 1 GiB and to more than this many times its blob's size [default: 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_ratio: Option<u64>,
+    /// Refuse a layer with more entries than this [default: 10000000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_entries: Option<u64>,
+    /// Leave what a failed unpack made, to look at it.
+    #[arg(long)]
+    pub(crate) keep_partial: bool,
+    /// What to show while it runs.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Owner {
+    /// The numbers in the layers.
+    Keep,
+    /// The caller's; devices are left out.
+    Mine,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// Bars on a terminal, nothing elsewhere.
+    Auto,
+    /// Bars on stderr, wherever it leads.
+    Bar,
+    /// Nothing.
+    None,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Handlers {
+    /// Load a plugin: a component, or a folder with a plugin.toml. Later ones are asked first.
+    #[arg(long, value_name = "FILE.wasm|DIR")]
+    pub(crate) plugin: Vec<PathBuf>,
+    /// Set a plugin's configuration key; the value is a TOML value or a plain text.
+    #[arg(long, value_name = "NAME.KEY=VALUE")]
+    pub(crate) plugin_config: Vec<String>,
+    /// Let an external program process a media type, with containerd's contract:
+    /// id=ID,accepts=TYPE,returns=TYPE,path=PROGRAM[,arg=ARG][,env=NAME=VALUE]…, or a TOML file with
+    /// containerd's [stream_processors] tables.
+    #[arg(long, value_name = "SPEC|FILE.toml")]
+    pub(crate) processor: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    #[arg(help = IMAGE_HELP, value_name = "IMAGE")]
+    pub(crate) image: OsString,
+    /// Only images for this platform.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) handlers: Handlers,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Content {
+    /// Store a blob under its digest, from a file or stdin. What was interrupted goes on where it stopped.
+    Ingest(Ingest),
+    /// Write a blob to stdout.
+    Get(Get),
+    /// List blobs.
+    #[command(visible_alias = "list")]
+    Ls(List),
+    /// List ingests that were begun and not finished.
+    Active(Active),
+    /// Remove blobs.
+    #[command(visible_aliases = ["delete", "del", "remove"])]
+    Rm(Remove),
+    /// Give up an ingest and remove what it had stored.
+    Abort(Abort),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ingest {
+    /// A name for this ingest, under which it can be resumed.
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// What to store; it must begin with the same bytes when an ingest is resumed.
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// The bytes it must have; with fewer, the ingest is kept to be resumed.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) expected_size: Option<u64>,
+    /// The digest it must have (sha256, sha384 or sha512).
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) expected_digest: Option<Digest>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The blob.
+    #[arg(value_name = "DIGEST")]
+    pub(crate) digest: Digest,
+    /// Hash the bytes while they are read, and fail if they are not the digest's.
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only the digests.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Read and hash every blob, and fail naming the first bad one.
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Active {
+    /// Only those whose REF contains this.
+    #[arg(value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The blobs.
+    #[arg(value_name = "DIGEST", required = true)]
+    pub(crate) digests: Vec<Digest>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Abort {
+    /// The ingest.
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugin {
+    /// Show what a component imports and exports, whether it would be loaded, and what it says of itself.
+    Inspect(PluginInspect),
+    /// Run a plugin on stdin, to stdout; what it reports goes to stderr.
+    Run(PluginRun),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginInspect {
+    /// A component, or a folder with a plugin.toml.
+    #[arg(value_name = "FILE.wasm|DIR")]
+    pub(crate) plugin: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginRun {
+    /// A component, or a folder with a plugin.toml.
+    #[arg(value_name = "FILE.wasm|DIR")]
+    pub(crate) plugin: PathBuf,
+    /// The media type of the input [default: the first that the plugin accepts]
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) media_type: Option<String>,
+    /// Set a configuration key; the value is a TOML value or a plain text.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) config: Vec<String>,
+    /// An annotation of the layer that the plugin is told.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) annotation: Vec<String>,
+    /// Hand a file to the plugin as its payload, typed by a URL.
+    #[arg(long, value_name = "TYPE_URL=FILE")]
+    pub(crate) payload: Option<String>,
+}

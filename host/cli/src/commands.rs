@@ -1,0 +1,48 @@
+//! One file for each noun, and what several of them need.
+
+pub(crate) mod content;
+pub(crate) mod inspect;
+pub(crate) mod plugin;
+pub(crate) mod report;
+pub(crate) mod unpack;
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use transom_image::{OpenOptions, Reference, Selector, Source};
+
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::places;
+
+/// Opens the image that was named, reading stdin if it is `-`.
+fn open_image(argument: &OsStr, interrupt: &Interrupt) -> Result<(Source, Selector), Failure> {
+    let reference = Reference::parse(argument)?;
+    let folder = places::temporary();
+    let progress = |_| interrupt.flow();
+    let options = OpenOptions {
+        progress: Some(&progress),
+        ..OpenOptions::new(&folder)
+    };
+    let source = Source::open(&reference, &mut io::stdin().lock(), &options)?;
+    Ok((source, reference.selector))
+}
+
+/// Writes a result to stdout. That nobody reads it any more is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("cannot write to stdout", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a document as one line of JSON.
+fn print_json(document: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(document)
+        .map_err(|error| Failure::io("cannot write the result as JSON", &io::Error::other(error)))?;
+    print(&format!("{text}\n"))
+}

@@ -1,0 +1,39 @@
+//! Default folders: the system's for root, the XDG ones for everybody else.
+
+use std::env;
+use std::path::PathBuf;
+
+/// Where content is kept: `/var/lib/transom`, or `$XDG_DATA_HOME/transom`.
+pub(crate) fn root() -> Option<PathBuf> {
+    place("/var/lib/transom", "XDG_DATA_HOME", ".local/share")
+}
+
+/// Where compiled plugins are kept: below `/var/cache/transom`, or `$XDG_CACHE_HOME/transom`.
+pub(crate) fn compiled() -> Option<PathBuf> {
+    Some(place("/var/cache/transom", "XDG_CACHE_HOME", ".cache")?.join("compiled"))
+}
+
+/// Where a stream is kept while it is read: `$TMPDIR`, or `/var/tmp`, which is a disk where `/tmp` may be memory.
+pub(crate) fn temporary() -> PathBuf {
+    env::var_os("TMPDIR")
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+}
+
+fn place(system: &str, variable: &str, below_home: &str) -> Option<PathBuf> {
+    if is_root() {
+        return Some(system.into());
+    }
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))?;
+    Some(base.join("transom"))
+}
+
+/// Whether this process may give files to others.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
