@@ -11,7 +11,7 @@ use wasmtime::Engine;
 
 use crate::config::{self, Values};
 use crate::engine::Ticker;
-use crate::error::{Fault, LoadError};
+use crate::error::LoadError;
 use crate::limits::{DESCRIBE_CPU, Limits};
 use crate::manifest::Manifest;
 use crate::stage::{self, WasmHandler};
@@ -185,9 +185,4 @@ pub(crate) fn mismatch(manifest: &Manifest, info: &Info) -> Option<LoadError> {
     differs("name", manifest.name.clone(), info.name.clone())
         .or_else(|| differs("version", manifest.version.clone(), info.version.clone()))
         .or_else(|| differs("converts", words(&manifest.converts), words(&info.conversions)))
-}
-
-/// A fault on loading, for a trap before anything ran.
-pub(crate) fn start_fault(error: &wasmtime::Error) -> Fault {
-    Fault::Start(format!("{error:#}"))
 }

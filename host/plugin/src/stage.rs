@@ -11,7 +11,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use crate::config::Values;
 use crate::error::{Fault, GuestError, PluginError};
 use crate::limits::{Limits, STACK_BYTES, TEXT_BYTES_MAX};
-use crate::plugin::{self, Plugin};
+use crate::plugin::Plugin;
 use crate::state::{Log, State, Stop};
 
 /// Opens stages of one plugin.
@@ -136,11 +136,8 @@ pub(crate) fn fault_of(error: &wasmtime::Error, state: &mut State, limits: &Limi
         if state.memory.refused {
             return Fault::Memory { limit: limits.memory };
         }
-        return match error.downcast_ref::<WasmBacktrace>() {
-            // The host refused something that the running guest did.
-            Some(_) => Fault::Protocol(error.root_cause().to_string()),
-            None => plugin::start_fault(error),
-        };
+        let reason = error.root_cause().to_string();
+        return if state.started { Fault::Protocol(reason) } else { Fault::Start(reason) };
     };
     match trap {
         Trap::StackOverflow => Fault::Stack { limit: STACK_BYTES },

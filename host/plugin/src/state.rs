@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) usage: Usage,
     pub(crate) memory: Memory,
     pub(crate) log: Log,
+    /// Whether the guest was instantiated and its function called.
+    pub(crate) started: bool,
     /// The failure of a stream that the guest was told about.
     pub(crate) failed: Option<StageError>,
     /// Why the host stopped the guest.
@@ -55,6 +57,7 @@ impl State {
             memory: Memory { limit: limits.memory, used: 0, refused: false },
             usage: Usage::start(limits, cancel),
             log,
+            started: false,
             failed: None,
             stopped: None,
         }

@@ -47,6 +47,7 @@ impl Ready {
 
     pub(crate) fn describe(&self, store: &mut Store<State>) -> wasmtime::Result<Info> {
         let instance = self.pre.instantiate(&mut *store)?;
+        store.data_mut().started = true;
         let info = instance.transom_processor_stage().call_describe(store)?;
         let conversions = info.conversions.into_iter();
         let conversions =
@@ -61,6 +62,7 @@ impl Ready {
         config: &Values,
     ) -> wasmtime::Result<Result<Outcome, GuestError>> {
         let instance = self.pre.instantiate(&mut *store)?;
+        store.data_mut().started = true;
         let input = Resource::new_borrow(0);
         let output = Resource::new_borrow(0);
         let returned =

@@ -1,0 +1,11 @@
+;; Returns error.corrupt at byte 7.
+(func $describe (result i32) (i32.const 2048))
+(data (i32.const 3000) "no good")
+(func $run (param i32 i32) (result i32)
+  (i32.store8 (i32.const 640) (i32.const 1))
+  (i32.store8 (i32.const 648) (i32.const 1))
+  (i32.store8 (i32.const 656) (i32.const 1))
+  (i64.store (i32.const 664) (i64.const 7))
+  (i32.store (i32.const 672) (i32.const 3000))
+  (i32.store (i32.const 676) (i32.const 7))
+  (i32.const 640))
