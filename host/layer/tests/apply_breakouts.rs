@@ -1,6 +1,8 @@
 //! Archives that try to leave the root folder, or that lead through links: the cases of containerd's `TestBreakouts` with
 //! its results, each by `openat2` and by the walk that stands in for it. Nothing outside the root may change.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "apply_support/archive.rs"]
 #[expect(dead_code, reason = "shared by several test programs")]
 mod archive;

@@ -1,5 +1,7 @@
 //! Which system calls `apply` makes, and what it does when one of them fails.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "apply_support/archive.rs"]
 #[expect(dead_code, reason = "shared by several test programs")]
 mod archive;

@@ -1,5 +1,7 @@
 //! Layers on layers: whiteouts in both forms, replaced entries, missing parents, what comes after the end.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "apply_support/archive.rs"]
 #[expect(dead_code, reason = "shared by several test programs")]
 mod archive;

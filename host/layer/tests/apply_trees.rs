@@ -1,5 +1,7 @@
 //! Any tree, packed by GNU tar and by the `tar` crate, must come out as GNU tar itself unpacks it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "apply_support/archive.rs"]
 #[expect(dead_code, reason = "shared by several test programs")]
 mod archive;
@@ -262,8 +264,12 @@ proptest! {
         }
         let mut builder = tar::Builder::new(File::create(&archive).unwrap());
         builder.follow_symlinks(false);
-        builder.append_dir_all("", &source).unwrap();
-        builder.finish().unwrap();
+        if let Err(error) = builder.append_dir_all("", &source).and_then(|()| builder.finish()) {
+            // It cannot pack long paths that begin with something else than UTF-8.
+            let is_odd = original.entries.keys().any(|path| std::str::from_utf8(path).is_err());
+            prop_assert!(is_odd, "the tar crate: {error}");
+            return Ok(());
+        }
         let (theirs, ours) = unpacked(&archive, is_root, chunk);
         prop_assert_eq!(&theirs, &ours, "the tar crate");
     }

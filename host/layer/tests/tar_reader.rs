@@ -1,5 +1,7 @@
 //! The tar reader on archives made byte by byte: dialects, extension headers, sparse maps, ends, and what is refused.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "apply_support/archive.rs"]
 #[expect(dead_code, reason = "shared by several test programs")]
 mod archive;
