@@ -1,10 +1,18 @@
 //! From the entries of a plain tar to files below a root folder: an OCI layer's changeset, applied as containerd does.
 //!
-//! Read in the order of the work: [`mod@worker`] (the loop over entries), [`mod@name`] (what a name means), [`mod@folders`],
-//! [`mod@resolve`] and [`mod@stack`] (from a path to an open folder, never by a string that the kernel resolves freely),
-//! [`mod@parents`] (folders that the archive does not list), [`mod@create`] and [`mod@attributes`] (one entry),
-//! [`mod@whiteout`], [`mod@unpacked`] and [`mod@remove`] (what a layer takes away), [`mod@later`] (folder times at the
-//! end); [`limits`], [`error`] and [`report`].
+//! Read in the order of the work: `worker` (the loop over entries), `name` (what a name means), `folders`, `resolve` and
+//! `stack` (from a path to an open folder, never by a string that the kernel resolves freely), `parents` (folders that the
+//! archive does not list), `create` and `attributes` (one entry), `whiteout`, `unpacked` and `remove` (what a layer takes
+//! away), `later` (folder times at the end); [`limits`], [`error`] and [`report`].
+//!
+//! Where containerd's `archive.Apply` is followed by its rules but not to the letter:
+//! - a whiteout never removes what its own layer has unpacked, in whatever order the two come (containerd keeps that rule
+//!   for opaque markers only, and forgets folders that the layer does not list);
+//! - sparse files in GNU's own format are unpacked, and all sparse files keep their holes;
+//! - ids and device numbers that Linux would cut off are refused instead of becoming others;
+//! - a PAX global header does not remove the file that has its name;
+//! - `..` after a link in a link's target leads up from where that link leads to, as in the kernel, and not by text;
+//! - a folder that a later entry takes away is no error when its times would be set.
 
 mod attributes;
 mod create;

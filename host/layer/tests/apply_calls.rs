@@ -8,11 +8,12 @@ mod archive;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use archive::{Archive, Header, apply_to};
 use transom_layer::apply::{ApplyError, ApplyLimits, ApplyOptions, Ownership};
-use transom_sys::{Errno, Linux, Op, Recorded};
+use transom_sys::{Errno, Linux, Op, Recorded, Sys as _, XattrFlags};
 
 fn many(archive: Archive, from: usize, to: usize) -> Archive {
     (from..to).fold(archive, |archive, index| {
@@ -93,6 +94,64 @@ fn what_a_setgid_folder_gives_on_is_taken_back() {
     for (name, mode) in [("d", 0o755), ("d/f", 0o600), ("e", 0o755), ("e/f", 0o600)] {
         let found = fs::metadata(root.path().join(name)).unwrap();
         assert_eq!(found.mode() & 0o7777, mode, "{name}");
+    }
+}
+
+/// A default ACL of `user::rwx,group::r-x,other::---`, as the kernel keeps it.
+const DEFAULT_ACL: [u8; 28] = [
+    2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 4, 0, 5, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255,
+    255,
+];
+
+#[test]
+fn a_default_acl_does_not_change_the_mode() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = fs::File::open(root.path()).unwrap();
+    let key = b"system.posix_acl_default";
+    if Linux
+        .fsetxattr(folder.as_fd(), key, &DEFAULT_ACL, XattrFlags::empty())
+        .is_err()
+    {
+        return transom_tests::skip("needs a file system with ACLs");
+    }
+    let tar = Archive::new()
+        .dir("d", 0o755)
+        .file("d/f", b"x", 0o644)
+        .file("f", b"x", 0o646)
+        .end();
+    apply_to(&Linux, tar, root.path(), &ApplyOptions::default()).unwrap();
+    for (name, mode) in [("d", 0o755), ("d/f", 0o644), ("f", 0o646)] {
+        assert_eq!(
+            fs::metadata(root.path().join(name)).unwrap().mode() & 0o7777,
+            mode,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn an_owner_that_is_not_as_expected_is_set() {
+    if !transom_tests::require_root() {
+        return;
+    }
+    // What is created does not belong to whom it should, as on NFS with squashed ids.
+    let sys = Recorded::new(Linux);
+    sys.pretend_ids(4242, 4243);
+    let root = tempfile::tempdir().unwrap();
+    let own = |name: &[u8], flag| {
+        let mut header = Header::new(name, flag, 0o755, 0);
+        header.number(108, 8, 4242).number(116, 8, 4243);
+        header
+    };
+    let tar = Archive::new()
+        .raw(&own(b"f", b'0'), b"")
+        .raw(&own(b"d", b'5'), b"")
+        .raw(&own(b"g", b'0'), b"")
+        .end();
+    apply_to(&sys, tar, root.path(), &ApplyOptions::default()).unwrap();
+    for name in ["f", "d", "g"] {
+        let found = fs::metadata(root.path().join(name)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (4242, 4243), "{name}");
     }
 }
 
@@ -196,7 +255,7 @@ fn without_ownership_nothing_is_given_away() {
 fn a_folder_that_its_owner_cannot_write_is_filled_first() {
     let root = tempfile::tempdir().unwrap();
     let sys = Recorded::new(Linux);
-    let (_, gid) = transom_sys::Sys::effective_ids(&Linux);
+    let (_, gid) = Linux.effective_ids();
     // As far as modes go this is not root; what is created differs from what is expected, which must not matter either.
     sys.pretend_ids(4242, gid);
     let options = ApplyOptions {
@@ -378,7 +437,6 @@ fn trees_deeper_than_open_files_allow_are_made_and_removed() {
         .end();
     apply_to(&sys, tar, root.path(), &ApplyOptions::default()).unwrap();
     let folder = fs::File::open(root.path()).unwrap();
-    use std::os::fd::AsFd as _;
     assert!(!transom_layer::apply::is_empty(folder.as_fd()).unwrap());
     transom_layer::apply::remove_contents(folder.as_fd()).unwrap();
     assert!(transom_layer::apply::is_empty(folder.as_fd()).unwrap());

@@ -200,7 +200,15 @@ fn links_are_followed_a_long_way_but_not_for_ever() {
     let root = tempfile::tempdir().unwrap();
     layer(root.path(), chain(200));
     assert!(root.path().join("l0/f").exists());
+    // Few links, but each leads a long way about.
+    let about = (1..=200).fold(Archive::new().dir("l0", 0o755), |archive, index| {
+        let target = format!("{}l{}", "l0/../".repeat(600), index - 1);
+        archive
+            .extension(b'K', target.as_bytes())
+            .symlink("l0", &format!("l{index}"))
+    });
     for archive in [
+        about.file("l200/f", b"", 0o644),
         chain(256),
         Archive::new()
             .symlink("b", "a")

@@ -12,6 +12,10 @@ pub const NAME_MAX: usize = 255;
 /// Symbolic links followed on the way to one folder, as containerd's; the kernel itself stops at 40.
 pub const LINKS_MAX: u32 = 255;
 
+/// Parts of paths walked on the way to one folder, those of link targets included: eight times what one path can have, so
+/// that a chain of links with long targets does not cost a million calls for each entry.
+pub(super) const PARTS_MAX: u32 = 8 * 2048;
+
 /// Handles of folders kept open. With the usual soft limit of 1024 descriptors this leaves plenty for the process, and
 /// few trees are deeper or jump about more than this.
 pub(super) const HANDLES: usize = 128;

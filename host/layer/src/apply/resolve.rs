@@ -8,7 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use transom_sys::{Errno, OFlags, ResolveFlags, Sys};
 
-use super::limits::LINKS_MAX;
+use super::limits::{LINKS_MAX, PARTS_MAX};
 use super::stack::FolderStack;
 
 /// Resolves folders inside roots.
@@ -29,6 +29,7 @@ struct Walk<'r> {
     /// Names below those that do not exist.
     missing: Vec<Vec<u8>>,
     links: u32,
+    parts: u32,
 }
 
 impl<'s, S: Sys> Resolver<'s, S> {
@@ -78,6 +79,7 @@ impl<'s, S: Sys> Resolver<'s, S> {
             names: Vec::new(),
             missing: Vec::new(),
             links: 0,
+            parts: 0,
         };
         // The parts still to go, the next one last.
         let mut rest: Vec<Vec<u8>> = Vec::new();
@@ -98,6 +100,10 @@ impl<'s, S: Sys> Resolver<'s, S> {
     }
 
     fn step(&self, walk: &mut Walk<'_>, part: Vec<u8>, rest: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
+        walk.parts += 1;
+        if walk.parts > PARTS_MAX {
+            return Err(Errno::LOOP);
+        }
         if part == b".." {
             if walk.missing.pop().is_none() {
                 walk.stack.leave(self.sys)?;
