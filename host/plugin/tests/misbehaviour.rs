@@ -1,6 +1,8 @@
 //! Guests that do what they must not: each ends with its own typed error, soon, with bounded memory, and does no harm to the
 //! next job.
 
+#[path = "support/faults.rs"]
+mod faults;
 #[path = "support/guests.rs"]
 mod guests;
 #[path = "support/harness.rs"]
@@ -9,8 +11,9 @@ mod harness;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use faults::{fault, plugin_error};
 use guests::{guest, spy};
-use harness::{fault, plugin_error, run, run_with};
+use harness::{run, run_with};
 use transom_layer::cancel::Cancel;
 use transom_layer::pump::PumpError;
 use transom_layer::stage::Handler;

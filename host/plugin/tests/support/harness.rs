@@ -13,11 +13,16 @@ use transom_layer::pipe::{Input, Output};
 use transom_layer::pump::{self, Layer, PumpError, SinkError};
 use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError};
 use transom_oci::{Algorithm, Descriptor, Digest, media_type};
-use transom_plugin::{Fault, PluginError};
 
 /// The collecting sink's error.
 #[derive(Debug)]
 pub(crate) struct SinkFailed;
+
+impl std::fmt::Display for SinkFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the collecting sink failed")
+    }
+}
 
 impl SinkError for SinkFailed {
     fn may_be_damage(&self) -> bool {
@@ -115,20 +120,4 @@ fn descriptor() -> Descriptor {
         Digest::of(Algorithm::Sha256, b"")
     );
     serde_json::from_str(&text).expect("a descriptor")
-}
-
-/// The plugin's error in a failed run.
-pub(crate) fn plugin_error(ran: &Ran) -> &PluginError {
-    match ran {
-        Err(PumpError::Stage { source: StageError::Plugin(error), .. }) => {
-            error.downcast_ref().expect("a plugin's error")
-        }
-        Err(other) => panic!("not a plugin's error: {other:?}"),
-        Ok((output, outcome)) => panic!("it went well: {} bytes, {outcome:?}", output.len()),
-    }
-}
-
-/// The fault in a failed run.
-pub(crate) fn fault(ran: &Ran) -> &Fault {
-    &plugin_error(ran).fault
 }

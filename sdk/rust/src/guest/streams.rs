@@ -11,6 +11,8 @@ const READ: u32 = 256 * 1024;
 const BUFFER: usize = 128 * 1024;
 /// From here on a write goes to the host as it is: one more call costs less than copying this much.
 const DIRECT: usize = 32 * 1024;
+/// The most that goes to the host in one call; the interface allows four times as much.
+const LARGEST: usize = 1024 * 1024;
 
 /// A reader that holds one chunk from the host.
 pub(super) struct Input<'a> {
@@ -67,13 +69,14 @@ impl Write for Output<'_> {
             self.flush()?;
         }
         if self.buffer.is_empty() && bytes.len() >= DIRECT {
+            let bytes = &bytes[..bytes.len().min(LARGEST)];
             self.host.write(bytes).map_err(IoError::from)?;
-        } else {
-            if self.buffer.capacity() == 0 {
-                self.buffer.reserve_exact(BUFFER);
-            }
-            self.buffer.extend_from_slice(bytes);
+            return Ok(bytes.len());
         }
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve_exact(BUFFER);
+        }
+        self.buffer.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
