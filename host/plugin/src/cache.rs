@@ -30,24 +30,37 @@ pub(crate) struct Cache {
 impl Cache {
     /// Opens the folder, or makes it. It must belong to this user and be closed to all others.
     pub(crate) fn open(folder: &Path, engine: &Engine) -> Result<Self, LoadError> {
-        let refuse = |reason: String| LoadError::Cache { path: folder.to_owned(), reason };
+        let refuse = |reason: String| LoadError::Cache {
+            path: folder.to_owned(),
+            reason,
+        };
         if !folder.exists() {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.map_err(|error| refuse(format!("it cannot be made: {error}")))?;
         }
         let metadata = fs::symlink_metadata(folder).map_err(|error| refuse(error.to_string()))?;
         if !metadata.is_dir() {
-            return Err(refuse("it is not a folder; symbolic links are not followed".into()));
+            return Err(refuse(
+                "it is not a folder; symbolic links are not followed".into(),
+            ));
         }
         let us = rustix::process::geteuid().as_raw();
         if metadata.uid() != us {
-            return Err(refuse(format!("it belongs to user {}, not to us ({us})", metadata.uid())));
+            return Err(refuse(format!(
+                "it belongs to user {}, not to us ({us})",
+                metadata.uid()
+            )));
         }
         let mode = metadata.mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(refuse(format!("others may enter it (mode {mode:o}); run chmod 700 on it")));
+            return Err(refuse(format!(
+                "others may enter it (mode {mode:o}); run chmod 700 on it"
+            )));
         }
-        Ok(Self { folder: folder.to_owned(), key: compatibility_key(engine) })
+        Ok(Self {
+            folder: folder.to_owned(),
+            key: compatibility_key(engine),
+        })
     }
 
     /// The compiled component, if it is there and undamaged.
@@ -64,7 +77,11 @@ impl Cache {
 
     /// Keeps compiled code for the next time. Failing that is no reason to fail.
     pub(crate) fn store(&self, digest: &Digest, code: &[u8]) {
-        let name = format!("{}{}{SUFFIX}", self.prefix(digest), Digest::of(Algorithm::Sha256, code).hex());
+        let name = format!(
+            "{}{}{SUFFIX}",
+            self.prefix(digest),
+            Digest::of(Algorithm::Sha256, code).hex()
+        );
         let written = tempfile::NamedTempFile::new_in(&self.folder).and_then(|mut file| {
             file.write_all(code)?;
             file.persist(self.folder.join(name)).map_err(|error| error.error)
@@ -83,7 +100,10 @@ impl Cache {
 
     fn find(&self, digest: &Digest) -> Option<PathBuf> {
         let prefix = self.prefix(digest);
-        let mut names = fs::read_dir(&self.folder).ok()?.flatten().map(|entry| entry.file_name());
+        let mut names = fs::read_dir(&self.folder)
+            .ok()?
+            .flatten()
+            .map(|entry| entry.file_name());
         let name = names.find(|name| name.to_str().is_some_and(|name| name.starts_with(&prefix)))?;
         Some(self.folder.join(name))
     }
@@ -100,10 +120,17 @@ impl Cache {
 
     /// Removes the oldest files beyond the limit.
     fn prune(&self) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
         let mut files: Vec<(SystemTime, PathBuf)> = entries
             .flatten()
-            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "cwasm"))
+            .filter(|entry| {
+                entry
+                    .path()
+                    .extension()
+                    .is_some_and(|extension| extension == "cwasm")
+            })
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         files.sort();

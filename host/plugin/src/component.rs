@@ -26,8 +26,14 @@ pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
         return Err(LoadError::NotWasm);
     }
     match Parser::new(0).parse_all(bytes).next() {
-        Some(Ok(Payload::Version { encoding: Encoding::Component, .. })) => Ok(()),
-        Some(Ok(Payload::Version { encoding: Encoding::Module, .. })) => Err(LoadError::CoreModule),
+        Some(Ok(Payload::Version {
+            encoding: Encoding::Component,
+            ..
+        })) => Ok(()),
+        Some(Ok(Payload::Version {
+            encoding: Encoding::Module,
+            ..
+        })) => Err(LoadError::CoreModule),
         Some(Err(error)) => Err(invalid(&error)),
         _ => Err(LoadError::NotWasm),
     }
@@ -54,12 +60,18 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Component, LoadError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    push(&mut component.imports, import.map_err(|error| invalid(&error))?.name.name)?;
+                    push(
+                        &mut component.imports,
+                        import.map_err(|error| invalid(&error))?.name.name,
+                    )?;
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
-                    push(&mut component.exports, export.map_err(|error| invalid(&error))?.name.name)?;
+                    push(
+                        &mut component.exports,
+                        export.map_err(|error| invalid(&error))?.name.name,
+                    )?;
                 }
             }
             Payload::CustomSection(section) if component.producers.is_empty() => {
@@ -84,10 +96,19 @@ fn push(names: &mut Vec<String>, name: &str) -> Result<(), LoadError> {
 
 /// The section is a courtesy: what cannot be read is left out.
 fn producers(fields: wasmparser::ProducersSectionReader<'_>) -> Vec<(String, String)> {
-    let values = fields.into_iter().flatten().flat_map(|field| field.values.into_iter().flatten());
-    values.take(16).map(|value| (value.name.to_owned(), value.version.to_owned())).collect()
+    let values = fields
+        .into_iter()
+        .flatten()
+        .flat_map(|field| field.values.into_iter().flatten());
+    values
+        .take(16)
+        .map(|value| (value.name.to_owned(), value.version.to_owned()))
+        .collect()
 }
 
 pub(crate) fn invalid(error: &wasmparser::BinaryReaderError) -> LoadError {
-    LoadError::Invalid { offset: error.offset() as u64, message: error.message().to_owned() }
+    LoadError::Invalid {
+        offset: error.offset() as u64,
+        message: error.message().to_owned(),
+    }
 }

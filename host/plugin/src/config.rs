@@ -98,8 +98,15 @@ pub(crate) fn resolve(manifest: &Manifest, given: &Values) -> Result<Values, Loa
     }
     if let Some(unknown) = given.keys().find(|key| !manifest.config.contains_key(*key)) {
         let known: Vec<&str> = manifest.config.keys().map(String::as_str).collect();
-        let known = if known.is_empty() { "it has no keys".into() } else { format!("it has {}", known.join(", ")) };
-        return Err(fault(unknown, format!("the plugin does not know this key; {known}")));
+        let known = if known.is_empty() {
+            "it has no keys".into()
+        } else {
+            format!("it has {}", known.join(", "))
+        };
+        return Err(fault(
+            unknown,
+            format!("the plugin does not know this key; {known}"),
+        ));
     }
     Ok(values)
 }

@@ -101,7 +101,10 @@ impl Ticker {
                 loop {
                     let mut running = theirs.lock();
                     while running.jobs == 0 && !running.stopped {
-                        running = theirs.changed.wait(running).unwrap_or_else(PoisonError::into_inner);
+                        running = theirs
+                            .changed
+                            .wait(running)
+                            .unwrap_or_else(PoisonError::into_inner);
                     }
                     if running.stopped {
                         return;
@@ -120,7 +123,9 @@ impl Ticker {
     pub(crate) fn tick(&self) -> Ticking {
         self.shared.lock().jobs += 1;
         self.shared.changed.notify_one();
-        Ticking { shared: Arc::clone(&self.shared) }
+        Ticking {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 

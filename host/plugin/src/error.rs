@@ -93,7 +93,9 @@ pub enum LoadError {
     #[error("the plugin describes itself wrongly: {0}")]
     Info(String),
     /// `plugin.toml` and the component do not say the same.
-    #[error("plugin.toml says {field} is {manifest}, the component says {component}; rebuild it or correct plugin.toml")]
+    #[error(
+        "plugin.toml says {field} is {manifest}, the component says {component}; rebuild it or correct plugin.toml"
+    )]
     Mismatch {
         /// What differs.
         field: &'static str,
@@ -130,7 +132,11 @@ fn lines(imports: &[ForbiddenImport]) -> String {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "nothing".into() } else { names.join(", ") }
+    if names.is_empty() {
+        "nothing".into()
+    } else {
+        names.join(", ")
+    }
 }
 
 /// Why a plugin failed on a layer: who, on what, and how.
@@ -221,7 +227,10 @@ pub enum Fault {
 }
 
 fn note(message: &Option<String>) -> String {
-    message.as_ref().map(|message| format!(": {message}")).unwrap_or_default()
+    message
+        .as_ref()
+        .map(|message| format!(": {message}"))
+        .unwrap_or_default()
 }
 
 /// An error that a plugin returned, as the interface has it.
@@ -257,10 +266,16 @@ impl fmt::Display for GuestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsupported(text) => write!(f, "not supported: {text}"),
-            Self::Corrupt { offset: Some(offset), message } => {
+            Self::Corrupt {
+                offset: Some(offset),
+                message,
+            } => {
                 write!(f, "the input is damaged near byte {offset}: {message}")
             }
-            Self::Corrupt { offset: None, message } => write!(f, "the input is damaged: {message}"),
+            Self::Corrupt {
+                offset: None,
+                message,
+            } => write!(f, "the input is damaged: {message}"),
             Self::Denied(text) => write!(f, "denied: {text}"),
             Self::Config { key, message } => write!(f, "configuration key {key:?}: {message}"),
             Self::Limit(text) => write!(f, "limit met: {text}"),

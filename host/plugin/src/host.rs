@@ -46,7 +46,12 @@ impl Default for HostConfig {
             ratio: u64::MAX,
             ..Limits::default()
         };
-        Self { cache_dir: None, allocation: Allocation::Auto, limits: Limits::default(), ceiling }
+        Self {
+            cache_dir: None,
+            allocation: Allocation::Auto,
+            limits: Limits::default(),
+            ceiling,
+        }
     }
 }
 
@@ -67,11 +72,21 @@ impl Host {
     /// [`LoadError::Cache`] for a cache folder that cannot be trusted, [`LoadError::Engine`].
     pub fn new(config: HostConfig) -> Result<Self, LoadError> {
         let (engine, pooling) = engine::start(config.allocation)?;
-        let cache = config.cache_dir.as_deref().map(|folder| Cache::open(folder, &engine)).transpose()?;
+        let cache = config
+            .cache_dir
+            .as_deref()
+            .map(|folder| Cache::open(folder, &engine))
+            .transpose()?;
         let mut linker = Linker::new(&engine);
         v0_1::add_to_linker(&mut linker).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { shared: Arc::new(Shared { engine, ticker }), linker, cache, config, pooling })
+        Ok(Self {
+            shared: Arc::new(Shared { engine, ticker }),
+            linker,
+            cache,
+            config,
+            pooling,
+        })
     }
 
     /// Whether guests get their memory from a pool.
@@ -85,7 +100,11 @@ impl Host {
     ///
     /// Any [`LoadError`].
     pub fn load(&self, path: &Path) -> Result<Plugin, LoadError> {
-        if path.is_dir() { self.load_dir(path) } else { self.load_file(path) }
+        if path.is_dir() {
+            self.load_dir(path)
+        } else {
+            self.load_file(path)
+        }
     }
 
     /// Loads a component. A `plugin.toml` beside it counts if it names this file.
@@ -98,7 +117,10 @@ impl Host {
         let beside = path.with_file_name("plugin.toml");
         if beside.is_file() {
             let manifest = manifest(&beside)?;
-            if path.file_name().is_some_and(|name| name == component_name(&manifest).as_str()) {
+            if path
+                .file_name()
+                .is_some_and(|name| name == component_name(&manifest).as_str())
+            {
                 return self.load_bytes(&bytes, Some(manifest));
             }
         }
@@ -112,7 +134,11 @@ impl Host {
     /// Any [`LoadError`].
     pub fn load_dir(&self, folder: &Path) -> Result<Plugin, LoadError> {
         let manifest = manifest(&folder.join("plugin.toml"))?;
-        let bytes = read(&folder.join(component_name(&manifest)), "the component", COMPONENT_BYTES_MAX)?;
+        let bytes = read(
+            &folder.join(component_name(&manifest)),
+            "the component",
+            COMPONENT_BYTES_MAX,
+        )?;
         self.load_bytes(&bytes, Some(manifest))
     }
 
@@ -124,7 +150,11 @@ impl Host {
     pub fn load_bytes(&self, bytes: &[u8], manifest: Option<Manifest>) -> Result<Plugin, LoadError> {
         let size = bytes.len() as u64;
         if size > COMPONENT_BYTES_MAX {
-            return Err(LoadError::TooLarge { what: "the component", size, limit: COMPONENT_BYTES_MAX });
+            return Err(LoadError::TooLarge {
+                what: "the component",
+                size,
+                limit: COMPONENT_BYTES_MAX,
+            });
         }
         let digest = Digest::of(Algorithm::Sha256, bytes);
         if let Some(manifest) = &manifest {
@@ -141,7 +171,10 @@ impl Host {
             |asked| asked.apply(&self.config.limits, &self.config.ceiling),
         )?;
         let info = plugin::describe(&self.shared, &ready, &limits)?;
-        if let Some(mismatch) = manifest.as_ref().and_then(|manifest| plugin::mismatch(manifest, &info)) {
+        if let Some(mismatch) = manifest
+            .as_ref()
+            .and_then(|manifest| plugin::mismatch(manifest, &info))
+        {
             return Err(mismatch);
         }
         let manifest = manifest.unwrap_or_else(|| Manifest::from_info(&info, world::WORLD));
@@ -178,7 +211,10 @@ impl Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("config", &self.config).field("pooling", &self.pooling).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("config", &self.config)
+            .field("pooling", &self.pooling)
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,7 +233,10 @@ fn checked_imports(bytes: &[u8]) -> Result<Vec<String>, LoadError> {
 }
 
 fn component_name(manifest: &Manifest) -> String {
-    manifest.component.clone().unwrap_or_else(|| format!("{}.wasm", manifest.name))
+    manifest
+        .component
+        .clone()
+        .unwrap_or_else(|| format!("{}.wasm", manifest.name))
 }
 
 fn manifest(path: &Path) -> Result<Manifest, LoadError> {
@@ -212,11 +251,18 @@ fn manifest(path: &Path) -> Result<Manifest, LoadError> {
 
 /// Reads a file of limited size.
 fn read(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8>, LoadError> {
-    let fault = |source| LoadError::Read { path: path.to_owned(), source };
+    let fault = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(fault)?;
     let size = file.metadata().map_err(fault)?.len();
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(fault)?;
     let size = size.max(bytes.len() as u64);
-    if size > limit { Err(LoadError::TooLarge { what, size, limit }) } else { Ok(bytes) }
+    if size > limit {
+        Err(LoadError::TooLarge { what, size, limit })
+    } else {
+        Ok(bytes)
+    }
 }

@@ -65,7 +65,9 @@ pub fn inspect(bytes: &[u8]) -> Report {
         problems: Vec::new(),
     };
     if report.size > COMPONENT_BYTES_MAX {
-        report.problems.push(format!("it is larger than {COMPONENT_BYTES_MAX} bytes"));
+        report
+            .problems
+            .push(format!("it is larger than {COMPONENT_BYTES_MAX} bytes"));
         return report;
     }
     if let Err(error) = component::check_kind(bytes) {
@@ -75,11 +77,20 @@ pub fn inspect(bytes: &[u8]) -> Report {
     if let Err(error) = component::validate(bytes) {
         report.problems.push(error.to_string());
     }
-    let Ok(names) = component::read(bytes) else { return report };
+    let Ok(names) = component::read(bytes) else {
+        return report;
+    };
     report.forbidden = world::forbidden(&names, bytes);
-    report.problems.extend(report.forbidden.iter().map(|import| format!("forbidden import: {import}")));
+    report.problems.extend(
+        report
+            .forbidden
+            .iter()
+            .map(|import| format!("forbidden import: {import}")),
+    );
     for problem in [world::check_imports(&names), world::check_exports(&names)] {
-        report.problems.extend(problem.err().map(|error| error.to_string()));
+        report
+            .problems
+            .extend(problem.err().map(|error| error.to_string()));
     }
     report.imports = names.imports;
     report.exports = names.exports;

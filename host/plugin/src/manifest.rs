@@ -93,7 +93,11 @@ impl Manifest {
     pub fn parse(text: &str, path: &Path) -> Result<Self, LoadError> {
         let size = text.len() as u64;
         if size > MANIFEST_BYTES_MAX {
-            return Err(LoadError::TooLarge { what: "plugin.toml", size, limit: MANIFEST_BYTES_MAX });
+            return Err(LoadError::TooLarge {
+                what: "plugin.toml",
+                size,
+                limit: MANIFEST_BYTES_MAX,
+            });
         }
         let mut manifest: Manifest = toml::from_str(text).map_err(|error| LoadError::Manifest {
             path: path.to_owned(),
@@ -101,11 +105,13 @@ impl Manifest {
             message: error.message().to_owned(),
         })?;
         manifest.declared = true;
-        manifest.check().map_err(|(needle, message)| LoadError::Manifest {
-            path: path.to_owned(),
-            line: text.find(&needle).map_or(0, |at| line_of(text, at)),
-            message,
-        })?;
+        manifest
+            .check()
+            .map_err(|(needle, message)| LoadError::Manifest {
+                path: path.to_owned(),
+                line: text.find(&needle).map_or(0, |at| line_of(text, at)),
+                message,
+            })?;
         Ok(manifest)
     }
 
@@ -138,13 +144,21 @@ impl Manifest {
         if let Some(component) = &self.component
             && (component.contains('/') || component.starts_with('.'))
         {
-            return Err(("component".into(), "`component` must name a file in the same folder".into()));
+            return Err((
+                "component".into(),
+                "`component` must name a file in the same folder".into(),
+            ));
         }
         for (key, declared) in &mut self.config {
             let place = format!("config.{key}");
-            let Some(default) = &declared.default else { continue };
+            let Some(default) = &declared.default else {
+                continue;
+            };
             if declared.required {
-                return Err((place, format!("the key {key:?} is required, so it cannot have a default")));
+                return Err((
+                    place,
+                    format!("the key {key:?} is required, so it cannot have a default"),
+                ));
             }
             match declared.kind.accept(default) {
                 Some(default) => declared.default = Some(default),
@@ -181,7 +195,9 @@ impl LimitsAsked {
         if let Some(seconds) = self.stall_seconds {
             limits.stall = Duration::from_secs(seconds.into());
             if limits.stall > ceiling.stall {
-                return Err(refused(format!("{seconds} s of CPU time without reading or writing")));
+                return Err(refused(format!(
+                    "{seconds} s of CPU time without reading or writing"
+                )));
             }
         }
         if let Some(ratio) = self.ratio {
@@ -195,5 +211,10 @@ impl LimitsAsked {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+    text.as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
 }

@@ -108,20 +108,30 @@ impl Plugin {
     /// is missing.
     pub fn handler(&self, config: &Values) -> Result<Arc<dyn Handler>, LoadError> {
         let config = config::resolve(&self.manifest, config)?;
-        Ok(Arc::new(WasmHandler { plugin: self.clone(), config: Arc::new(config) }))
+        Ok(Arc::new(WasmHandler {
+            plugin: self.clone(),
+            config: Arc::new(config),
+        }))
     }
 }
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plugin").field("info", &self.info).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("info", &self.info)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
 /// Asks a component what it is, in an instance of its own and within a second.
 pub(crate) fn describe(shared: &Shared, ready: &Ready, limits: &Limits) -> Result<Info, LoadError> {
-    let limits =
-        Limits { cpu: DESCRIBE_CPU, stall: DESCRIBE_CPU, wall: 10 * DESCRIBE_CPU, ..limits.clone() };
+    let limits = Limits {
+        cpu: DESCRIBE_CPU,
+        stall: DESCRIBE_CPU,
+        wall: 10 * DESCRIBE_CPU,
+        ..limits.clone()
+    };
     let log = Log::new("not yet known", "", "", limits.log_lines);
     let state = State::new(limits.clone(), Cancel::new(), log);
     let mut store = state.into_store(&shared.engine);
@@ -129,8 +139,8 @@ pub(crate) fn describe(shared: &Shared, ready: &Ready, limits: &Limits) -> Resul
     let described = ready.describe(&mut store);
     drop(ticking);
     let mut state = store.into_data();
-    let info = described
-        .map_err(|error| LoadError::Describe(stage::fault_of(&error, &mut state, &limits)))?;
+    let info =
+        described.map_err(|error| LoadError::Describe(stage::fault_of(&error, &mut state, &limits)))?;
     check(&info).map_err(LoadError::Info)?;
     Ok(info)
 }
@@ -139,15 +149,27 @@ pub(crate) fn describe(shared: &Shared, ready: &Ready, limits: &Limits) -> Resul
 fn check(info: &Info) -> Result<(), String> {
     let name_is_good = info.name.len() <= 64
         && info.name.starts_with(|first: char| first.is_ascii_lowercase())
-        && info.name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        && info
+            .name
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     if !name_is_good {
-        return Err(format!("its name must be lower-case letters, digits and `-`, not {:?}", shorten(&info.name)));
+        return Err(format!(
+            "its name must be lower-case letters, digits and `-`, not {:?}",
+            shorten(&info.name)
+        ));
     }
     if semver::Version::parse(&info.version).is_err() || info.version.len() > 64 {
-        return Err(format!("its version must follow semver.org, {:?} does not", shorten(&info.version)));
+        return Err(format!(
+            "its version must follow semver.org, {:?} does not",
+            shorten(&info.version)
+        ));
     }
     if info.conversions.is_empty() || info.conversions.len() > 64 {
-        return Err(format!("it must have 1 to 64 conversions, not {}", info.conversions.len()));
+        return Err(format!(
+            "it must have 1 to 64 conversions, not {}",
+            info.conversions.len()
+        ));
     }
     for (at, conversion) in info.conversions.iter().enumerate() {
         for media_type in [&conversion.accepts, &conversion.returns] {
@@ -158,7 +180,10 @@ fn check(info: &Info) -> Result<(), String> {
                 return Err(format!("{:?} is no media type", shorten(media_type)));
             }
         }
-        if info.conversions[..at].iter().any(|earlier| earlier.accepts == conversion.accepts) {
+        if info.conversions[..at]
+            .iter()
+            .any(|earlier| earlier.accepts == conversion.accepts)
+        {
             return Err(format!("it accepts {} twice", conversion.accepts));
         }
     }
@@ -172,7 +197,11 @@ fn shorten(text: &str) -> &str {
 /// Why a component and its manifest do not belong together, if they do not.
 pub(crate) fn mismatch(manifest: &Manifest, info: &Info) -> Option<LoadError> {
     let differs = |field, manifest: String, component: String| {
-        (manifest != component).then_some(LoadError::Mismatch { field, manifest, component })
+        (manifest != component).then_some(LoadError::Mismatch {
+            field,
+            manifest,
+            component,
+        })
     };
     let words = |conversions: &[Conversion]| {
         let mut words: Vec<String> = conversions

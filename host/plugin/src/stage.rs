@@ -37,7 +37,11 @@ impl Handler for WasmHandler {
 
     fn open(&self, job: &Job) -> Result<Box<dyn Stage>, StageError> {
         let (plugin, config) = (self.plugin.clone(), Arc::clone(&self.config));
-        Ok(Box::new(WasmStage { plugin, config, job: job.clone() }))
+        Ok(Box::new(WasmStage {
+            plugin,
+            config,
+            job: job.clone(),
+        }))
     }
 }
 
@@ -137,18 +141,28 @@ pub(crate) fn fault_of(error: &wasmtime::Error, state: &mut State, limits: &Limi
             return Fault::Memory { limit: limits.memory };
         }
         let reason = error.root_cause().to_string();
-        return if state.started { Fault::Protocol(reason) } else { Fault::Start(reason) };
+        return if state.started {
+            Fault::Protocol(reason)
+        } else {
+            Fault::Start(reason)
+        };
     };
     match trap {
         Trap::StackOverflow => Fault::Stack { limit: STACK_BYTES },
         // A language's runtime that gets no memory gives up by a trap of its own.
         _ if state.memory.refused => Fault::Memory { limit: limits.memory },
-        trap => Fault::Trap { reason: trap.to_string(), message, backtrace: backtrace(error) },
+        trap => Fault::Trap {
+            reason: trap.to_string(),
+            message,
+            backtrace: backtrace(error),
+        },
     }
 }
 
 fn backtrace(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
@@ -159,12 +173,19 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
 /// Checks what a guest returned against its limits.
 fn check(outcome: &Outcome, limits: &Limits) -> Result<(), String> {
     let count = |what: &str, count: usize, limit: usize| {
-        if count > limit { Err(format!("it returned {count} {what}, the limit is {limit}")) } else { Ok(()) }
+        if count > limit {
+            Err(format!("it returned {count} {what}, the limit is {limit}"))
+        } else {
+            Ok(())
+        }
     };
     count("annotations", outcome.annotations.len(), limits.annotations)?;
     count("findings", outcome.findings.len(), limits.findings)?;
     let annotations = outcome.annotations.iter().flat_map(|(key, value)| [key, value]);
-    let findings = outcome.findings.iter().flat_map(|finding| [&finding.rule, &finding.location, &finding.message]);
+    let findings = outcome
+        .findings
+        .iter()
+        .flat_map(|finding| [&finding.rule, &finding.location, &finding.message]);
     let reason = match &outcome.verdict {
         Verdict::Refuse { reason } => Some(reason),
         Verdict::Continue => None,

@@ -54,7 +54,11 @@ impl State {
         Self {
             input: None,
             output: None,
-            memory: Memory { limit: limits.memory, used: 0, refused: false },
+            memory: Memory {
+                limit: limits.memory,
+                used: 0,
+                refused: false,
+            },
             usage: Usage::start(limits, cancel),
             log,
             started: false,
@@ -112,7 +116,11 @@ impl State {
         self.output.take().ok_or(StreamError::AfterError)
     }
 
-    pub(crate) fn after_write(&mut self, output: Output, written: std::io::Result<()>) -> Result<(), StreamError> {
+    pub(crate) fn after_write(
+        &mut self,
+        output: Output,
+        written: std::io::Result<()>,
+    ) -> Result<(), StreamError> {
         self.output = Some(output);
         written.map_err(|error| match error.downcast::<StageError>() {
             Ok(error) => self.fail(error),
@@ -121,7 +129,11 @@ impl State {
     }
 
     fn still_good(&self) -> Result<(), StreamError> {
-        if self.failed.is_some() || self.stopped.is_some() { Err(StreamError::AfterError) } else { Ok(()) }
+        if self.failed.is_some() || self.stopped.is_some() {
+            Err(StreamError::AfterError)
+        } else {
+            Ok(())
+        }
     }
 
     fn fail(&mut self, error: StageError) -> StreamError {
@@ -160,7 +172,15 @@ impl Usage {
     fn start(limits: Limits, cancel: Cancel) -> Self {
         let cpu = thread_cpu();
         let started = Instant::now();
-        Self { limits, cancel, started, cpu_at_start: cpu, progress: (0, cpu), read: 0, written: 0 }
+        Self {
+            limits,
+            cancel,
+            started,
+            cpu_at_start: cpu,
+            progress: (0, cpu),
+            read: 0,
+            written: 0,
+        }
     }
 
     /// Called every tick while the guest runs.
@@ -169,7 +189,12 @@ impl Usage {
             return Some(Stop::Cancelled);
         }
         let cpu = thread_cpu();
-        let Limits { cpu: cpu_limit, stall, wall, .. } = self.limits;
+        let Limits {
+            cpu: cpu_limit,
+            stall,
+            wall,
+            ..
+        } = self.limits;
         if cpu.saturating_sub(self.cpu_at_start) > cpu_limit {
             return Some(Stop::Fault(Fault::Cpu { limit: cpu_limit }));
         }
@@ -187,7 +212,9 @@ impl Usage {
     }
 
     fn too_much_output(&self) -> Option<Fault> {
-        let Limits { output: limit, ratio, .. } = self.limits;
+        let Limits {
+            output: limit, ratio, ..
+        } = self.limits;
         if self.written > limit {
             return Some(Fault::Output { limit });
         }
@@ -203,7 +230,10 @@ impl Usage {
 /// CPU time of this thread, on which the guest runs too.
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// The limiter of a store: memories together stay within the limit, and a refusal is remembered.
@@ -300,20 +330,37 @@ impl Log {
             return;
         };
         self.left = left;
-        let Self { plugin, version, layer, .. } = self;
+        let Self {
+            plugin,
+            version,
+            layer,
+            ..
+        } = self;
         match level {
-            Level::Trace => tracing::trace!(target: "transom::plugin", %plugin, %version, %layer, "{message}"),
-            Level::Debug => tracing::debug!(target: "transom::plugin", %plugin, %version, %layer, "{message}"),
+            Level::Trace => {
+                tracing::trace!(target: "transom::plugin", %plugin, %version, %layer, "{message}");
+            }
+            Level::Debug => {
+                tracing::debug!(target: "transom::plugin", %plugin, %version, %layer, "{message}");
+            }
             Level::Info => tracing::info!(target: "transom::plugin", %plugin, %version, %layer, "{message}"),
             Level::Warn => tracing::warn!(target: "transom::plugin", %plugin, %version, %layer, "{message}"),
-            Level::Error => tracing::error!(target: "transom::plugin", %plugin, %version, %layer, "{message}"),
+            Level::Error => {
+                tracing::error!(target: "transom::plugin", %plugin, %version, %layer, "{message}");
+            }
         }
     }
 
     /// The last error that was logged, after the end of the job.
     pub(crate) fn finish(&mut self) -> Option<String> {
         if self.dropped > 0 {
-            let Self { plugin, version, layer, dropped, .. } = &*self;
+            let Self {
+                plugin,
+                version,
+                layer,
+                dropped,
+                ..
+            } = &*self;
             tracing::warn!(target: "transom::plugin", %plugin, %version, %layer, "{dropped} more log lines were dropped");
         }
         self.last_error.take()

@@ -32,16 +32,31 @@ pub struct VersionMismatch {
 
 impl fmt::Display for VersionMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { interface, component, host, host_is_older } = self;
-        write!(f, "the component was built for {interface} {component}, this host has {host}: ")?;
-        f.write_str(if *host_is_older { "update the host" } else { "rebuild the plugin with a newer SDK" })
+        let Self {
+            interface,
+            component,
+            host,
+            host_is_older,
+        } = self;
+        write!(
+            f,
+            "the component was built for {interface} {component}, this host has {host}: "
+        )?;
+        f.write_str(if *host_is_older {
+            "update the host"
+        } else {
+            "rebuild the plugin with a newer SDK"
+        })
     }
 }
 
 /// Imports that are not allowed, each function with who pulled it in.
 pub(crate) fn forbidden(component: &Component, bytes: &[u8]) -> Vec<ForbiddenImport> {
-    let names: Vec<&String> =
-        component.imports.iter().filter(|name| !ALLOWED.contains(&split(name).0)).collect();
+    let names: Vec<&String> = component
+        .imports
+        .iter()
+        .filter(|name| !ALLOWED.contains(&split(name).0))
+        .collect();
     if names.is_empty() {
         return Vec::new();
     }
@@ -50,7 +65,11 @@ pub(crate) fn forbidden(component: &Component, bytes: &[u8]) -> Vec<ForbiddenImp
     for name in names {
         let functions = callers.functions(name);
         if functions.is_empty() {
-            forbidden.push(ForbiddenImport { interface: name.clone(), function: None, callers: Vec::new() });
+            forbidden.push(ForbiddenImport {
+                interface: name.clone(),
+                function: None,
+                callers: Vec::new(),
+            });
         }
         for function in functions {
             let path = callers.path(name, &function);
@@ -97,7 +116,10 @@ pub(crate) fn check_exports(component: &Component) -> Result<(), LoadError> {
 pub(crate) fn check_world(world: &str) -> Result<(), LoadError> {
     let (name, version) = split(world);
     if name != split(WORLD).0 {
-        return Err(LoadError::MissingExport { wanted: WORLD.into(), found: vec![world.to_owned()] });
+        return Err(LoadError::MissingExport {
+            wanted: WORLD.into(),
+            found: vec![world.to_owned()],
+        });
     }
     check_version(name, version)
 }
@@ -120,7 +142,11 @@ fn check_version(interface: &str, version: Option<&str>) -> Result<(), LoadError
     } else {
         asked.major == OFFERED.major
     };
-    if same_major && asked <= OFFERED { Ok(()) } else { Err(mismatch(asked > OFFERED)) }
+    if same_major && asked <= OFFERED {
+        Ok(())
+    } else {
+        Err(mismatch(asked > OFFERED))
+    }
 }
 
 /// An interface's name and its version.
@@ -136,7 +162,9 @@ mod tests {
     use super::*;
 
     fn says(version: Option<&str>) -> String {
-        check_version("transom:common/io", version).unwrap_err().to_string()
+        check_version("transom:common/io", version)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! `expect.toml` says what must come out, or `error.txt` what the error must contain. Each case is run with the input in one
 //! piece and in small ones.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/harness.rs"]
 mod harness;
 
@@ -81,27 +83,34 @@ fn workspace() -> PathBuf {
 /// The names of the plugins in `plugins/`.
 fn names() -> Vec<String> {
     let entries = std::fs::read_dir(workspace().join("plugins")).unwrap();
-    let folders = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let mut names: Vec<String> =
-        folders.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    let folders = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir());
+    let mut names: Vec<String> = folders
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
 
 fn load(name: &str) -> Plugin {
-    let built = std::env::var_os("TRANSOM_PLUGINS").map_or_else(|| workspace().join("target/plugins"), PathBuf::from);
+    let built =
+        std::env::var_os("TRANSOM_PLUGINS").map_or_else(|| workspace().join("target/plugins"), PathBuf::from);
     let folder = built.join(name);
     assert!(
         folder.join(format!("{name}.wasm")).is_file(),
         "the component {name} is not built in {}: type `cargo xtask plugins`",
         built.display()
     );
-    HOST.load_dir(&folder).unwrap_or_else(|error| panic!("{name}: {error}"))
+    HOST.load_dir(&folder)
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn cases(name: &str) -> Vec<PathBuf> {
     let folder = workspace().join("plugins").join(name).join("cases");
-    let Ok(entries) = std::fs::read_dir(&folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        return Vec::new();
+    };
     let mut cases: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     cases.sort();
     cases
@@ -114,7 +123,10 @@ fn every_plugin_has_cases_a_manifest_and_a_readme() {
     for name in names {
         assert!(!cases(&name).is_empty(), "plugins/{name} has no cases");
         for file in ["plugin.toml", "README.md"] {
-            assert!(workspace().join("plugins").join(&name).join(file).is_file(), "plugins/{name} has no {file}");
+            assert!(
+                workspace().join("plugins").join(&name).join(file).is_file(),
+                "plugins/{name} has no {file}"
+            );
         }
     }
 }
@@ -134,11 +146,17 @@ fn check(plugin: &Plugin, folder: &Path) {
     let case: Case = toml::from_str(&read("case.toml").unwrap())
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let values: Values = case.config.clone();
-    let handler = plugin.handler(&values).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let handler = plugin
+        .handler(&values)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let tar = tar(&case);
     let input = encode(&case, &tar);
     let media_type = case.media_type.as_deref().unwrap_or(LAYER_TAR);
-    let small = if input.len() < 32 << 10 { [1, 7, 512] } else { [997, 4096, 65537] };
+    let small = if input.len() < 32 << 10 {
+        [1, 7, 512]
+    } else {
+        [997, 4096, 65537]
+    };
     for chunk in [None].into_iter().chain(small.map(Some)) {
         let place = format!("{} with chunks of {chunk:?}", folder.display());
         let ran = harness::run(&handler, media_type, &input, chunk);
@@ -151,7 +169,10 @@ fn check(plugin: &Plugin, folder: &Path) {
         let expect: Expect = toml::from_str(&read("expect.toml").unwrap())
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let (output, outcome) = ran.unwrap_or_else(|error| panic!("{place}: {error}"));
-        assert!(output == if expect.output == "input" { &input } else { &tar }.as_slice(), "{place}: the output");
+        assert!(
+            output == if expect.output == "input" { &input } else { &tar }.as_slice(),
+            "{place}: the output"
+        );
         assert_eq!(outcome.annotations, expect.annotations, "{place}");
         assert_eq!(outcome.verdict, Verdict::Continue, "{place}");
         let found: Vec<_> = outcome
@@ -161,7 +182,9 @@ fn check(plugin: &Plugin, folder: &Path) {
             .collect();
         let expected = expect.findings.iter();
         let expected: Vec<_> = expected
-            .map(|finding| format!("{} {} {}", finding.severity, finding.rule, finding.location).to_lowercase())
+            .map(|finding| {
+                format!("{} {} {}", finding.severity, finding.rule, finding.location).to_lowercase()
+            })
             .collect();
         assert_eq!(found, expected, "{place}");
     }
@@ -186,7 +209,9 @@ fn tar(case: &Case) -> Vec<u8> {
             _ => header.set_entry_type(tar::EntryType::Regular),
         }
         header.set_size(content.len() as u64);
-        builder.append_data(&mut header, &entry.path, content.as_slice()).unwrap();
+        builder
+            .append_data(&mut header, &entry.path, content.as_slice())
+            .unwrap();
     }
     builder.into_inner().unwrap()
 }

@@ -1,6 +1,8 @@
 //! Guests that do what they must not: each ends with its own typed error, soon, with bounded memory, and does no harm to the
 //! next job.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/faults.rs"]
 mod faults;
 #[path = "support/guests.rs"]
@@ -30,11 +32,18 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
         output: 1 << 20,
         ..Limits::default()
     };
-    Host::new(HostConfig { limits, ..HostConfig::default() }).unwrap()
+    Host::new(HostConfig {
+        limits,
+        ..HostConfig::default()
+    })
+    .unwrap()
 });
 
 fn handler(name: &str) -> Arc<dyn Handler> {
-    HOST.load_bytes(&guest(name), None).unwrap().handler(&Values::new()).unwrap()
+    HOST.load_bytes(&guest(name), None)
+        .unwrap()
+        .handler(&Values::new())
+        .unwrap()
 }
 
 /// Runs a guest that fails, checks that it does so in time and that a good one still works, and returns how it failed.
@@ -71,12 +80,28 @@ fn endless_loops_are_stopped() {
 fn cpu_and_wall_time_have_limits_of_their_own() {
     let plugin = HOST.load_bytes(&guest("loop"), None).unwrap();
     let short = Duration::from_millis(50);
-    let limits = Limits { cpu: short, ..plugin.limits().clone() };
-    let handler = plugin.clone().with_limits(limits).handler(&Values::new()).unwrap();
-    assert_eq!(*fault(&run(&handler, LAYER_TAR, b"", None)), Fault::Cpu { limit: short });
-    let limits = Limits { wall: short, ..plugin.limits().clone() };
+    let limits = Limits {
+        cpu: short,
+        ..plugin.limits().clone()
+    };
+    let handler = plugin
+        .clone()
+        .with_limits(limits)
+        .handler(&Values::new())
+        .unwrap();
+    assert_eq!(
+        *fault(&run(&handler, LAYER_TAR, b"", None)),
+        Fault::Cpu { limit: short }
+    );
+    let limits = Limits {
+        wall: short,
+        ..plugin.limits().clone()
+    };
     let handler = plugin.with_limits(limits).handler(&Values::new()).unwrap();
-    assert_eq!(*fault(&run(&handler, LAYER_TAR, b"", None)), Fault::Wall { limit: short });
+    assert_eq!(
+        *fault(&run(&handler, LAYER_TAR, b"", None)),
+        Fault::Wall { limit: short }
+    );
 }
 
 #[test]
@@ -105,7 +130,11 @@ fn output_is_bounded() {
 #[test]
 fn output_for_nothing_is_a_bomb() {
     let plugin = HOST.load_bytes(&guest("write"), None).unwrap();
-    let limits = Limits { output: u64::MAX, ratio: 10, ..plugin.limits().clone() };
+    let limits = Limits {
+        output: u64::MAX,
+        ratio: 10,
+        ..plugin.limits().clone()
+    };
     let handler = plugin.with_limits(limits).handler(&Values::new()).unwrap();
     let ran = run(&handler, LAYER_TAR, b"x", None);
     assert!(matches!(fault(&ran), Fault::Ratio { limit: 10, .. }), "{ran:?}");
@@ -122,10 +151,20 @@ fn a_crash_names_its_message_and_functions() {
     let ran = run(&trapped, LAYER_TAR, b"", None);
     let error = plugin_error(&ran);
     assert_eq!((error.name.as_str(), error.version.as_str()), ("guest", "0.1.0"));
-    let Fault::Trap { message, backtrace, .. } = &error.fault else { panic!("{error}") };
+    let Fault::Trap {
+        message, backtrace, ..
+    } = &error.fault
+    else {
+        panic!("{error}")
+    };
     assert_eq!(message.as_deref(), Some("the sky fell"));
     assert!(backtrace[0].contains("fall"), "{backtrace:?}");
-    for part in ["guest 0.1.0", &error.digest.to_string(), &error.layer.to_string(), "the sky fell"] {
+    for part in [
+        "guest 0.1.0",
+        &error.digest.to_string(),
+        &error.layer.to_string(),
+        "the sky fell",
+    ] {
         assert!(error.to_string().contains(part), "{error}");
     }
     assert!(matches!(fails("out-of-bounds"), Fault::Trap { .. }));
@@ -134,8 +173,15 @@ fn a_crash_names_its_message_and_functions() {
 
 #[test]
 fn garbage_is_a_broken_rule() {
-    let names =
-        ["garbage-variant", "garbage-pointer", "garbage-text", "garbage-list", "findings", "long-write", "keep"];
+    let names = [
+        "garbage-variant",
+        "garbage-pointer",
+        "garbage-text",
+        "garbage-list",
+        "findings",
+        "long-write",
+        "keep",
+    ];
     for name in names {
         let fault = fails(name);
         assert!(matches!(fault, Fault::Protocol(_)), "{name}: {fault:?}");
@@ -144,14 +190,21 @@ fn garbage_is_a_broken_rule() {
 
 #[test]
 fn a_guests_own_error_keeps_its_case() {
-    let expected = GuestError::Corrupt { offset: Some(7), message: "no good".into() };
+    let expected = GuestError::Corrupt {
+        offset: Some(7),
+        message: "no good".into(),
+    };
     assert_eq!(fails("error"), Fault::Guest(expected));
 }
 
 #[test]
 fn a_guest_can_be_cancelled_while_it_computes() {
     let plugin = HOST.load_bytes(&guest("loop"), None).unwrap();
-    let limits = Limits { stall: Duration::from_secs(60), cpu: Duration::from_secs(60), ..plugin.limits().clone() };
+    let limits = Limits {
+        stall: Duration::from_secs(60),
+        cpu: Duration::from_secs(60),
+        ..plugin.limits().clone()
+    };
     let handler = plugin.with_limits(limits).handler(&Values::new()).unwrap();
     let cancel = Cancel::new();
     let later = cancel.clone();
@@ -170,16 +223,27 @@ fn a_guest_can_be_cancelled_while_it_computes() {
 fn a_guest_that_cannot_describe_itself_is_not_loaded() {
     let load = |name: &str| HOST.load_bytes(&guest(name), None).unwrap_err();
     let start = Instant::now();
-    assert!(matches!(load("describe-loop"), LoadError::Describe(Fault::Cpu { .. } | Fault::Stall { .. })));
-    assert!(matches!(load("start-loop"), LoadError::Describe(Fault::Cpu { .. } | Fault::Stall { .. })));
+    assert!(matches!(
+        load("describe-loop"),
+        LoadError::Describe(Fault::Cpu { .. } | Fault::Stall { .. })
+    ));
+    assert!(matches!(
+        load("start-loop"),
+        LoadError::Describe(Fault::Cpu { .. } | Fault::Stall { .. })
+    ));
     assert!(start.elapsed() < Duration::from_secs(30));
-    assert!(matches!(load("describe-trap"), LoadError::Describe(Fault::Trap { .. })));
+    assert!(matches!(
+        load("describe-trap"),
+        LoadError::Describe(Fault::Trap { .. })
+    ));
     assert!(matches!(load("describe-name"), LoadError::Info(_)));
 }
 
 #[test]
 fn a_forbidden_import_is_named_with_who_pulled_it_in() {
-    let Err(LoadError::Forbidden(imports)) = HOST.load_bytes(&spy(), None) else { panic!("it was loaded") };
+    let Err(LoadError::Forbidden(imports)) = HOST.load_bytes(&spy(), None) else {
+        panic!("it was loaded")
+    };
     assert_eq!(imports.len(), 1);
     assert_eq!(imports[0].interface, "evil:net/sockets@1.0.0");
     assert_eq!(imports[0].function.as_deref(), Some("connect"));

@@ -56,7 +56,13 @@ impl Processor for Count {
             input.consume(length);
         }
         scanner.finish()?;
-        let Tally { files, folders, links, others, content } = self.tally;
+        let Tally {
+            files,
+            folders,
+            links,
+            others,
+            content,
+        } = self.tally;
         Ok(Outcome::default()
             .annotate("dev.transom.count.bytes", self.bytes)
             .annotate("dev.transom.count.content-bytes", content)

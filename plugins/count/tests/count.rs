@@ -42,5 +42,15 @@ fn it_counts_and_changes_nothing() {
 fn a_layer_that_ends_early_is_damaged() {
     let layer = entry("file", b'0', &[7; 1300]);
     let run = Harness::new().run::<Count>(&layer[..1000]);
-    assert!(matches!(run.result, Err(Error::Corrupt { offset: Some(1000), .. })), "{:?}", run.result);
+    assert!(
+        matches!(
+            run.result,
+            Err(Error::Corrupt {
+                offset: Some(1000),
+                ..
+            })
+        ),
+        "{:?}",
+        run.result
+    );
 }

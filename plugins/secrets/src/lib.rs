@@ -37,7 +37,7 @@ impl Processor for Secrets {
     }
 
     fn run(&mut self, job: &Job, input: &mut dyn BufRead, output: &mut dyn Write) -> Result<Outcome, Error> {
-        let mut inspector = Inspector::new(job.config()?);
+        let mut inspector = Inspector::new(&job.config()?);
         let mut scanner = Scanner::new();
         loop {
             let chunk = input.fill_buf()?;
@@ -56,41 +56,62 @@ impl Processor for Secrets {
 
 /// Looks into the files of one layer.
 struct Inspector {
-    config: Config,
     ignore: Vec<Glob>,
+    refuse: bool,
     stream: Stream,
-    path: String,
     looking: bool,
     files: u64,
+    report: Report,
+}
+
+/// What was found so far.
+struct Report {
+    severity: Severity,
+    max_findings: usize,
+    /// The file that is looked into.
+    path: String,
     count: u64,
     rules: BTreeSet<&'static str>,
     findings: Vec<Finding>,
 }
 
 impl Inspector {
-    fn new(config: Config) -> Self {
+    fn new(config: &Config) -> Self {
         Self {
             ignore: config.ignore.iter().map(|pattern| Glob::new(pattern)).collect(),
-            config,
+            refuse: config.refuse,
             stream: Stream::new(),
-            path: String::new(),
             looking: false,
             files: 0,
-            count: 0,
-            rules: BTreeSet::new(),
-            findings: Vec::new(),
+            report: Report {
+                severity: config.severity,
+                max_findings: config.max_findings as usize,
+                path: String::new(),
+                count: 0,
+                rules: BTreeSet::new(),
+                findings: Vec::new(),
+            },
         }
     }
 
     fn conclude(self) -> Outcome {
-        let mut outcome = Outcome { findings: self.findings, ..Outcome::default() }
-            .annotate("dev.transom.secrets.count", self.count)
-            .annotate("dev.transom.secrets.files", self.files);
-        if self.count > 0 {
-            let rules: Vec<&str> = self.rules.into_iter().collect();
+        let Report {
+            count,
+            rules,
+            findings,
+            ..
+        } = self.report;
+        let mut outcome = Outcome {
+            findings,
+            ..Outcome::default()
+        }
+        .annotate("dev.transom.secrets.count", count)
+        .annotate("dev.transom.secrets.files", self.files);
+        if count > 0 {
+            let rules: Vec<&str> = rules.into_iter().collect();
             outcome = outcome.annotate("dev.transom.secrets.rules", rules.join(","));
-            if self.config.refuse {
-                outcome = outcome.refuse(format!("the layer holds {} secret(s): {}", self.count, rules.join(", ")));
+            if self.refuse {
+                outcome = outcome.refuse(format!("the layer holds {count} secret(s): {}", rules.join(", ")));
             }
         }
         outcome
@@ -104,46 +125,40 @@ impl Visitor for Inspector {
         self.looking = is_file && entry.size > 0 && !self.ignore.iter().any(|glob| glob.matches(path));
         if self.looking {
             self.files += 1;
-            self.path = String::from_utf8_lossy(path).into_owned();
+            self.report.path = String::from_utf8_lossy(path).into_owned();
         }
     }
 
     fn data(&mut self, bytes: &[u8]) {
         if self.looking {
-            let Self { stream, config, path, count, rules, findings, .. } = self;
-            stream.feed(bytes, &mut |rule, offset| note(config, path, count, rules, findings, rule, offset));
+            self.stream
+                .feed(bytes, &mut |rule, offset| self.report.note(rule, offset));
         }
     }
 
     fn end_entry(&mut self) {
         if self.looking {
-            let Self { stream, config, path, count, rules, findings, .. } = self;
-            stream.finish(&mut |rule, offset| note(config, path, count, rules, findings, rule, offset));
+            self.stream
+                .finish(&mut |rule, offset| self.report.note(rule, offset));
         }
     }
 }
 
-fn note(
-    config: &Config,
-    path: &str,
-    count: &mut u64,
-    rules: &mut BTreeSet<&'static str>,
-    findings: &mut Vec<Finding>,
-    rule: &Rule,
-    offset: u64,
-) {
-    if rule.severity < config.severity {
-        return;
-    }
-    *count += 1;
-    rules.insert(rule.name);
-    if findings.len() < config.max_findings as usize {
-        findings.push(Finding {
-            severity: rule.severity,
-            rule: rule.name.to_owned(),
-            location: format!("{}:+{offset}", shorten(path)),
-            message: rule.message.to_owned(),
-        });
+impl Report {
+    fn note(&mut self, rule: &Rule, offset: u64) {
+        if rule.severity < self.severity {
+            return;
+        }
+        self.count += 1;
+        self.rules.insert(rule.name);
+        if self.findings.len() < self.max_findings {
+            self.findings.push(Finding {
+                severity: rule.severity,
+                rule: rule.name.to_owned(),
+                location: format!("{}:+{offset}", shorten(&self.path)),
+                message: rule.message.to_owned(),
+            });
+        }
     }
 }
 

@@ -65,7 +65,13 @@ const fn rule(
     message: &'static str,
     follows: Follows,
 ) -> Rule {
-    Rule { name, literal, severity, message, follows }
+    Rule {
+        name,
+        literal,
+        severity,
+        message,
+        follows,
+    }
 }
 
 use Class::{Alphanumeric, Upper, Url};
@@ -77,21 +83,105 @@ const JWT: &str = "a JSON web token";
 
 /// All rules. Every literal has at least [`SHORTEST`](crate::search::SHORTEST) bytes.
 pub(crate) static RULES: [Rule; 19] = [
-    rule("private-key", b"-----BEGIN ", Critical, "a private key", PrivateKey),
-    rule("aws-access-key", b"AKIA", Critical, "an access key for AWS", Exactly(16, Upper)),
-    rule("aws-access-key", b"ASIA", Warning, "a temporary access key for AWS", Exactly(16, Upper)),
-    rule("github-token", b"ghp_", Critical, GITHUB, Exactly(36, Alphanumeric)),
-    rule("github-token", b"gho_", Critical, GITHUB, Exactly(36, Alphanumeric)),
-    rule("github-token", b"ghu_", Critical, GITHUB, Exactly(36, Alphanumeric)),
-    rule("github-token", b"ghs_", Critical, GITHUB, Exactly(36, Alphanumeric)),
-    rule("github-token", b"ghr_", Critical, GITHUB, Exactly(36, Alphanumeric)),
+    rule(
+        "private-key",
+        b"-----BEGIN ",
+        Critical,
+        "a private key",
+        PrivateKey,
+    ),
+    rule(
+        "aws-access-key",
+        b"AKIA",
+        Critical,
+        "an access key for AWS",
+        Exactly(16, Upper),
+    ),
+    rule(
+        "aws-access-key",
+        b"ASIA",
+        Warning,
+        "a temporary access key for AWS",
+        Exactly(16, Upper),
+    ),
+    rule(
+        "github-token",
+        b"ghp_",
+        Critical,
+        GITHUB,
+        Exactly(36, Alphanumeric),
+    ),
+    rule(
+        "github-token",
+        b"gho_",
+        Critical,
+        GITHUB,
+        Exactly(36, Alphanumeric),
+    ),
+    rule(
+        "github-token",
+        b"ghu_",
+        Critical,
+        GITHUB,
+        Exactly(36, Alphanumeric),
+    ),
+    rule(
+        "github-token",
+        b"ghs_",
+        Critical,
+        GITHUB,
+        Exactly(36, Alphanumeric),
+    ),
+    rule(
+        "github-token",
+        b"ghr_",
+        Critical,
+        GITHUB,
+        Exactly(36, Alphanumeric),
+    ),
     rule("github-token", b"github_pat_", Critical, GITHUB, AtLeast(60, Url)),
-    rule("gitlab-token", b"glpat-", Critical, "a token for GitLab", AtLeast(20, Url)),
-    rule("slack-token", b"xoxb-", Critical, "a token for Slack", AtLeast(24, Url)),
-    rule("slack-token", b"xoxp-", Critical, "a token for Slack", AtLeast(24, Url)),
-    rule("stripe-key", b"sk_live_", Critical, "a live key for Stripe", AtLeast(24, Alphanumeric)),
-    rule("google-api-key", b"AIza", Warning, "an API key for Google", Exactly(35, Url)),
-    rule("npm-token", b"npm_", Critical, "a token for npm", Exactly(36, Alphanumeric)),
+    rule(
+        "gitlab-token",
+        b"glpat-",
+        Critical,
+        "a token for GitLab",
+        AtLeast(20, Url),
+    ),
+    rule(
+        "slack-token",
+        b"xoxb-",
+        Critical,
+        "a token for Slack",
+        AtLeast(24, Url),
+    ),
+    rule(
+        "slack-token",
+        b"xoxp-",
+        Critical,
+        "a token for Slack",
+        AtLeast(24, Url),
+    ),
+    rule(
+        "stripe-key",
+        b"sk_live_",
+        Critical,
+        "a live key for Stripe",
+        AtLeast(24, Alphanumeric),
+    ),
+    rule(
+        "google-api-key",
+        b"AIza",
+        Warning,
+        "an API key for Google",
+        Exactly(35, Url),
+    ),
+    rule(
+        "npm-token",
+        b"npm_",
+        Critical,
+        "a token for npm",
+        Exactly(36, Alphanumeric),
+    ),
     // The starts of {"alg":, {"typ":, {"kid": and {"cty": in base64.
     rule("json-web-token", b"eyJhbGci", Warning, JWT, Token),
     rule("json-web-token", b"eyJ0eXAi", Warning, JWT, Token),
@@ -120,17 +210,27 @@ impl Rule {
 /// `[KIND ]PRIVATE KEY[ BLOCK]-----`, the end of the line (or an escaped one, as in JSON), and then either a header line or 40
 /// characters of base64. Programs hold the first line of a key as text, and only keys hold the second.
 fn private_key(rest: &[u8]) -> bool {
-    let kind = rest.iter().take(24).take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b' ');
+    let kind = rest
+        .iter()
+        .take(24)
+        .take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b' ');
     let label = &rest[..kind.count()];
     let label = label.strip_suffix(b" BLOCK").unwrap_or(label);
     if !label.ends_with(b"PRIVATE KEY") {
         return false;
     }
     let after = &rest[rest.iter().take_while(|byte| **byte != b'-').count()..];
-    let Some(after) = after.strip_prefix(b"-----") else { return false };
+    let Some(after) = after.strip_prefix(b"-----") else {
+        return false;
+    };
     let lines = [&b"\r\n"[..], b"\n", b"\\r\\n", b"\\n"];
-    let Some(body) = lines.iter().find_map(|line| after.strip_prefix(*line)) else { return false };
-    if [&b"Proc-Type:"[..], b"Version:", b"Comment:"].iter().any(|header| body.starts_with(header)) {
+    let Some(body) = lines.iter().find_map(|line| after.strip_prefix(*line)) else {
+        return false;
+    };
+    if [&b"Proc-Type:"[..], b"Version:", b"Comment:"]
+        .iter()
+        .any(|header| body.starts_with(header))
+    {
         return true;
     }
     let base64 = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
@@ -140,5 +240,7 @@ fn private_key(rest: &[u8]) -> bool {
 
 fn token(rest: &[u8]) -> bool {
     let header = Url.run(rest);
-    rest[header..].strip_prefix(b".eyJ").is_some_and(|payload| Url.run(payload) >= 8)
+    rest[header..]
+        .strip_prefix(b".eyJ")
+        .is_some_and(|payload| Url.run(payload) >= 8)
 }

@@ -40,7 +40,10 @@ impl Search {
             match self.jumps[index(bytes[end - 1], bytes[end])] {
                 0 => {
                     let start = end + 1 - SHORTEST;
-                    for rule in RULES.iter().filter(|rule| bytes[start..].starts_with(rule.literal)) {
+                    for rule in RULES
+                        .iter()
+                        .filter(|rule| bytes[start..].starts_with(rule.literal))
+                    {
                         found(start, rule);
                     }
                     end += 1;
@@ -62,17 +65,23 @@ mod tests {
     #[test]
     fn it_finds_what_a_plain_search_finds() {
         // A small alphabet of pieces, so that literals are often cut, overlapped and complete.
-        let pieces: [&[u8]; 9] = [b"AKIA", b"AKI", b"-----", b"BEGIN ", b"gh", b"p_", b"eyJhbG", b"ci", b"x"];
+        let pieces: [&[u8]; 9] = [
+            b"AKIA", b"AKI", b"-----", b"BEGIN ", b"gh", b"p_", b"eyJhbG", b"ci", b"x",
+        ];
         let mut seed = 7u64;
         for _ in 0..500 {
             let mut text = Vec::new();
             for _ in 0..40 {
-                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                seed = seed
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
                 text.extend_from_slice(pieces[(seed >> 33) as usize % pieces.len()]);
             }
             let mut plain = Vec::new();
             for start in 0..text.len() {
-                let rules = RULES.iter().filter(|rule| text[start..].starts_with(rule.literal));
+                let rules = RULES
+                    .iter()
+                    .filter(|rule| text[start..].starts_with(rule.literal));
                 plain.extend(rules.map(|rule| (start, rule.literal)));
             }
             let mut quick = Vec::new();

@@ -23,7 +23,12 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new() -> Self {
-        Self { search: Search::new(), tail: Vec::with_capacity(8 * LOOKAHEAD), offset: 0, before: None }
+        Self {
+            search: Search::new(),
+            tail: Vec::with_capacity(8 * LOOKAHEAD),
+            offset: 0,
+            before: None,
+        }
     }
 
     /// Takes the next bytes of the file.
@@ -51,7 +56,14 @@ impl Stream {
 
     /// The file is complete; the next bytes are another's.
     pub(crate) fn finish(&mut self, found: Found<'_>) {
-        judge(&self.search, &self.tail, self.tail.len(), self.before, self.offset, found);
+        judge(
+            &self.search,
+            &self.tail,
+            self.tail.len(),
+            self.before,
+            self.offset,
+            found,
+        );
         self.tail.clear();
         self.offset = 0;
         self.before = None;
@@ -68,7 +80,11 @@ impl Stream {
 
 fn judge(search: &Search, bytes: &[u8], limit: usize, before: Option<u8>, offset: u64, found: Found<'_>) {
     search.each(bytes, limit, |start, rule| {
-        let before = if start == 0 { before } else { Some(bytes[start - 1]) };
+        let before = if start == 0 {
+            before
+        } else {
+            Some(bytes[start - 1])
+        };
         if rule.fits(before, &bytes[start..]) {
             found(rule, offset + start as u64);
         }

@@ -30,7 +30,11 @@ fn harness() -> Harness {
 /// Rules that fire on a text in the middle of a file.
 fn rules(text: &str) -> Vec<String> {
     let run = harness().run::<Secrets>(&tar("f", format!("some words {text} and more").as_bytes()));
-    run.outcome().findings.iter().map(|finding| finding.rule.clone()).collect()
+    run.outcome()
+        .findings
+        .iter()
+        .map(|finding| finding.rule.clone())
+        .collect()
 }
 
 #[test]
@@ -40,8 +44,14 @@ fn every_kind_is_found() {
         (format!("-----BEGIN PRIVATE KEY-----\n{key}"), "private-key"),
         (format!("-----BEGIN RSA PRIVATE KEY-----\r\n{key}"), "private-key"),
         (format!("\"-----BEGIN EC PRIVATE KEY-----\\n{key}"), "private-key"),
-        ("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED".into(), "private-key"),
-        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 2".into(), "private-key"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED".into(),
+            "private-key",
+        ),
+        (
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 2".into(),
+            "private-key",
+        ),
         ("AKIAQ3EGR7ZXJ5T2WY4M".into(), "aws-access-key"),
         ("ghs_0123456789abcdefghijABCDEFGHIJ012345".into(), "github-token"),
         (format!("github_pat_{}", "a1_".repeat(27)), "github-token"),
@@ -50,7 +60,10 @@ fn every_kind_is_found() {
         ("sk_live_0123456789abcdefghijABCD".into(), "stripe-key"),
         ("AIza0123456789abcdefghijABCDEFGHIJ_-123".into(), "google-api-key"),
         ("npm_0123456789abcdefghijABCDEFGHIJ012345".into(), "npm-token"),
-        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.sig".into(), "json-web-token"),
+        (
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.sig".into(),
+            "json-web-token",
+        ),
     ] {
         assert_eq!(rules(&text), [rule], "{text}");
     }
@@ -101,7 +114,10 @@ fn chunking_makes_no_difference() {
 #[test]
 fn the_layer_is_refused_only_when_asked() {
     let layer = tar("f", b"AKIAQ3EGR7ZXJ5T2WY4M");
-    assert_eq!(harness().run::<Secrets>(&layer).outcome().verdict, Verdict::Continue);
+    assert_eq!(
+        harness().run::<Secrets>(&layer).outcome().verdict,
+        Verdict::Continue
+    );
     let refused = harness().config("refuse", true).run::<Secrets>(&layer);
     assert!(matches!(refused.outcome().verdict, Verdict::Refuse { .. }));
     assert!(refused.output == layer);

@@ -28,12 +28,17 @@ struct Config {
 impl Processor for Xz {
     fn describe() -> Info {
         let info = Info::new("xz", env!("CARGO_PKG_VERSION"));
-        ACCEPTS.iter().fold(info, |info, accepts| info.converts(*accepts, LAYER_TAR))
+        ACCEPTS
+            .iter()
+            .fold(info, |info, accepts| info.converts(*accepts, LAYER_TAR))
     }
 
     fn run(&mut self, job: &Job, input: &mut dyn BufRead, output: &mut dyn Write) -> Result<Outcome, Error> {
         let Config { memory_mib } = job.config()?;
-        let mut counted = Counted { inner: input, offset: 0 };
+        let mut counted = Counted {
+            inner: input,
+            offset: 0,
+        };
         let mut decoder = XzReader::new_mem_limit(&mut counted, true, memory_mib.saturating_mul(1024));
         let mut chunk = vec![0; CHUNK];
         let end = loop {
@@ -95,7 +100,9 @@ mod tests {
     }
 
     fn sample() -> Vec<u8> {
-        (0..200_000u32).flat_map(|at| (at.wrapping_mul(at) % 1013).to_le_bytes()).collect()
+        (0..200_000u32)
+            .flat_map(|at| (at.wrapping_mul(at) % 1013).to_le_bytes())
+            .collect()
     }
 
     fn harness() -> Harness {
@@ -125,7 +132,12 @@ mod tests {
         let middle = blob.len() / 2;
         blob[middle] ^= 0x10;
         let run = harness().run::<Xz>(&blob);
-        let Err(Error::Corrupt { offset: Some(offset), .. }) = run.result else { panic!("{:?}", run.result) };
+        let Err(Error::Corrupt {
+            offset: Some(offset), ..
+        }) = run.result
+        else {
+            panic!("{:?}", run.result)
+        };
         assert!(offset > 0);
     }
 
@@ -134,7 +146,11 @@ mod tests {
         let blob = compress(b"a short text, a short text", 0);
         for length in 0..blob.len() {
             let run = harness().run::<Xz>(&blob[..length]);
-            assert!(matches!(run.result, Err(Error::Corrupt { .. })), "{length}: {:?}", run.result);
+            assert!(
+                matches!(run.result, Err(Error::Corrupt { .. })),
+                "{length}: {:?}",
+                run.result
+            );
         }
     }
 
@@ -142,7 +158,9 @@ mod tests {
     fn a_dictionary_beyond_the_limit_names_the_key() {
         let blob = compress(&sample(), 9);
         let run = Harness::new().config("memory_mib", 8).run::<Xz>(&blob);
-        let Err(Error::Limit(message)) = run.result else { panic!("{:?}", run.result) };
+        let Err(Error::Limit(message)) = run.result else {
+            panic!("{:?}", run.result)
+        };
         assert!(message.contains("memory_mib"), "{message}");
     }
 }

@@ -36,7 +36,11 @@ impl Config {
     /// [`Error::Config`] naming the key that is missing or does not fit.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
         T::deserialize(Fields(&self.0)).map_err(|fault| Error::Config {
-            message: if fault.message.is_empty() { "is not set".into() } else { fault.message },
+            message: if fault.message.is_empty() {
+                "is not set".into()
+            } else {
+                fault.message
+            },
             key: fault.key.unwrap_or_default(),
         })
     }
@@ -123,11 +127,17 @@ impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { key: None, message: message.to_string() }
+        Self {
+            key: None,
+            message: message.to_string(),
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { key: Some(field.to_owned()), message: "is not set and has no default in plugin.toml".into() }
+        Self {
+            key: Some(field.to_owned()),
+            message: "is not set and has no default in plugin.toml".into(),
+        }
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -144,7 +154,10 @@ impl<'de> Deserializer<'de> for Fields<'de> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_map(FieldAccess { rest: self.0.iter(), current: None })
+        visitor.visit_map(FieldAccess {
+            rest: self.0.iter(),
+            current: None,
+        })
     }
 
     forward_to_deserialize_any! {
@@ -217,7 +230,10 @@ impl<'de> Deserializer<'de> for Value<'de> {
                 let unit: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
                 unit.deserialize_enum(name, variants, visitor)
             }
-            _ => Err(de::Error::custom(format!("must be one of {}", variants.join(", ")))),
+            _ => Err(de::Error::custom(format!(
+                "must be one of {}",
+                variants.join(", ")
+            ))),
         }
     }
 
@@ -257,7 +273,17 @@ mod tests {
         let settings: Settings = full().to().unwrap();
         let ignore = vec!["a".to_owned(), "b".to_owned()];
         let severity = crate::Severity::Warning;
-        assert_eq!(settings, Settings { refuse: true, limit: 7, ratio: 1.5, severity, ignore, note: None });
+        assert_eq!(
+            settings,
+            Settings {
+                refuse: true,
+                limit: 7,
+                ratio: 1.5,
+                severity,
+                ignore,
+                note: None
+            }
+        );
     }
 
     fn faulty(change: impl FnOnce(&mut Config)) -> (String, String) {

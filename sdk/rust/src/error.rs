@@ -42,7 +42,10 @@ pub enum Error {
 impl Error {
     /// Damaged input at a known place.
     pub fn corrupt_at(offset: u64, message: impl Into<String>) -> Self {
-        Self::Corrupt { offset: Some(offset), message: message.into() }
+        Self::Corrupt {
+            offset: Some(offset),
+            message: message.into(),
+        }
     }
 }
 
@@ -55,12 +58,14 @@ impl From<io::Error> for Error {
             Err(error) => error,
         };
         match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                Self::Corrupt { offset: None, message: error.to_string() }
-            }
-            io::ErrorKind::UnexpectedEof => {
-                Self::Corrupt { offset: None, message: "the input ends too early".into() }
-            }
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::Corrupt {
+                offset: None,
+                message: error.to_string(),
+            },
+            io::ErrorKind::UnexpectedEof => Self::Corrupt {
+                offset: None,
+                message: "the input ends too early".into(),
+            },
             io::ErrorKind::Unsupported => Self::Unsupported(error.to_string()),
             io::ErrorKind::OutOfMemory => Self::Limit(error.to_string()),
             _ => Self::Other(error.to_string()),
@@ -119,6 +124,12 @@ mod tests {
         let early = Error::from(io::Error::from(io::ErrorKind::UnexpectedEof));
         assert!(matches!(early, Error::Corrupt { offset: None, .. }));
         let invalid = Error::from(io::Error::new(io::ErrorKind::InvalidData, "bad magic"));
-        assert_eq!(invalid, Error::Corrupt { offset: None, message: "bad magic".into() });
+        assert_eq!(
+            invalid,
+            Error::Corrupt {
+                offset: None,
+                message: "bad magic".into()
+            }
+        );
     }
 }

@@ -25,7 +25,7 @@ macro_rules! register_processor {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type Component = $crate::guest::Component<$processor>;
-            $crate::guest::bindings::export!(Component with_types_in $crate::guest::bindings);
+    $crate::guest::bindings::export!(Component with_types_in $crate::guest::bindings);
         };
     };
 }

@@ -43,13 +43,20 @@ pub struct Info {
 impl Info {
     /// A processor that cannot do anything yet.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
-        Self { name: name.into(), version: version.into(), conversions: Vec::new() }
+        Self {
+            name: name.into(),
+            version: version.into(),
+            conversions: Vec::new(),
+        }
     }
 
     /// Adds a media type that it accepts and the one that it returns for it. If both are the same it is an inspector.
     #[must_use]
     pub fn converts(mut self, accepts: impl Into<String>, returns: impl Into<String>) -> Self {
-        self.conversions.push(Conversion { accepts: accepts.into(), returns: returns.into() });
+        self.conversions.push(Conversion {
+            accepts: accepts.into(),
+            returns: returns.into(),
+        });
         self
     }
 }
@@ -143,6 +150,10 @@ pub struct Outcome {
 impl Outcome {
     /// Adds an annotation.
     #[must_use]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a number or a text without `&` reads better"
+    )]
     pub fn annotate(mut self, key: impl Into<String>, value: impl ToString) -> Self {
         self.annotations.insert(key.into(), value.to_string());
         self
@@ -151,7 +162,9 @@ impl Outcome {
     /// Refuses the layer.
     #[must_use]
     pub fn refuse(mut self, reason: impl Into<String>) -> Self {
-        self.verdict = Verdict::Refuse { reason: reason.into() };
+        self.verdict = Verdict::Refuse {
+            reason: reason.into(),
+        };
         self
     }
 }

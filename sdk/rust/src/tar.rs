@@ -171,7 +171,11 @@ impl Scanner {
         match extended {
             None => visitor.end_entry(),
             Some(b'L') => {
-                let end = self.extended.iter().position(|byte| *byte == 0).unwrap_or(self.extended.len());
+                let end = self
+                    .extended
+                    .iter()
+                    .position(|byte| *byte == 0)
+                    .unwrap_or(self.extended.len());
                 self.long_path = Some(self.extended[..end].to_vec());
             }
             Some(b'x') => self.pax()?,
@@ -187,7 +191,10 @@ impl Scanner {
     fn header(&mut self, visitor: &mut impl Visitor) -> Result<(), Error> {
         if self.state == State::SparseHeader {
             if self.block[504] == 0 {
-                self.state = State::Content { left: self.entry.size, extended: None };
+                self.state = State::Content {
+                    left: self.entry.size,
+                    extended: None,
+                };
                 self.end_if_empty(visitor);
             }
             return Ok(());
@@ -202,7 +209,10 @@ impl Scanner {
         }
         self.zero_blocks = 0;
         if !checksum_fits(&self.block) {
-            return Err(Error::corrupt_at(start, "there is no tar header here: its checksum is wrong"));
+            return Err(Error::corrupt_at(
+                start,
+                "there is no tar header here: its checksum is wrong",
+            ));
         }
         let size = number(&self.block[124..136])
             .ok_or_else(|| Error::corrupt_at(start + 124, "the size in this tar header is not a number"))?;
@@ -217,29 +227,45 @@ impl Scanner {
 
     fn extended_header(&mut self, start: u64, kind: u8, size: u64) -> Result<(), Error> {
         if size > MAX_EXTENDED {
-            let message = format!("the extended tar header at byte {start} is longer than {MAX_EXTENDED} bytes");
+            let message =
+                format!("the extended tar header at byte {start} is longer than {MAX_EXTENDED} bytes");
             return Err(Error::Limit(message));
         }
         if size > 0 {
-            self.state = State::Content { left: size, extended: Some(kind) };
+            self.state = State::Content {
+                left: size,
+                extended: Some(kind),
+            };
         }
         Ok(())
     }
 
     fn plain_header(&mut self, start: u64, kind: u8, size: u64, visitor: &mut impl Visitor) {
         let size = self.pax_size.take().unwrap_or(size);
-        let path = self.pax_path.take().or(self.long_path.take()).unwrap_or_else(|| ustar_path(&self.block));
+        let path = self
+            .pax_path
+            .take()
+            .or(self.long_path.take())
+            .unwrap_or_else(|| ustar_path(&self.block));
         self.long_path = None;
         let kind = if kind == 0 { b'0' } else { kind };
         // Links, devices and folders have no content, whatever their size field says.
         let size = if matches!(kind, b'1'..=b'6') { 0 } else { size };
-        self.entry = Entry { path, kind, size, offset: start };
+        self.entry = Entry {
+            path,
+            kind,
+            size,
+            offset: start,
+        };
         visitor.entry(&self.entry);
         if kind == b'S' && self.block[482] != 0 {
             self.state = State::SparseHeader;
             return;
         }
-        self.state = State::Content { left: size, extended: None };
+        self.state = State::Content {
+            left: size,
+            extended: None,
+        };
         self.end_if_empty(visitor);
     }
 
@@ -255,13 +281,18 @@ impl Scanner {
         let broken = |offset| Error::corrupt_at(offset, "a PAX record before this place is malformed");
         let mut rest = self.extended.as_slice();
         while !rest.is_empty() {
-            let space = rest.iter().position(|byte| *byte == b' ').ok_or_else(|| broken(self.offset))?;
+            let space = rest
+                .iter()
+                .position(|byte| *byte == b' ')
+                .ok_or_else(|| broken(self.offset))?;
             let length = decimal(&rest[..space]).ok_or_else(|| broken(self.offset))?;
             let length = usize::try_from(length).map_err(|_| broken(self.offset))?;
             let record = rest.get(space + 1..length).ok_or_else(|| broken(self.offset))?;
             let record = record.strip_suffix(b"\n").ok_or_else(|| broken(self.offset))?;
-            let equals =
-                record.iter().position(|byte| *byte == b'=').ok_or_else(|| broken(self.offset))?;
+            let equals = record
+                .iter()
+                .position(|byte| *byte == b'=')
+                .ok_or_else(|| broken(self.offset))?;
             let value = &record[equals + 1..];
             match &record[..equals] {
                 b"path" | b"GNU.sparse.name" => self.pax_path = Some(value.to_vec()),
@@ -275,7 +306,11 @@ impl Scanner {
 }
 
 fn padding(left: u64) -> State {
-    if left == 0 { State::Header } else { State::Padding { left } }
+    if left == 0 {
+        State::Header
+    } else {
+        State::Padding { left }
+    }
 }
 
 /// The smaller of what is left and what is there.
@@ -318,7 +353,10 @@ fn number(field: &[u8]) -> Option<u64> {
         return (field.len() > 8 && high_is_zero && value >> 63 == 0).then_some(value);
     }
     let text = field.trim_ascii_start();
-    let end = text.iter().position(|byte| matches!(byte, 0 | b' ')).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|byte| matches!(byte, 0 | b' '))
+        .unwrap_or(text.len());
     text[..end].iter().try_fold(0u64, |value, byte| match byte {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
         _ => None,

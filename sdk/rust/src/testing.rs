@@ -38,7 +38,12 @@ impl Default for Harness {
 impl Harness {
     /// The input in one chunk, no configuration, and the first conversion that the processor describes.
     pub fn new() -> Self {
-        Self { chunking: Chunking::Whole, job: Job::new("", ""), media_type: None, break_output_after: None }
+        Self {
+            chunking: Chunking::Whole,
+            job: Job::new("", ""),
+            media_type: None,
+            break_output_after: None,
+        }
     }
 
     /// Sets the chunking.
@@ -98,10 +103,11 @@ impl Harness {
     pub fn run<P: Processor>(&self, input: &[u8]) -> Run {
         let mut job = self.job.clone();
         let info = P::describe();
-        let conversion = info
-            .conversions
-            .iter()
-            .find(|conversion| self.media_type.as_ref().is_none_or(|wanted| *wanted == conversion.accepts));
+        let conversion = info.conversions.iter().find(|conversion| {
+            self.media_type
+                .as_ref()
+                .is_none_or(|wanted| *wanted == conversion.accepts)
+        });
         let Some(conversion) = conversion else {
             panic!("{} does not accept {:?}", info.name, self.media_type);
         };
@@ -110,9 +116,17 @@ impl Harness {
 
         collect_logs();
         let mut chunks = Chunks::new(input, self.chunking);
-        let mut sink = Sink { bytes: Vec::new(), limit: self.break_output_after };
+        let mut sink = Sink {
+            bytes: Vec::new(),
+            limit: self.break_output_after,
+        };
         let result = P::default().run(&job, &mut chunks, &mut sink);
-        Run { output: sink.bytes, result, logs: LOGS.with(|logs| logs.take()), unread: chunks.rest.len() }
+        Run {
+            output: sink.bytes,
+            result,
+            logs: LOGS.with(RefCell::take),
+            unread: chunks.rest.len(),
+        }
     }
 
     /// Checks that the result does not depend on how the input is cut: whole, byte by byte, in blocks around the
@@ -127,8 +141,14 @@ impl Harness {
         let seeds = (0..8).map(Chunking::Random);
         for chunking in sizes.into_iter().chain(seeds) {
             let run = self.clone().chunking(chunking).run::<P>(input);
-            assert!(run.output == whole.output, "the output depends on the chunking: {chunking:?}");
-            assert_eq!(run.result, whole.result, "the result depends on the chunking: {chunking:?}");
+            assert!(
+                run.output == whole.output,
+                "the output depends on the chunking: {chunking:?}"
+            );
+            assert_eq!(
+                run.result, whole.result,
+                "the result depends on the chunking: {chunking:?}"
+            );
         }
     }
 }
@@ -169,8 +189,17 @@ struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     fn new(input: &'a [u8], chunking: Chunking) -> Self {
-        let random = if let Chunking::Random(seed) = chunking { seed } else { 0 };
-        Self { rest: input, current: 0, chunking, random }
+        let random = if let Chunking::Random(seed) = chunking {
+            seed
+        } else {
+            0
+        };
+        Self {
+            rest: input,
+            current: 0,
+            chunking,
+            random,
+        }
     }
 
     /// SplitMix64: small, and good enough to choose where to cut.
@@ -225,7 +254,10 @@ struct Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.limit.is_some_and(|limit| (self.bytes.len() + bytes.len()) as u64 > limit) {
+        if self
+            .limit
+            .is_some_and(|limit| (self.bytes.len() + bytes.len()) as u64 > limit)
+        {
             return Err(IoError::Broken.into());
         }
         self.bytes.extend_from_slice(bytes);
@@ -249,7 +281,10 @@ impl log::Log for Collector {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        LOGS.with(|logs| logs.borrow_mut().push((record.level(), record.args().to_string())));
+        LOGS.with(|logs| {
+            logs.borrow_mut()
+                .push((record.level(), record.args().to_string()));
+        });
     }
 
     fn flush(&self) {}

@@ -1,5 +1,7 @@
 //! The tar scanner on what real programs write.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use transom_sdk::Error;
 use transom_sdk::tar::{Entry, Scanner, Visitor};
 
@@ -14,7 +16,11 @@ impl Visitor for Seen {
     }
 
     fn data(&mut self, bytes: &[u8]) {
-        self.0.last_mut().expect("an entry before its data").1.extend_from_slice(bytes);
+        self.0
+            .last_mut()
+            .expect("an entry before its data")
+            .1
+            .extend_from_slice(bytes);
     }
 
     fn end_entry(&mut self) {
@@ -63,7 +69,11 @@ fn paths(tar: &[u8]) -> Vec<String> {
     for chunk in [1, 3, 511, 512, 513] {
         assert_eq!(scan(tar, chunk).unwrap(), whole);
     }
-    whole.0.iter().map(|(entry, content)| format!("{}={}", entry.display_path(), content.len())).collect()
+    whole
+        .0
+        .iter()
+        .map(|(entry, content)| format!("{}={}", entry.display_path(), content.len()))
+        .collect()
 }
 
 #[test]
@@ -82,7 +92,14 @@ fn long_names_and_pax_records_belong_to_the_next_entry() {
         b"trailing garbage".to_vec(),
     ]
     .concat();
-    assert_eq!(paths(&tar), [format!("{}=4", "n".repeat(300)), "p/ax=600".into(), "plain=1".into()]);
+    assert_eq!(
+        paths(&tar),
+        [
+            format!("{}=4", "n".repeat(300)),
+            "p/ax=600".into(),
+            "plain=1".into()
+        ]
+    );
 }
 
 #[test]
@@ -105,21 +122,41 @@ fn prefixes_binary_sizes_links_and_sparse_headers_are_read() {
         with_content(binary, &[2; 512]),
         // A size field on a hard link means nothing.
         header(b"link", b'1', 4096).to_vec(),
-        [sparse.to_vec(), more.to_vec(), with_content([0; 512], b"data")[512..].to_vec()].concat(),
+        [
+            sparse.to_vec(),
+            more.to_vec(),
+            with_content([0; 512], b"data")[512..].to_vec(),
+        ]
+        .concat(),
         file(b"last", b"z"),
     ]
     .concat();
-    assert_eq!(paths(&tar), ["a/b/c/name=2", "binary=512", "link=0", "sparse=4", "last=1"]);
+    assert_eq!(
+        paths(&tar),
+        ["a/b/c/name=2", "binary=512", "link=0", "sparse=4", "last=1"]
+    );
 }
 
 #[test]
 fn damage_is_an_error_with_its_place() {
     let mut tar = [file(b"a", b"1"), file(b"b", b"2")].concat();
     tar[1024 + 3] ^= 1;
-    assert!(matches!(scan(&tar, 100), Err(Error::Corrupt { offset: Some(1024), .. })));
+    assert!(matches!(
+        scan(&tar, 100),
+        Err(Error::Corrupt {
+            offset: Some(1024),
+            ..
+        })
+    ));
     let huge = header(b"h", b'x', 1 << 30);
     assert!(matches!(scan(&huge, 100), Err(Error::Limit(_))));
     let record = with_content(header(b"pax", b'x', 10), b"99 path=x\n");
     assert!(matches!(scan(&record, 100), Err(Error::Corrupt { .. })));
-    assert!(matches!(scan(&file(b"a", b"1")[..513], 100), Err(Error::Corrupt { offset: Some(513), .. })));
+    assert!(matches!(
+        scan(&file(b"a", b"1")[..513], 100),
+        Err(Error::Corrupt {
+            offset: Some(513),
+            ..
+        })
+    ));
 }

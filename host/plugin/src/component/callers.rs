@@ -122,7 +122,10 @@ impl Callers {
             .collect();
         if index as usize >= module.imports.len() {
             for (export, _) in module.exports.iter().filter(|(_, exported)| *exported == index) {
-                let elsewhere = self.importers(None, export).into_iter().filter(|(other, _)| *other != at);
+                let elsewhere = self
+                    .importers(None, export)
+                    .into_iter()
+                    .filter(|(other, _)| *other != at);
                 found.extend(elsewhere.map(|(other, index)| (other, index, None)));
             }
         }
@@ -136,14 +139,16 @@ impl Module {
             Payload::ImportSection(section) => {
                 for import in section.into_imports().flatten() {
                     if let TypeRef::Func(_) = import.ty {
-                        self.imports.push((import.module.to_owned(), import.name.to_owned()));
+                        self.imports
+                            .push((import.module.to_owned(), import.name.to_owned()));
                     }
                 }
             }
             Payload::ExportSection(section) => {
                 let functions = section.into_iter().flatten();
                 let functions = functions.filter(|export| export.kind == wasmparser::ExternalKind::Func);
-                self.exports.extend(functions.map(|export| (export.name.to_owned(), export.index)));
+                self.exports
+                    .extend(functions.map(|export| (export.name.to_owned(), export.index)));
             }
             Payload::CodeSectionEntry(body) => self.body(&body),
             Payload::CustomSection(section) => {
@@ -151,7 +156,8 @@ impl Module {
                     for name in names.into_iter().flatten() {
                         if let Name::Function(functions) = name {
                             let named = functions.into_iter().flatten();
-                            self.names.extend(named.map(|name| (name.index, name.name.to_owned())));
+                            self.names
+                                .extend(named.map(|name| (name.index, name.name.to_owned())));
                         }
                     }
                 }
@@ -163,11 +169,19 @@ impl Module {
     fn body(&mut self, body: &FunctionBody<'_>) {
         let caller = self.imports.len() as u32 + self.bodies;
         self.bodies += 1;
-        let Ok(mut operators) = body.get_operators_reader() else { return };
+        let Ok(mut operators) = body.get_operators_reader() else {
+            return;
+        };
         while let Ok(operator) = operators.read() {
-            if let Operator::Call { function_index: callee }
-            | Operator::ReturnCall { function_index: callee }
-            | Operator::RefFunc { function_index: callee } = operator
+            if let Operator::Call {
+                function_index: callee,
+            }
+            | Operator::ReturnCall {
+                function_index: callee,
+            }
+            | Operator::RefFunc {
+                function_index: callee,
+            } = operator
             {
                 let callers = self.callers.entry(callee).or_default();
                 if callers.last() != Some(&caller) {
@@ -181,7 +195,12 @@ impl Module {
     }
 
     fn name(&self, index: u32) -> String {
-        let exported = || self.exports.iter().find(|(_, exported)| *exported == index).map(|(name, _)| name);
+        let exported = || {
+            self.exports
+                .iter()
+                .find(|(_, exported)| *exported == index)
+                .map(|(name, _)| name)
+        };
         match self.names.get(&index).or_else(exported) {
             Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
             None => format!("function {index}"),
@@ -191,7 +210,16 @@ impl Module {
 
 /// Whether a name looks like an author's own and not like a part of a language's library.
 fn is_somebodys(name: &str) -> bool {
-    const LIBRARIES: [&str; 8] = ["std::", "core::", "alloc::", "__", "wasi", "wit_bindgen", "cabi_", "function "];
+    const LIBRARIES: [&str; 8] = [
+        "std::",
+        "core::",
+        "alloc::",
+        "__",
+        "wasi",
+        "wit_bindgen",
+        "cabi_",
+        "function ",
+    ];
     let inner = name.trim_start_matches(['<', '&']);
     !LIBRARIES.iter().any(|library| inner.starts_with(library)) && !inner.contains("__wasi_")
 }

@@ -13,7 +13,12 @@ use crate::plugin::{Conversion, Info};
 use crate::state::{self, Level, State, StreamError};
 
 mod bindings {
-    #![allow(missing_docs, unreachable_pub, missing_debug_implementations, reason = "generated")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        missing_debug_implementations,
+        reason = "generated"
+    )]
     #![allow(clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
     wasmtime::component::bindgen!({
         path: ["../../wit/common", "../../wit/processor"],
@@ -42,7 +47,9 @@ pub(crate) struct Ready {
 
 impl Ready {
     pub(crate) fn new(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self> {
-        Ok(Self { pre: bindings::ProcessorPre::new(linker.instantiate_pre(component)?)? })
+        Ok(Self {
+            pre: bindings::ProcessorPre::new(linker.instantiate_pre(component)?)?,
+        })
     }
 
     pub(crate) fn describe(&self, store: &mut Store<State>) -> wasmtime::Result<Info> {
@@ -50,9 +57,15 @@ impl Ready {
         store.data_mut().started = true;
         let info = instance.transom_processor_stage().call_describe(store)?;
         let conversions = info.conversions.into_iter();
-        let conversions =
-            conversions.map(|conversion| Conversion { accepts: conversion.accepts, returns: conversion.returns });
-        Ok(Info { name: info.name, version: info.version, conversions: conversions.collect() })
+        let conversions = conversions.map(|conversion| Conversion {
+            accepts: conversion.accepts,
+            returns: conversion.returns,
+        });
+        Ok(Info {
+            name: info.name,
+            version: info.version,
+            conversions: conversions.collect(),
+        })
     }
 
     pub(crate) fn run(
@@ -66,7 +79,9 @@ impl Ready {
         let input = Resource::new_borrow(0);
         let output = Resource::new_borrow(0);
         let returned =
-            instance.transom_processor_stage().call_run(store, &convert_job(job, config), input, output)?;
+            instance
+                .transom_processor_stage()
+                .call_run(store, &convert_job(job, config), input, output)?;
         Ok(returned.map(Outcome::from).map_err(GuestError::from))
     }
 }
@@ -78,27 +93,37 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     let mut io = linker.instance("transom:common/io@0.1.0")?;
     add_io(&mut io)?;
     let mut log = linker.instance("transom:common/log@0.1.0")?;
-    log.func_wrap("log", |mut store: StoreContextMut<'_, State>, (level, message): (log::Level, WasmStr)| {
-        let message = message.to_str(&store)?.into_owned();
-        store.data_mut().log.line(level.into(), &message);
-        Ok(())
-    })
+    log.func_wrap(
+        "log",
+        |mut store: StoreContextMut<'_, State>, (level, message): (log::Level, WasmStr)| {
+            let message = message.to_str(&store)?.into_owned();
+            store.data_mut().log.line(level.into(), &message);
+            Ok(())
+        },
+    )
 }
 
 fn add_io(io: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     // Guests are only lent the two streams, so there is nothing to destroy.
     io.resource("reader", ResourceType::host::<Reader>(), |_, _| Ok(()))?;
     io.resource("writer", ResourceType::host::<Writer>(), |_, _| Ok(()))?;
-    io.func_wrap("[method]reader.read", |mut store, (_, max): (Resource<Reader>, u32)| {
-        read(&mut store, max).map(|bytes| (bytes,))
-    })?;
-    io.func_wrap("[method]writer.write", |mut store, (_, bytes): (Resource<Writer>, WasmList<u8>)| {
-        write(&mut store, &bytes).map(|written| (written,))
-    })
+    io.func_wrap(
+        "[method]reader.read",
+        |mut store, (_, max): (Resource<Reader>, u32)| read(&mut store, max).map(|bytes| (bytes,)),
+    )?;
+    io.func_wrap(
+        "[method]writer.write",
+        |mut store, (_, bytes): (Resource<Writer>, WasmList<u8>)| {
+            write(&mut store, &bytes).map(|written| (written,))
+        },
+    )
 }
 
 fn read(store: &mut StoreContextMut<'_, State>, max: u32) -> wasmtime::Result<Result<Bytes, types::IoError>> {
-    store.data_mut().read(max).map_or_else(|error| Ok(Err(told(error)?)), |bytes| Ok(Ok(bytes)))
+    store
+        .data_mut()
+        .read(max)
+        .map_or_else(|error| Ok(Err(told(error)?)), |bytes| Ok(Ok(bytes)))
 }
 
 fn write(
@@ -143,7 +168,10 @@ fn convert_job(job: &Job, config: &Values) -> stage::Job {
         output_media_type: job.output_media_type.clone(),
         descriptor,
         payload,
-        config: config.iter().map(|(key, value)| (key.clone(), value.into())).collect(),
+        config: config
+            .iter()
+            .map(|(key, value)| (key.clone(), value.into()))
+            .collect(),
     }
 }
 

@@ -9,7 +9,11 @@ const PRELUDE: &str = include_str!("../guests/prelude.wat");
 
 /// A component from `tests/guests/<name>.wat`.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
-    component(name, "", "package test:plain; world guest { include transom:processor/processor@0.1.0; }")
+    component(
+        name,
+        "",
+        "package test:plain; world guest { include transom:processor/processor@0.1.0; }",
+    )
 }
 
 /// A guest that imports one function more than it may.
@@ -22,7 +26,9 @@ pub(crate) fn spy() -> Vec<u8> {
 fn component(name: &str, imports: &str, world: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let items = std::fs::read_to_string(root.join(format!("tests/guests/{name}.wat"))).unwrap();
-    let text = PRELUDE.replacen("ITEMS)", &format!("{items})"), 1).replacen("  IMPORTS", imports, 1);
+    let text = PRELUDE
+        .replacen("ITEMS)", &format!("{items})"), 1)
+        .replacen("  IMPORTS", imports, 1);
     let mut module = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();
     for folder in ["../../wit/common", "../../wit/processor"] {
@@ -33,5 +39,10 @@ fn component(name: &str, imports: &str, world: &str) -> Vec<u8> {
     let package = resolve.push_str("test.wit", world).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
+    ComponentEncoder::default()
+        .validate(true)
+        .module(&module)
+        .unwrap()
+        .encode()
+        .unwrap()
 }

@@ -83,9 +83,17 @@ pub(crate) fn run_with(
     let mut steps = Vec::new();
     if let Some(chunk) = chunk {
         let (input, output) = (accepts.to_owned(), accepts.to_owned());
-        steps.push(Step { handler: Arc::new(Chop(chunk)), input, output });
+        steps.push(Step {
+            handler: Arc::new(Chop(chunk)),
+            input,
+            output,
+        });
     }
-    steps.push(Step { handler: Arc::clone(handler), input: accepts.to_owned(), output: returns });
+    steps.push(Step {
+        handler: Arc::clone(handler),
+        input: accepts.to_owned(),
+        output: returns,
+    });
     let descriptor = Descriptor {
         media_type: accepts.to_owned(),
         digest: Digest::of(Algorithm::Sha256, blob),

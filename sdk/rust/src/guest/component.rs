@@ -12,7 +12,12 @@ use crate::Processor;
 /// The world's types and functions, generated from `wit/`.
 #[allow(missing_docs, reason = "generated; the WIT text has the comments")]
 #[allow(missing_debug_implementations, unreachable_pub, reason = "generated")]
-#[allow(clippy::all, clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated")]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: ["../../wit/common", "../../wit/processor"],

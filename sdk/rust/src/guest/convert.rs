@@ -8,17 +8,25 @@ use crate::{
 
 impl From<Info> for stage::Info {
     fn from(info: Info) -> Self {
-        let conversions = info
-            .conversions
-            .into_iter()
-            .map(|conversion| stage::Conversion { accepts: conversion.accepts, returns: conversion.returns });
-        Self { name: info.name, version: info.version, conversions: conversions.collect() }
+        let conversions = info.conversions.into_iter().map(|conversion| stage::Conversion {
+            accepts: conversion.accepts,
+            returns: conversion.returns,
+        });
+        Self {
+            name: info.name,
+            version: info.version,
+            conversions: conversions.collect(),
+        }
     }
 }
 
 impl From<stage::Job> for Job {
     fn from(job: stage::Job) -> Self {
-        let config: Config = job.config.into_iter().map(|(key, value)| (key, value.into())).collect();
+        let config: Config = job
+            .config
+            .into_iter()
+            .map(|(key, value)| (key, value.into()))
+            .collect();
         let mut converted = Job::new(job.input_media_type, job.output_media_type);
         converted.descriptor = Descriptor {
             media_type: job.descriptor.media_type,
@@ -26,8 +34,10 @@ impl From<stage::Job> for Job {
             size: job.descriptor.size,
             annotations: job.descriptor.annotations.into_iter().collect(),
         };
-        converted.payload =
-            job.payload.map(|payload| Payload { type_url: payload.type_url, value: payload.value });
+        converted.payload = job.payload.map(|payload| Payload {
+            type_url: payload.type_url,
+            value: payload.value,
+        });
         converted.raw_config = config;
         converted
     }

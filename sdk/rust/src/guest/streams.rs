@@ -23,7 +23,11 @@ pub(super) struct Input<'a> {
 
 impl<'a> Input<'a> {
     pub(super) fn new(host: &'a Reader) -> Self {
-        Self { host, chunk: Vec::new(), taken: 0 }
+        Self {
+            host,
+            chunk: Vec::new(),
+            taken: 0,
+        }
     }
 }
 
@@ -59,7 +63,10 @@ pub(super) struct Output<'a> {
 
 impl<'a> Output<'a> {
     pub(super) fn new(host: &'a Writer) -> Self {
-        Self { host, buffer: Vec::new() }
+        Self {
+            host,
+            buffer: Vec::new(),
+        }
     }
 }
 
