@@ -1,7 +1,7 @@
 //! Reading a tar stream: our own reader, because applying a layer needs what a general unpacker hides.
 //!
-//! Read in this order: [`source`] (where chunks come from), [`entry`] (what is found), [`block`] (one header block),
-//! [`pax`] (extended headers), [`sparse`] (maps of sparse files), [`reader`] (the loop over it all), [`limits`] and
+//! Read in this order: [`source`] (where chunks come from), [`entry`] (what is found), `block` (one header block),
+//! `pax` (extended headers), `sparse` (maps of sparse files), [`reader`] (the loop over it all), [`limits`] and
 //! [`error`].
 //!
 //! The reference for what is accepted is Go's `archive/tar`, since that decides what containerd unpacks. Where this
