@@ -7,6 +7,7 @@
 //! This crate is for tests, the demo and benchmarks: unlike the library crates it reads the environment and
 //! prints.
 
+pub mod debian;
 pub mod needs;
 pub mod sample;
 pub mod tree;

@@ -57,20 +57,17 @@ fn lists_are_empty() -> bool {
     !names.unwrap_or(false)
 }
 
-/// The packages of the programs that tests use and that are not here.
-pub(crate) fn missing_test_packages() -> Vec<&'static str> {
-    let mut packages: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| find_program(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
+/// The packages of those programs that are not here; each program comes with its package.
+pub(crate) fn missing(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let absent = programs.iter().filter(|(program, _)| find_program(program).is_none());
+    let mut packages: Vec<&str> = absent.map(|(_, package)| *package).collect();
     packages.dedup();
     packages
 }
 
 /// Gets the programs that tests use. What cannot be had is said: the tests that need it will be skipped.
 pub(crate) fn get_test_programs() {
-    let missing = missing_test_packages();
+    let missing = missing(&PROGRAMS);
     if missing.is_empty() {
         println!("programs that tests compare with: all there");
         return;

@@ -1,8 +1,9 @@
 //! What a person types: `cargo xtask demo`, `cargo xtask test`, and their parts.
 //!
 //! Read in this order: [`target`] (a compiler for guests), [`plugins`] (guests to components), [`demo`],
-//! [`test`]; below them [`debian`] (packages) and [`run`] (other programs).
+//! [`test`], [`bench`]; below them [`debian`] (packages) and [`run`] (other programs).
 
+mod bench;
 mod debian;
 mod demo;
 mod plugins;
@@ -50,6 +51,24 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measures ours and the peers in turn on the same data; needs root, 10 GB of disk and a quiet machine
+    Bench {
+        /// The parts to measure; all without one
+        #[arg(value_enum)]
+        parts: Vec<bench::Part>,
+        /// Runs of each command; the median counts
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        runs: usize,
+    },
+    /// Runs a command for `bench` and writes down what it took
+    #[command(hide = true)]
+    Measure {
+        /// Where to write
+        figures: std::ffi::OsString,
+        /// The command
+        #[arg(last = true)]
+        command: Vec<std::ffi::OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -59,6 +78,8 @@ fn main() -> ExitCode {
             .and_then(|guests| plugins::build(&guests))
             .map(drop),
         Task::Demo => demo::demo(),
+        Task::Bench { parts, runs } => bench::bench(&bench::Options { parts, runs: runs.max(1) }),
+        Task::Measure { figures, command } => bench::measure::child(&figures, &command),
         Task::Test { arguments } => match test::test(&arguments) {
             Ok(code) => return code,
             Err(error) => Err(error),
