@@ -21,9 +21,14 @@ pub enum Allocation {
 
 /// An engine, and whether it pools.
 pub(crate) fn start(allocation: Allocation) -> Result<(Engine, bool), LoadError> {
-    let pooling = allocation == Allocation::Auto && address_space_allows_pooling();
-    let engine = Engine::new(&config(pooling)).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-    Ok((engine, pooling))
+    if allocation == Allocation::Auto
+        && address_space_allows_pooling()
+        && let Ok(engine) = Engine::new(&config(true))
+    {
+        return Ok((engine, true));
+    }
+    let engine = Engine::new(&config(false)).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+    Ok((engine, false))
 }
 
 fn config(pooling: bool) -> Config {

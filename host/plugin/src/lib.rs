@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Read in that order: [`host`] (the pipeline and the engine's owner), [`manifest`] (what `plugin.toml` says),
-//! [`inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
+//! [`mod@inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
 //! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
 //! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use) and `wit/` (one adapter for each
 //! version of the interface). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
