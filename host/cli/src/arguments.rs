@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use transom_oci::{Digest, Platform};
 
@@ -66,9 +67,18 @@ pub(crate) enum Command {
 const IMAGE_HELP: &str = "An OCI layout folder, an OCI archive or a `docker save` archive, gzip- or zstd-compressed ones too, \
 or - for an archive on stdin; then optionally :TAG, :NAME or @DIGEST";
 
+/// Takes `-`, `-:TAG` and `-@DIGEST` for stdin, but nothing else that begins like a flag.
+fn image_parser() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|text| match text.as_encoded_bytes() {
+        [b'-'] | [b'-', b':' | b'@', ..] => Ok(text),
+        [b'-', ..] => Err("there is no such flag; for a file of that name write ./ before it"),
+        _ => Ok(text),
+    })
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Unpack {
-    #[arg(help = IMAGE_HELP, value_name = "IMAGE")]
+    #[arg(help = IMAGE_HELP, value_name = "IMAGE", allow_hyphen_values = true, value_parser = image_parser())]
     pub(crate) image: OsString,
     /// The folder to fill: a new or an empty one. If unpacking fails it is left as it was.
     #[arg(value_name = "DIR")]
@@ -136,7 +146,7 @@ pub(crate) struct Handlers {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    #[arg(help = IMAGE_HELP, value_name = "IMAGE")]
+    #[arg(help = IMAGE_HELP, value_name = "IMAGE", allow_hyphen_values = true, value_parser = image_parser())]
     pub(crate) image: OsString,
     /// Only images for this platform.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]

@@ -1,0 +1,33 @@
+//! The `transom` command as a person runs it: its output, its exit codes, and what it leaves behind.
+//!
+//! Read in this order: `support` (running it), `image` (images for it, sound and broken), `guests` (plugins for it), then
+//! one file for each thing that it does.
+
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
+
+#[path = "command/bad_image.rs"]
+mod bad_image;
+#[path = "command/bad_target.rs"]
+mod bad_target;
+#[path = "command/content.rs"]
+mod content;
+#[path = "../../plugin/tests/support/guests.rs"]
+mod guests;
+#[path = "command/help.rs"]
+mod help;
+#[path = "command/image.rs"]
+mod image;
+#[path = "command/inspect.rs"]
+mod inspect;
+#[path = "command/interrupt.rs"]
+mod interrupt;
+#[path = "command/large.rs"]
+mod large;
+#[path = "command/plugins.rs"]
+mod plugins;
+#[path = "command/processors.rs"]
+mod processors;
+#[path = "command/support.rs"]
+mod support;
+#[path = "command/unpack.rs"]
+mod unpack;
