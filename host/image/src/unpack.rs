@@ -237,7 +237,7 @@ impl Work<'_> {
             whiteouts: WhiteoutFormat::Plain,
             ownership: options.ownership,
             parents: Vec::new(),
-            limits: options.apply_limits.clone(),
+            limits: options.apply_limits,
         };
         let flow = pump::Layer {
             blob: Box::new(blob),

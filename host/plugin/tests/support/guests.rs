@@ -24,8 +24,8 @@ pub(crate) fn spy() -> Vec<u8> {
 }
 
 fn component(name: &str, imports: &str, world: &str) -> Vec<u8> {
-    // The command's tests have this file, too.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin");
+    // Other crates have this file, too.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host/plugin");
     let items = std::fs::read_to_string(root.join(format!("tests/guests/{name}.wat"))).unwrap();
     let text = PRELUDE
         .replacen("ITEMS)", &format!("{items})"), 1)
