@@ -2,6 +2,7 @@
 
 pub mod target;
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +17,7 @@ use transom_layer::limits::OutputLimits;
 use transom_layer::native::is_opaque;
 use transom_layer::pump::{self, LayerReport, PumpError};
 use transom_layer::stage::Payload;
+use transom_layer::workers::Workers;
 use transom_oci::{Digest, chain_ids};
 
 use crate::error::ImageError;
@@ -181,7 +183,7 @@ fn fill(
     observer: &dyn Observer,
 ) -> Result<Vec<UnpackedLayer>, UnpackError> {
     let diff_ids: Vec<Digest> = image.layers.iter().map(|layer| layer.diff_id.clone()).collect();
-    let pool = Pool::new();
+    let shared = Shared::default();
     let mut done = Vec::with_capacity(image.layers.len());
     for (index, ((layer, steps), chain_id)) in image
         .layers
@@ -199,7 +201,7 @@ fn fill(
             steps,
             target,
             options,
-            pool: &pool,
+            shared: &shared,
             progress,
         };
         let unpacked = UnpackedLayer {
@@ -214,6 +216,13 @@ fn fill(
     Ok(done)
 }
 
+/// What the layers of an image share.
+#[derive(Default)]
+struct Shared {
+    pool: Pool,
+    workers: Workers,
+}
+
 /// One layer's unpacking.
 struct Work<'a> {
     source: &'a Source,
@@ -222,7 +231,7 @@ struct Work<'a> {
     steps: &'a [Step],
     target: &'a Target,
     options: &'a UnpackOptions,
-    pool: &'a Pool,
+    shared: &'a Shared,
     progress: Arc<AtomicU64>,
 }
 
@@ -233,6 +242,7 @@ impl Work<'_> {
             .source
             .open_layer(self.layer)
             .map_err(|source| UnpackError::Open { index, source })?;
+        let folder = self.target.folder();
         let apply_options = ApplyOptions {
             whiteouts: WhiteoutFormat::Plain,
             ownership: options.ownership,
@@ -248,10 +258,11 @@ impl Work<'_> {
             payloads: &options.payloads,
             limits: options.output_limits,
             cancel: options.cancel.clone(),
-            pool: self.pool.clone(),
+            pool: self.shared.pool.clone(),
+            workers: self.shared.workers.clone(),
             progress: Arc::clone(&self.progress),
         };
-        let report = pump::run(flow, |input| apply(input, self.target.folder(), &apply_options));
+        let report = pump::run(flow, move |input| apply(input, folder.as_fd(), &apply_options));
         let report = report.map_err(|source| self.failed(source))?;
         if report.diff_id == self.layer.diff_id {
             Ok(report)

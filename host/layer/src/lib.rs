@@ -3,7 +3,7 @@
 //! Read in the order in which data flow:
 //! [`stage`] (what a step on the way is), [`chain`] (which steps a media type needs), [`native`] and [`exec`] (the steps
 //! built in and those in programs of their own; WASM ones are in `transom-plugin`), [`pump`] (all steps of a layer at
-//! work at once), [`pipe`] and [`buffer`] (what runs between them), [`tar`] (the reader of the plain tar), [`apply`]
+//! work at once), [`workers`] (its threads), [`pipe`] and [`buffer`] (what runs between them), [`tar`] (the reader of the plain tar), [`apply`]
 //! (from tar entries to files). [`cancel`] stops all of it, [`limits`] says what a layer may cost.
 
 pub mod apply;
@@ -17,3 +17,4 @@ pub mod pipe;
 pub mod pump;
 pub mod stage;
 pub mod tar;
+pub mod workers;

@@ -5,14 +5,13 @@
 //!                                       └▶ sink (tar apply)
 //! ```
 //!
-//! Each box is a thread, each arrow a bounded [pipe](crate::pipe). The reader announces the blob's end only after its
+//! Each box is a [thread](crate::workers), each arrow a bounded [pipe](crate::pipe). The reader announces the blob's end only after its
 //! digest was found right, so nothing downstream takes a damaged blob for a whole one. When several boxes fail, the one
 //! nearest the blob that is not merely an echo of another is the cause.
 
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use transom_oci::{Algorithm, Descriptor, Digest, Hasher};
@@ -25,11 +24,12 @@ use crate::chain::Step;
 use crate::limits::OutputLimits;
 use crate::pipe::{Guard, Input, Output, pipe};
 use crate::stage::{HandlerKind, Job, Outcome, Payload, Stage, StageError, Verdict};
+use crate::workers::{Running, Workers};
 
 /// A layer and the way it shall take.
 pub struct Layer<'a> {
     /// The blob's bytes.
-    pub blob: Box<dyn Read + Send + 'a>,
+    pub blob: Box<dyn Read + Send>,
     /// What the blob should be.
     pub descriptor: &'a Descriptor,
     /// Whether the blob must have the descriptor's digest and size; not for a stream that nobody described.
@@ -46,6 +46,8 @@ pub struct Layer<'a> {
     pub cancel: Cancel,
     /// Where buffers come from; shared by the layers of one job.
     pub pool: Pool,
+    /// The threads; shared likewise.
+    pub workers: Workers,
     /// How far the reader is, in bytes of the blob.
     pub progress: Arc<AtomicU64>,
 }
@@ -145,11 +147,11 @@ impl SinkError for ApplyError {
 /// Runs a layer through its stages into `sink`, which gets the plain tar on a thread of its own.
 pub fn run<T, E>(
     layer: Layer<'_>,
-    sink: impl FnOnce(&mut Input) -> Result<T, E> + Send,
+    sink: impl FnOnce(&mut Input) -> Result<T, E> + Send + 'static,
 ) -> Result<LayerReport<T>, PumpError<E>>
 where
-    T: Send,
-    E: SinkError,
+    T: Send + 'static,
+    E: SinkError + 'static,
 {
     let start = Instant::now();
     let stages = open_stages(&layer)?;
@@ -159,32 +161,34 @@ where
         limits: layer.limits,
         blob_size: layer.descriptor.size,
     };
-    let suspect = &AtomicBool::new(false);
-    let joined = thread::scope(|scope| {
-        let mut ends = pipes(stages.len(), &guard, &layer.pool);
-        let blob = BlobReader::new(layer);
-        let head = ends.heads.remove(0);
-        let reader = scope.spawn(move || timed(|| blob.run(head, suspect)));
-        let mut workers = Vec::with_capacity(stages.len());
-        for (stage, (input, output)) in stages.into_iter().zip(ends.tails.into_iter().zip(ends.heads)) {
-            workers.push(scope.spawn(move || timed(|| work(stage, input, output, suspect))));
-        }
-        let (mut to_hash, mut to_sink) = (ends.to_hash, ends.to_sink);
-        let hasher = scope.spawn(move || timed(|| hash(algorithm, &mut to_hash)));
-        let applier = scope.spawn(move || {
-            timed(|| {
-                let applied = sink(&mut to_sink);
-                raise_if(suspect, applied.as_ref().is_err_and(E::may_be_damage));
-                applied
-            })
-        });
-        Joined {
-            applied: applier.join().ok(),
-            hashed: hasher.join().ok(),
-            worked: workers.into_iter().map(|worker| worker.join().ok()).collect(),
-            read: reader.join().ok(),
-        }
+    let workers = layer.workers.clone();
+    let suspect = Suspicion::default();
+    let mut ends = pipes(stages.len(), &guard, &layer.pool);
+    let (blob, head) = (BlobReader::new(layer), ends.heads.remove(0));
+    let doubt = suspect.clone();
+    let reader = workers.run(move || timed(|| blob.run(head, &doubt)));
+    let mut working = Vec::with_capacity(stages.len());
+    for (stage, (input, output)) in stages.into_iter().zip(ends.tails.into_iter().zip(ends.heads)) {
+        let suspect = suspect.clone();
+        working.push(workers.run(move || timed(|| work(stage, input, output, &suspect))));
+    }
+    let (mut to_hash, mut to_sink) = (ends.to_hash, ends.to_sink);
+    let hasher = workers.run(move || timed(|| hash(algorithm, &mut to_hash)));
+    let applier = workers.run(move || {
+        timed(|| {
+            let applied = sink(&mut to_sink);
+            suspect.raise_if(applied.as_ref().is_err_and(E::may_be_damage));
+            // The pipe closes after the suspicion is raised.
+            drop(to_sink);
+            applied
+        })
     });
+    let joined = Joined {
+        applied: applier.join(),
+        hashed: hasher.join(),
+        worked: working.into_iter().map(Running::join).collect(),
+        read: reader.join(),
+    };
     joined.settle(steps, &cancel, start)
 }
 
@@ -238,8 +242,9 @@ fn pipes(stages: usize, guard: &Guard, pool: &Pool) -> Ends {
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let before = thread_cpu();
     let result = work();
-    (result, thread_cpu())
+    (result, thread_cpu().saturating_sub(before))
 }
 
 struct Worked {
@@ -248,10 +253,20 @@ struct Worked {
     bytes_out: u64,
 }
 
-/// Tells the reader, before the pipes close, that the failure may be explained by damage to the blob.
-fn raise_if(suspect: &AtomicBool, damage: bool) {
-    if damage {
-        suspect.store(true, Ordering::SeqCst);
+/// Whether a failure may be explained by damage to the blob. It is raised before the pipes close, so that the reader
+/// knows of it when it finds that nobody reads on.
+#[derive(Clone, Default)]
+struct Suspicion(Arc<AtomicBool>);
+
+impl Suspicion {
+    fn raise_if(&self, damage: bool) {
+        if damage {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn is_raised(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -259,10 +274,10 @@ fn work(
     stage: Box<dyn Stage>,
     mut input: Input,
     mut output: Output,
-    suspect: &AtomicBool,
+    suspect: &Suspicion,
 ) -> Result<Worked, StageError> {
     let ran = stage.run(&mut input, &mut output);
-    raise_if(suspect, ran.as_ref().is_err_and(StageError::may_be_damage));
+    suspect.raise_if(ran.as_ref().is_err_and(StageError::may_be_damage));
     let outcome = ran?;
     let bytes_out = output.counter();
     if outcome.verdict == Verdict::Continue {
@@ -286,27 +301,32 @@ fn hash(algorithm: Algorithm, input: &mut Input) -> Result<(Digest, u64), StageE
 }
 
 /// The first box: reads the blob, checks it, and passes it on.
-struct BlobReader<'a> {
-    blob: Box<dyn Read + Send + 'a>,
+struct BlobReader {
+    blob: Box<dyn Read + Send>,
     expected: Option<(Digest, u64)>,
     cancel: Cancel,
     pool: Pool,
     progress: Arc<AtomicU64>,
 }
 
-impl<'a> BlobReader<'a> {
-    fn new(layer: Layer<'a>) -> BlobReader<'a> {
+impl BlobReader {
+    fn new(layer: Layer<'_>) -> BlobReader {
         BlobReader {
             blob: layer.blob,
-            expected: layer.verify.then(|| (layer.descriptor.digest.clone(), layer.descriptor.size)),
+            expected: layer
+                .verify
+                .then(|| (layer.descriptor.digest.clone(), layer.descriptor.size)),
             cancel: layer.cancel,
             pool: layer.pool,
             progress: layer.progress,
         }
     }
 
-    fn run(mut self, mut head: Output, suspect: &AtomicBool) -> Result<(), StageError> {
-        let mut hasher = self.expected.as_ref().map(|(digest, _)| Hasher::new(digest.algorithm()));
+    fn run(mut self, mut head: Output, suspect: &Suspicion) -> Result<(), StageError> {
+        let mut hasher = self
+            .expected
+            .as_ref()
+            .map(|(digest, _)| Hasher::new(digest.algorithm()));
         let mut total = 0;
         let mut downstream = Ok(());
         loop {
@@ -325,7 +345,7 @@ impl<'a> BlobReader<'a> {
                 downstream = head.send(buffer.freeze());
             }
             // Whoever stopped reading may have met damage that only the digest explains: then it is read to the end.
-            if downstream.is_err() && !suspect.load(Ordering::SeqCst) {
+            if downstream.is_err() && !suspect.is_raised() {
                 return downstream;
             }
             if ended {
@@ -340,16 +360,29 @@ impl<'a> BlobReader<'a> {
     fn check_size(&self, actual: u64, ended: bool) -> Result<(), StageError> {
         match &self.expected {
             Some((digest, expected)) if actual > *expected || ended && actual < *expected => {
-                Err(StageError::BlobSize { digest: digest.clone(), expected: *expected, actual })
+                Err(StageError::BlobSize {
+                    digest: digest.clone(),
+                    expected: *expected,
+                    actual,
+                })
             }
             _ => Ok(()),
         }
     }
 
     fn check_digest(&self, hasher: Option<Hasher>) -> Result<(), StageError> {
-        let Some(((expected, _), hasher)) = self.expected.as_ref().zip(hasher) else { return Ok(()) };
+        let Some(((expected, _), hasher)) = self.expected.as_ref().zip(hasher) else {
+            return Ok(());
+        };
         let actual = hasher.finish();
-        if actual == *expected { Ok(()) } else { Err(StageError::BlobDigest { expected: expected.clone(), actual }) }
+        if actual == *expected {
+            Ok(())
+        } else {
+            Err(StageError::BlobDigest {
+                expected: expected.clone(),
+                actual,
+            })
+        }
     }
 }
 

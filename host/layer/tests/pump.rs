@@ -18,6 +18,7 @@ use transom_layer::limits::{OutputLimits, RATIO_FREE_BYTES};
 use transom_layer::pipe::{Input, Output};
 use transom_layer::pump::{self, Layer, LayerReport, PumpError, SinkError};
 use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Payload, Stage, StageError, Verdict};
+use transom_layer::workers::Workers;
 use transom_oci::media_type::{DOCKER_LAYER, LAYER_TAR, LAYER_TAR_GZIP, LAYER_TAR_ZSTD};
 use transom_oci::{Algorithm, Descriptor, Digest};
 
@@ -94,7 +95,7 @@ impl Run {
         &self,
         blob: &[u8],
         descriptor: &Descriptor,
-        sink: impl FnOnce(&mut Input) -> Result<Vec<u8>, SinkFault> + Send,
+        sink: impl FnOnce(&mut Input) -> Result<Vec<u8>, SinkFault> + Send + 'static,
     ) -> Result<LayerReport<Vec<u8>>, PumpError<SinkFault>> {
         let steps = self.chain.plan(self.media_type).unwrap();
         let layer = Layer {
@@ -107,6 +108,7 @@ impl Run {
             limits: self.limits,
             cancel: self.cancel.clone(),
             pool: Pool::new(),
+            workers: Workers::new(),
             progress: Arc::default(),
         };
         pump::run(layer, sink)

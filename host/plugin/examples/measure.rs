@@ -15,6 +15,7 @@ use transom_layer::limits::OutputLimits;
 use transom_layer::pipe::Input;
 use transom_layer::pump::{self, Layer, SinkError};
 use transom_layer::stage::Handler;
+use transom_layer::workers::Workers;
 use transom_oci::media_type::LAYER_TAR;
 use transom_oci::{Algorithm, Descriptor, Digest};
 use transom_plugin::config::Values;
@@ -133,7 +134,7 @@ fn pass(handlers: &[Arc<dyn Handler>], blob: &[u8]) -> std::time::Duration {
     );
     let descriptor: Descriptor = serde_json::from_str(&text).expect("a descriptor");
     let layer = Layer {
-        blob: Box::new(blob),
+        blob: Box::new(std::io::Cursor::new(blob.to_vec())),
         descriptor: &descriptor,
         verify: false,
         steps: &steps,
@@ -142,6 +143,7 @@ fn pass(handlers: &[Arc<dyn Handler>], blob: &[u8]) -> std::time::Duration {
         limits: OutputLimits::default(),
         cancel: Cancel::new(),
         pool: Pool::new(),
+        workers: Workers::new(),
         progress: Arc::new(AtomicU64::new(0)),
     };
     let drain = |input: &mut Input| {

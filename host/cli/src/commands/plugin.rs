@@ -12,6 +12,7 @@ use transom_layer::limits::OutputLimits;
 use transom_layer::pipe::Input;
 use transom_layer::pump::{self, Layer, LayerReport, SinkError};
 use transom_layer::stage::StageError;
+use transom_layer::workers::Workers;
 use transom_oci::{Algorithm, Descriptor, Digest};
 use transom_plugin::{Manifest, Report, inspect};
 
@@ -186,6 +187,7 @@ fn run_plugin(command: &PluginRun, json: bool, interrupt: &Interrupt) -> Result<
         limits: OutputLimits::default(),
         cancel: interrupt.cancel(),
         pool: Pool::new(),
+        workers: Workers::new(),
         progress: std::sync::Arc::default(),
     };
     let report = pump::run(layer, write_out)?;

@@ -2,9 +2,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use transom_layer::apply::{is_empty, remove_contents};
@@ -51,7 +52,7 @@ fn advice(error: &io::Error) -> &'static str {
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
-    folder: File,
+    folder: Arc<File>,
     /// Whether it did not exist before.
     made: bool,
 }
@@ -84,14 +85,14 @@ impl Target {
         }
         Ok(Target {
             path: path.to_owned(),
-            folder,
+            folder: Arc::new(folder),
             made,
         })
     }
 
-    /// The folder.
-    pub fn folder(&self) -> BorrowedFd<'_> {
-        self.folder.as_fd()
+    /// The open folder.
+    pub fn folder(&self) -> Arc<File> {
+        Arc::clone(&self.folder)
     }
 
     /// Its path, for messages.

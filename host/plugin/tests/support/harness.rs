@@ -12,6 +12,7 @@ use transom_layer::limits::OutputLimits;
 use transom_layer::pipe::{Input, Output};
 use transom_layer::pump::{self, Layer, PumpError, SinkError};
 use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError};
+use transom_layer::workers::Workers;
 use transom_oci::{Algorithm, Descriptor, Digest, media_type};
 
 /// The collecting sink's error.
@@ -110,6 +111,7 @@ pub(crate) fn run_with(
         limits: OutputLimits::default(),
         cancel,
         pool: Pool::new(),
+        workers: Workers::new(),
         progress: Arc::new(AtomicU64::new(0)),
     };
     let mut report = pump::run(layer, |tar| {

@@ -1,7 +1,7 @@
 //! Any bytes as a blob of some media type through the built-in chain: a result or a typed error, the same one however
 //! the blob is read.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use transom_layer::buffer::Pool;
 use transom_layer::cancel::Cancel;
@@ -10,6 +10,7 @@ use transom_layer::limits::OutputLimits;
 use transom_layer::pipe::Input;
 use transom_layer::pump::{self, Layer, PumpError, SinkError};
 use transom_layer::stage::StageError;
+use transom_layer::workers::Workers;
 use transom_oci::media_type::{
     DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_LAYER_ZSTD, LAYER_TAR, LAYER_TAR_GZIP, LAYER_TAR_ZSTD,
 };
@@ -54,7 +55,10 @@ fn run(media_type: &str, blob: &[u8], step: usize) -> Result<(Digest, u64), Stri
     let steps = Chain::new().plan(media_type).expect("these are built in");
     let descriptor = Descriptor::new(media_type, Digest::of(Algorithm::Sha256, blob), blob.len() as u64);
     let layer = Layer {
-        blob: Box::new(Steps { bytes: blob, step }),
+        blob: Box::new(Steps {
+            bytes: Cursor::new(blob.to_vec()),
+            step,
+        }),
         descriptor: &descriptor,
         verify: true,
         steps: &steps,
@@ -66,6 +70,7 @@ fn run(media_type: &str, blob: &[u8], step: usize) -> Result<(Digest, u64), Stri
         },
         cancel: Cancel::new(),
         pool: Pool::new(),
+        workers: Workers::new(),
         progress: std::sync::Arc::default(),
     };
     match pump::run(layer, collect) {
@@ -110,12 +115,12 @@ fn collect(input: &mut Input) -> Result<Vec<u8>, Echo> {
 }
 
 /// Gives so many bytes at a time.
-struct Steps<'a> {
-    bytes: &'a [u8],
+struct Steps {
+    bytes: Cursor<Vec<u8>>,
     step: usize,
 }
 
-impl Read for Steps<'_> {
+impl Read for Steps {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let most = into.len().min(self.step);
         self.bytes.read(&mut into[..most])
