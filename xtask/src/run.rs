@@ -49,9 +49,17 @@ pub(crate) fn file_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
     }
 }
 
-/// The cargo that runs this program, or the one on the path.
+/// The cargo that runs this program, or the one on the path, without what `cargo run` told this program about itself:
+/// build scripts that look at it (ring's does) would run again, and all that depends on them.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if told.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Shows a command and runs it with this terminal.

@@ -118,7 +118,7 @@ fn open_input(command: &Ingest) -> Result<(Source, Option<u64>), Failure> {
             command.file.display()
         )));
     }
-    let length = metadata.is_file().then(|| metadata.len());
+    let length = metadata.is_file().then_some(metadata.len());
     Ok((Source::File(file), length))
 }
 
