@@ -103,7 +103,7 @@ fn add(root: &Path) {
         run(
             "sh",
             &["-c", &format!("cd '{}/opt/added' && {script}", root.display())],
-        )
+        );
     };
     shell("setfattr -n user.note -v 'a note' file && setfattr -n user.binary -v 0x00ff0a0d deep/er/noise");
     // CAP_NET_BIND_SERVICE, permitted and effective, in revision 2.

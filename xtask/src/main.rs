@@ -1,11 +1,12 @@
 //! What a person types: `cargo xtask demo`, `cargo xtask test`, and their parts.
 //!
 //! Read in this order: [`target`] (a compiler for guests), [`plugins`] (guests to components), [`demo`],
-//! [`test`], [`bench`]; below them [`debian`] (packages) and [`run`] (other programs).
+//! [`test`], [`fuzz`], [`bench`]; below them [`debian`] (packages) and [`run`] (other programs).
 
 mod bench;
 mod debian;
 mod demo;
+mod fuzz;
 mod plugins;
 mod run;
 mod target;
@@ -51,6 +52,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Tries inputs made at random on everything that reads strangers' bytes
+    Fuzz {
+        /// tar, chain, image, plugin, text or all
+        #[arg(default_value = "all")]
+        target: String,
+        /// How long each target gets
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        seconds: u64,
+    },
     /// Measures ours and the peers in turn on the same data; needs root, 10 GB of disk and a quiet machine
     Bench {
         /// The parts to measure; all without one
@@ -78,7 +88,11 @@ fn main() -> ExitCode {
             .and_then(|guests| plugins::build(&guests))
             .map(drop),
         Task::Demo => demo::demo(),
-        Task::Bench { parts, runs } => bench::bench(&bench::Options { parts, runs: runs.max(1) }),
+        Task::Fuzz { target, seconds } => fuzz::fuzz(&target, seconds),
+        Task::Bench { parts, runs } => bench::bench(&bench::Options {
+            parts,
+            runs: runs.max(1),
+        }),
         Task::Measure { figures, command } => bench::measure::child(&figures, &command),
         Task::Test { arguments } => match test::test(&arguments) {
             Ok(code) => return code,

@@ -118,14 +118,20 @@ fn accepted(want: &Platform) -> Vec<(String, String)> {
         .strip_prefix('v')
         .and_then(|digits| digits.parse::<u32>().ok())
         .filter(|n| *n < 16);
-    match (want.architecture.as_str(), number) {
+    let own = (want.architecture.clone(), variant.to_owned());
+    let mut all = match (want.architecture.as_str(), number) {
         ("amd64", Some(n)) => [numbered("amd64", n, 2), vec![("amd64".into(), String::new())]].concat(),
         ("arm", Some(n)) => numbered("arm", n, 5),
         ("arm64", _) if variant.is_empty() => {
             [vec![("arm64".to_owned(), String::new())], numbered("arm", 8, 5)].concat()
         }
-        (architecture, _) => vec![(architecture.to_owned(), variant.to_owned())],
+        _ => Vec::new(),
+    };
+    // Also where a variant is none that the rules above know, such as `arm/v0`.
+    if !all.contains(&own) {
+        all.insert(0, own);
     }
+    all
 }
 
 impl fmt::Display for Platform {
@@ -194,5 +200,19 @@ mod tests {
         assert_eq!(platform("linux/amd64").rank(&platform("linux/amd64/v3")), None);
         assert!(platform("linux/arm64").rank(&platform("linux/arm/v7")).is_some());
         assert_eq!(platform("linux/amd64").rank(&platform("windows/amd64")), None);
+    }
+
+    #[test]
+    fn every_platform_suits_itself_first() {
+        for text in [
+            "linux/arm/v0",
+            "linux/arm/v99",
+            "linux/amd64/v02",
+            "linux/arm64/v9",
+            "a/b/c",
+            "linux/amd64",
+        ] {
+            assert_eq!(platform(text).rank(&platform(text)), Some(0), "{text}");
+        }
     }
 }

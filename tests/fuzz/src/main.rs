@@ -35,6 +35,9 @@ struct Arguments {
     /// Try this file once, and nothing else.
     #[arg(long)]
     replay: Option<PathBuf>,
+    /// Write the inputs to begin with into this folder, for another driver.
+    #[arg(long)]
+    write_seeds: Option<PathBuf>,
 }
 
 /// One input may take this long.
@@ -74,6 +77,12 @@ fn drive(name: &str, target: Target, arguments: &Arguments) -> io::Result<bool> 
     if let Some(file) = &arguments.replay {
         println!("{name}: {}", target(&fs::read(file)?));
         return Ok(false);
+    }
+    if let Some(folder) = &arguments.write_seeds {
+        fs::create_dir_all(folder)?;
+        for (number, seed) in seeds(name)?.iter().enumerate() {
+            fs::write(folder.join(format!("seed-{number}")), seed)?;
+        }
     }
     let clock = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
