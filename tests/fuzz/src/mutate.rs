@@ -242,7 +242,7 @@ fn numeric_field(field: &mut [u8], random: &mut Random) {
             field.copy_from_slice(&bytes[16 - width.min(16)..][..width.min(16)]);
             field[0] |= *random.one_of(&[0x80, 0xc0, 0xff]);
         }
-        1 => field.fill(*random.one_of(b" \07x-")),
+        1 => field.fill(*random.one_of(b" \x007x-")),
         _ => {
             let digits = format!("{value:0width$o}");
             let digits = &digits.as_bytes()[digits.len() - width..];

@@ -54,7 +54,7 @@ fn tars() -> io::Result<Vec<Vec<u8>>> {
             tar::Header::new_gnu(),
             tar::Header::new_old(),
         ]
-        .map(astray),
+        .map(|header| astray(&header)),
     );
     let with_choice = |tar: &Vec<u8>| {
         (0..4)
@@ -91,7 +91,7 @@ pub(crate) const NAMES: [&str; 22] = [
     "absolute/link",
 ];
 
-fn astray(plain: tar::Header) -> Vec<u8> {
+fn astray(plain: &tar::Header) -> Vec<u8> {
     let mut tar = Vec::new();
     for (name, kind) in NAMES.iter().zip(b"05121205643 057Lxg1S".iter().cycle()) {
         let mut header = plain.clone();

@@ -57,8 +57,8 @@ fn inspect_plugin(command: &PluginInspect, json: bool) -> Result<(), Failure> {
         print_json(&json!({
             "file": path.display().to_string(),
             "component": report,
-            "name": plugin.as_ref().map(|plugin| plugin.name()),
-            "version": plugin.as_ref().map(|plugin| plugin.version()),
+            "name": plugin.as_ref().map(transom_plugin::Plugin::name),
+            "version": plugin.as_ref().map(transom_plugin::Plugin::version),
             "converts": conversions,
             "problem": problem.as_ref().map(Failure::message),
         }))?;

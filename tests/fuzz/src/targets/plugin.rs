@@ -19,7 +19,7 @@ pub fn plugin(data: &[u8]) -> String {
     let problem = report.problems.first().map(|problem| {
         problem
             .chars()
-            .filter(|c| c.is_ascii_alphabetic())
+            .filter(char::is_ascii_alphabetic)
             .take(60)
             .collect()
     });
