@@ -78,7 +78,9 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     }
     let guests = target::set_up(None)?;
     plugins::build(&guests)?;
-    run(cargo().args(["build", "--release", "-p", "transom"]).current_dir(workspace_dir()))?;
+    run(cargo()
+        .args(["build", "--release", "-p", "transom"])
+        .current_dir(workspace_dir()))?;
     let folder = target_dir().join("bench");
     let images = data::images(&folder.join("data"))?;
     let bench = Bench {
@@ -109,14 +111,20 @@ impl Bench {
     /// Compiles the plugins once, so that no run pays for it.
     fn warm_up(&self) -> Result<()> {
         for name in ["count", "secrets", "xz"] {
-            run(Command::new(&self.transom).args(["plugin", "inspect", "--json"]).arg(self.plugins.join(name)).stdout(std::process::Stdio::null()))?;
+            run(Command::new(&self.transom)
+                .args(["plugin", "inspect", "--json"])
+                .arg(self.plugins.join(name))
+                .stdout(std::process::Stdio::null()))?;
         }
         Ok(())
     }
 
     fn unpack_command(&self, image: &Path, target: &Path) -> Command {
         let mut command = Command::new(&self.transom);
-        command.args(["unpack", "--json", "--progress", "none"]).arg(image).arg(target);
+        command
+            .args(["unpack", "--json", "--progress", "none"])
+            .arg(image)
+            .arg(target);
         command
     }
 
@@ -137,7 +145,14 @@ impl Bench {
                 let containerd = Containerd::start(&self.place)?;
                 theirs.push(containerd.import(&image.archive)?);
             }
-            row(&image.title(), "transom", &ours, "containerd", &theirs, "at most 0.25 for gzip");
+            row(
+                &image.title(),
+                "transom",
+                &ours,
+                "containerd",
+                &theirs,
+                "at most 0.25 for gzip",
+            );
         }
         heading("CPU time: transom unpack against pigz -dc | tar -x, plus openssl dgst -sha256 of the tar");
         for image in images.iter().filter(|image| image.codec == Codec::Gzip) {
@@ -152,7 +167,9 @@ impl Bench {
     }
 
     fn overlap(&self, images: &[Image]) -> Result<()> {
-        heading("Overlap: wall time against the slowest stage's CPU time and half of all CPU time; peak memory with one WASM stage");
+        heading(
+            "Overlap: wall time against the slowest stage's CPU time and half of all CPU time; peak memory with one WASM stage",
+        );
         for image in images {
             let mut ratios = Vec::new();
             let mut peak = 0;
@@ -187,7 +204,9 @@ impl Bench {
 
     /// The cost of one more stage on each of many small layers, by WASM and by a program.
     fn stage_start(&self, folder: &Path, count: &str) -> Result<()> {
-        heading(&format!("Starting a stage: {SMALL_LAYERS} layers of one small file, cost of one more stage for each layer"));
+        heading(&format!(
+            "Starting a stage: {SMALL_LAYERS} layers of one small file, cost of one more stage for each layer"
+        ));
         let image = data::many_layers(folder)?;
         let cat = format!("id=cat,accepts={LAYER_TAR},returns={LAYER_TAR},path=cat");
         let (mut plain, mut wasm, mut exec) = (Vec::new(), Vec::new(), Vec::new());
@@ -202,10 +221,16 @@ impl Bench {
 
     fn calls(&self, images: &[Image]) -> Result<()> {
         heading("System calls for each entry, by strace -f -c");
-        for image in images.iter().filter(|image| image.codec == Codec::Gzip && image.name == "small") {
+        for image in images
+            .iter()
+            .filter(|image| image.codec == Codec::Gzip && image.name == "small")
+        {
             let ours = peers::count_calls(&self.unpack_command(&image.archive, &self.place.fresh("calls")?))?;
             let mut tar = Command::new("tar");
-            tar.arg("-xf").arg(&image.tar).arg("-C").arg(self.place.fresh_folder("calls-tar")?);
+            tar.arg("-xf")
+                .arg(&image.tar)
+                .arg("-C")
+                .arg(self.place.fresh_folder("calls-tar")?);
             let theirs = peers::count_calls(&tar)?;
             report::calls_row(&image.title(), &ours, &theirs, image.entries);
         }
@@ -214,7 +239,8 @@ impl Bench {
 }
 
 fn document(run: &Run) -> Result<Value> {
-    serde_json::from_str(&run.stdout).map_err(|error| Error::Other(format!("transom printed no JSON: {error}")))
+    serde_json::from_str(&run.stdout)
+        .map_err(|error| Error::Other(format!("transom printed no JSON: {error}")))
 }
 
 fn layers(document: &Value) -> impl Iterator<Item = &Value> {
@@ -223,7 +249,9 @@ fn layers(document: &Value) -> impl Iterator<Item = &Value> {
 
 fn layer_seconds(run: &Run) -> Result<f64> {
     let document = document(run)?;
-    Ok(layers(&document).filter_map(|layer| layer["seconds"].as_f64()).sum())
+    Ok(layers(&document)
+        .filter_map(|layer| layer["seconds"].as_f64())
+        .sum())
 }
 
 /// Wall time over the larger of the slowest stage and half of the sum, for all layers together.
@@ -231,7 +259,11 @@ fn overlap_ratio(run: &Run) -> Result<f64> {
     let document = document(run)?;
     let (mut wall, mut bound) = (0.0, 0.0);
     for layer in layers(&document) {
-        let stages = layer["stages"].as_array().into_iter().flatten().map(|stage| &stage["cpuSeconds"]);
+        let stages = layer["stages"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|stage| &stage["cpuSeconds"]);
         let others = ["readCpuSeconds", "hashCpuSeconds", "applyCpuSeconds"].map(|key| &layer[key]);
         let times: Vec<f64> = stages.chain(others).filter_map(Value::as_f64).collect();
         let slowest = times.iter().copied().fold(0.0, f64::max);

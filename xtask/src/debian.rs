@@ -59,7 +59,9 @@ fn lists_are_empty() -> bool {
 
 /// The packages of those programs that are not here; each program comes with its package.
 pub(crate) fn missing(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
-    let absent = programs.iter().filter(|(program, _)| find_program(program).is_none());
+    let absent = programs
+        .iter()
+        .filter(|(program, _)| find_program(program).is_none());
     let mut packages: Vec<&str> = absent.map(|(_, package)| *package).collect();
     packages.dedup();
     packages

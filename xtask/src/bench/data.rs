@@ -54,7 +54,12 @@ impl Image {
             Codec::Gzip => "gzip",
             Codec::Zstd => "zstd",
         };
-        format!("{} {codec} ({} MB, {} entries)", self.name, self.bytes / 1_000_000, self.entries)
+        format!(
+            "{} {codec} ({} MB, {} entries)",
+            self.name,
+            self.bytes / 1_000_000,
+            self.entries
+        )
     }
 }
 
@@ -76,8 +81,11 @@ pub(crate) fn images(folder: &Path) -> Result<Vec<Image>> {
 }
 
 /// What there is, and what makes it: a tar at the second path, with the first as a folder to work in.
-const TREES: [(&str, fn(&Path, &Path) -> Result<()>); 3] =
-    [("min", root_filesystem), ("small", small_files), ("big", big_files)];
+const TREES: [(&str, fn(&Path, &Path) -> Result<()>); 3] = [
+    ("min", root_filesystem),
+    ("small", small_files),
+    ("big", big_files),
+];
 
 fn root_filesystem(_: &Path, tar: &Path) -> Result<()> {
     let made = transom_tests::debian::root_filesystem().map_err(Error::Other)?;
@@ -91,7 +99,12 @@ fn packed(folder: &Path, tar: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> 
     fs::create_dir(&tree).map_err(file_error(&tree))?;
     fill(&tree)?;
     let partial = tar.with_extension("partial");
-    run(Command::new("tar").args(["--format=pax", "--sort=name", "-cf"]).arg(&partial).arg("-C").arg(&tree).arg("."))?;
+    run(Command::new("tar")
+        .args(["--format=pax", "--sort=name", "-cf"])
+        .arg(&partial)
+        .arg("-C")
+        .arg(&tree)
+        .arg("."))?;
     fs::rename(&partial, tar).map_err(file_error(tar))?;
     fs::remove_dir_all(&tree).map_err(file_error(&tree))
 }
@@ -113,7 +126,12 @@ impl Words {
             let word = self.next();
             // A few words are frequent and many are rare.
             let rank = (word % 64) * (word / 64 % 64);
-            let _ = write!(text, "{}{rank:x}{}", ["let ", "fn ", "use ", "self."][(word % 4) as usize], [" ", ";\n", "(", "::"][(word / 7 % 4) as usize]);
+            let _ = write!(
+                text,
+                "{}{rank:x}{}",
+                ["let ", "fn ", "use ", "self."][(word % 4) as usize],
+                [" ", ";\n", "(", "::"][(word / 7 % 4) as usize]
+            );
         }
         text.truncate(bytes);
         text
@@ -150,7 +168,9 @@ fn write_big_files(tree: &Path) -> Result<()> {
         let mut out = BufWriter::new(File::create(&path).map_err(file_error(&path))?);
         let mut left = FILE_BYTES;
         while left > 0 {
-            let source = sources.next().ok_or_else(|| Error::Other("no large files below /usr".into()))?;
+            let source = sources
+                .next()
+                .ok_or_else(|| Error::Other("no large files below /usr".into()))?;
             let file = File::open(&source).map_err(file_error(&source))?;
             left -= io::copy(&mut file.take(left), &mut out).map_err(file_error(&path))?;
         }
@@ -190,7 +210,15 @@ fn image(folder: &Path, name: &'static str, codec: Codec, tar: &Path) -> Result<
         write_archive(&archive, &blob, media_type, &digest_of(tar)?.0)?;
     }
     let bytes = fs::metadata(tar).map_err(file_error(tar))?.len();
-    Ok(Image { name, codec, archive, blob, tar: tar.to_owned(), entries: count_entries(tar)?, bytes })
+    Ok(Image {
+        name,
+        codec,
+        archive,
+        blob,
+        tar: tar.to_owned(),
+        entries: count_entries(tar)?,
+        bytes,
+    })
 }
 
 fn digest_of(path: &Path) -> Result<(Digest, u64)> {
@@ -222,13 +250,20 @@ fn write_archive(archive: &Path, blob: &Path, media_type: &str, diff_id: &Digest
         "rootfs": { "type": "layers", "diff_ids": [diff_id] } });
     let config = config.to_string().into_bytes();
     let describe = |media_type: &str, bytes: &[u8]| {
-        Descriptor::new(media_type, Digest::of(Algorithm::Sha256, bytes), bytes.len() as u64)
+        Descriptor::new(
+            media_type,
+            Digest::of(Algorithm::Sha256, bytes),
+            bytes.len() as u64,
+        )
     };
     let config_descriptor = describe(IMAGE_CONFIG, &config);
     let manifest = serde_json::json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config_descriptor, "layers": [layer] });
     let manifest = manifest.to_string().into_bytes();
     let mut root = describe(MANIFEST, &manifest);
-    root.annotations.insert("org.opencontainers.image.ref.name".into(), "docker.io/library/bench:latest".into());
+    root.annotations.insert(
+        "org.opencontainers.image.ref.name".into(),
+        "docker.io/library/bench:latest".into(),
+    );
     let manifest_digest = root.digest.clone();
     let index = serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [root] });
 
@@ -243,7 +278,10 @@ fn write_archive(archive: &Path, blob: &Path, media_type: &str, diff_id: &Digest
         };
         add("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         add("index.json", index.to_string().as_bytes())?;
-        add(&format!("blobs/sha256/{}", config_descriptor.digest.hex()), &config)?;
+        add(
+            &format!("blobs/sha256/{}", config_descriptor.digest.hex()),
+            &config,
+        )?;
         add(&format!("blobs/sha256/{}", manifest_digest.hex()), &manifest)?;
         tar.append_path_with_name(blob, format!("blobs/sha256/{}", layer.digest.hex()))?;
         tar.into_inner()?.flush()?;
@@ -265,6 +303,8 @@ pub(crate) fn many_layers(folder: &Path) -> Result<PathBuf> {
         });
         added.map_err(file_error(&layout))?;
     }
-    builder.write(&layout, "many", Shape::Flat).map_err(file_error(&layout))?;
+    builder
+        .write(&layout, "many", Shape::Flat)
+        .map_err(file_error(&layout))?;
     Ok(layout)
 }

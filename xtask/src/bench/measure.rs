@@ -31,19 +31,40 @@ pub(crate) struct Run {
 /// Runs a command and measures it; fails if the command does.
 pub(crate) fn measure(command: &Command) -> Result<Run> {
     let figures = target_dir().join("bench/figures");
-    let this = env::current_exe().map_err(|error| Error::Other(format!("cannot find this program: {error}")))?;
+    let this =
+        env::current_exe().map_err(|error| Error::Other(format!("cannot find this program: {error}")))?;
     let mut wrapped = Command::new(this);
-    wrapped.arg("measure").arg(&figures).arg("--").arg(command.get_program()).args(command.get_args());
-    let output = wrapped.stderr(Stdio::inherit()).output().map_err(not_started(&wrapped))?;
+    wrapped
+        .arg("measure")
+        .arg(&figures)
+        .arg("--")
+        .arg(command.get_program())
+        .args(command.get_args());
+    let output = wrapped
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(not_started(&wrapped))?;
     check(command, output.status)?;
     let text = fs::read_to_string(&figures).map_err(file_error(&figures))?;
-    let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let numbers: Vec<f64> = text
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
     let [wall, cpu, peak] = numbers[..] else {
         return Err(Error::Other(format!("no figures for {}", line(command))));
     };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of KiB")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of KiB"
+    )]
     let peak_kib = peak as u64;
-    Ok(Run { wall, cpu, peak_kib, stdout: String::from_utf8_lossy(&output.stdout).into_owned() })
+    Ok(Run {
+        wall,
+        cpu,
+        peak_kib,
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+    })
 }
 
 /// The hidden half: runs `command` and writes wall seconds, CPU seconds and peak KiB to `figures`.
@@ -57,7 +78,8 @@ pub(crate) fn child(figures: &OsString, command: &[OsString]) -> Result<()> {
     let status = command.status().map_err(not_started(&command))?;
     let wall = start.elapsed().as_secs_f64();
     check(&command, status)?;
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|errno| Error::Other(format!("getrusage: {errno}")))?;
+    let usage =
+        getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|errno| Error::Other(format!("getrusage: {errno}")))?;
     let cpu = seconds(usage.user_time()) + seconds(usage.system_time());
     let path = std::path::Path::new(figures);
     fs::write(path, format!("{wall} {cpu} {}\n", usage.max_rss())).map_err(file_error(path))

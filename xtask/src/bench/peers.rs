@@ -33,11 +33,22 @@ impl Containerd {
         );
         fs::write(&config, text).map_err(file_error(&config))?;
         let mut command = Command::new("containerd");
-        command.arg("--config").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("--config")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let daemon = command.spawn().map_err(not_started(&command))?;
         let containerd = Containerd { daemon, socket };
         let start = Instant::now();
-        while !containerd.ctr().arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        while !containerd
+            .ctr()
+            .arg("version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+        {
             if start.elapsed() > START_MAX {
                 return Err(Error::Other("containerd does not answer".into()));
             }
@@ -56,7 +67,9 @@ impl Containerd {
     pub(crate) fn import(&self, archive: &Path) -> Result<Run> {
         let before = self.cpu()?;
         let mut command = self.ctr();
-        command.args(["images", "import", "--snapshotter", "overlayfs"]).arg(archive);
+        command
+            .args(["images", "import", "--snapshotter", "overlayfs"])
+            .arg(archive);
         let mut run = measure(&command)?;
         run.cpu += self.cpu()? - before;
         run.peak_kib = self.status("VmHWM:")?;
@@ -70,15 +83,26 @@ impl Containerd {
         let text = fs::read_to_string(&path).map_err(file_error(&path))?;
         // Fields after the name in parentheses; user and system time are the 14th and 15th of the line.
         let rest = text.rsplit(')').next().unwrap_or_default();
-        let ticks = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+        let ticks = rest
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<f64>().ok());
         Ok(ticks.sum::<f64>() / TICKS)
     }
 
     fn status(&self, key: &str) -> Result<u64> {
         let path = PathBuf::from(format!("/proc/{}/status", self.daemon.id()));
         let text = fs::read_to_string(&path).map_err(file_error(&path))?;
-        let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-        Ok(line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default())
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .unwrap_or_default();
+        Ok(line
+            .split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default())
     }
 }
 
@@ -93,7 +117,10 @@ impl Drop for Containerd {
 pub(crate) fn pipe(blob: &Path, tar: &Path, target: &Path) -> Result<Run> {
     fs::create_dir(target).map_err(file_error(target))?;
     let mut shell = Command::new("sh");
-    shell.args(["-c", "pigz -dc \"$0\" | tar -x -C \"$1\""]).arg(blob).arg(target);
+    shell
+        .args(["-c", "pigz -dc \"$0\" | tar -x -C \"$1\""])
+        .arg(blob)
+        .arg(target);
     let unpacked = measure(&shell)?;
     let mut openssl = Command::new("openssl");
     openssl.args(["dgst", "-sha256"]).arg(tar);
@@ -110,7 +137,11 @@ pub(crate) fn pipe(blob: &Path, tar: &Path, target: &Path) -> Result<Run> {
 pub(crate) fn count_calls(command: &Command) -> Result<Vec<(String, u64)>> {
     let table = transom_tests::needs::target_dir().join("bench/calls");
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&table).arg(command.get_program()).args(command.get_args());
+    strace
+        .args(["-f", "-c", "-U", "calls,name", "-o"])
+        .arg(&table)
+        .arg(command.get_program())
+        .args(command.get_args());
     run(strace.stdout(Stdio::null()))?;
     let text = fs::read_to_string(&table).map_err(file_error(&table))?;
     let row = |line: &str| {

@@ -21,18 +21,33 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn mount(folder: &Path) -> Result<Place> {
         if !rustix::process::geteuid().is_root() {
-            return Err(Error::Other("the benchmark mounts file systems and starts containerd: run it as root".into()));
+            return Err(Error::Other(
+                "the benchmark mounts file systems and starts containerd: run it as root".into(),
+            ));
         }
         fs::create_dir_all(folder).map_err(file_error(folder))?;
         let (image, root) = (folder.join("disk"), folder.join("mnt"));
         fs::create_dir_all(&root).map_err(file_error(&root))?;
         // A bench that was killed leaves its mount.
-        drop(Command::new("umount").arg("-l").arg(&root).stderr(Stdio::null()).status());
+        drop(
+            Command::new("umount")
+                .arg("-l")
+                .arg(&root)
+                .stderr(Stdio::null())
+                .status(),
+        );
         drop(fs::remove_file(&image));
-        File::create(&image).and_then(|file| file.set_len(SIZE)).map_err(file_error(&image))?;
-        run(Command::new("mkfs.ext4").args(["-q", "-E", "lazy_itable_init=0"]).arg(&image))?;
+        File::create(&image)
+            .and_then(|file| file.set_len(SIZE))
+            .map_err(file_error(&image))?;
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-E", "lazy_itable_init=0"])
+            .arg(&image))?;
         run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&root))?;
-        Ok(Place { root, next: AtomicU32::new(0) })
+        Ok(Place {
+            root,
+            next: AtomicU32::new(0),
+        })
     }
 
     /// A path on it that nothing has used; everything written before is on the disk.
