@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 
 use serde::Serialize;
+use transom_image::reference::Location;
 use transom_image::{OpenOptions, Reference, Selector, Source};
 
 use crate::failure::Failure;
@@ -25,8 +26,14 @@ fn open_image(argument: &OsStr, interrupt: &Interrupt) -> Result<(Source, Select
         progress: Some(&progress),
         ..OpenOptions::new(&folder)
     };
-    let source = Source::open(&reference, &mut io::stdin().lock(), &options)?;
-    Ok((source, reference.selector))
+    let opened = match reference.location {
+        Location::Stdin => Source::open(&reference, &mut interrupt.stdin(), &options),
+        Location::Path(_) => Source::open(&reference, &mut io::empty(), &options),
+    };
+    match opened {
+        Err(_) if interrupt.is_requested() => Err(Failure::interrupted()),
+        opened => Ok((opened?, reference.selector)),
+    }
 }
 
 /// Writes a result to stdout. That nobody reads it any more is no failure.

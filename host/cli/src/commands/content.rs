@@ -12,7 +12,7 @@ use transom_content::{IngestOptions, Store, Writer, content_root, timestamp};
 use super::{print, print_json};
 use crate::arguments::{Active, Content, Get, Ingest, List, Progress, Remove};
 use crate::failure::{Failure, Kind};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Stdin};
 use crate::places;
 use crate::progress::Bars;
 use crate::show::{age, printable, size, table};
@@ -50,7 +50,7 @@ fn ingest(store: &Store, command: &Ingest, json: bool, interrupt: &Interrupt) ->
         total: command.expected_size,
         expected: command.expected_digest.clone(),
     };
-    let (mut input, length) = open_input(command)?;
+    let (mut input, length) = open_input(command, interrupt)?;
     let mut writer = store.ingest(&command.reference, options)?;
     let resumed = writer.offset();
     skip(&mut input, resumed, command, interrupt)?;
@@ -93,7 +93,7 @@ fn stored(digest: &transom_oci::Digest, bytes: u64, before: bool, json: bool) ->
 
 enum Source {
     File(File),
-    Stdin(io::Stdin),
+    Stdin(Stdin),
 }
 
 impl Read for Source {
@@ -105,9 +105,9 @@ impl Read for Source {
     }
 }
 
-fn open_input(command: &Ingest) -> Result<(Source, Option<u64>), Failure> {
+fn open_input(command: &Ingest, interrupt: &Interrupt) -> Result<(Source, Option<u64>), Failure> {
     if command.file.as_os_str() == "-" {
-        return Ok((Source::Stdin(io::stdin()), None));
+        return Ok((Source::Stdin(interrupt.stdin()), None));
     }
     let failed = |error: io::Error| Failure::io(command.file.display(), &error);
     let file = File::open(&command.file).map_err(failed)?;
@@ -148,7 +148,10 @@ fn skip(input: &mut Source, count: u64, command: &Ingest, interrupt: &Interrupt)
             return Err(Failure::interrupted());
         }
         let wanted = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK);
-        let got = input.read(&mut block[..wanted]).map_err(failed)?;
+        let got = match input.read(&mut block[..wanted]) {
+            Err(_) if interrupt.is_requested() => return Err(Failure::interrupted()),
+            got => got.map_err(failed)?,
+        };
         if got == 0 {
             return Err(too_short());
         }
@@ -175,6 +178,7 @@ fn copy(
             Ok(0) => return Ok(()),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) if interrupt.is_requested() => continue,
             Err(error) => return Err(Failure::io("reading the input", &error)),
         };
         writer.write(&block[..count])?;

@@ -174,7 +174,7 @@ fn run_plugin(command: &PluginRun, json: bool, interrupt: &Interrupt) -> Result<
         .into_iter()
         .collect();
     let layer = Layer {
-        blob: Box::new(io::stdin()),
+        blob: Box::new(interrupt.stdin()),
         descriptor: &descriptor,
         verify: false,
         steps: &[Step {
