@@ -24,7 +24,9 @@ pub fn root_filesystem() -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     drop(fs::remove_dir_all(&tree));
     fs::create_dir_all(&folder).map_err(failed)?;
-    run(Command::new("debootstrap").args(["--variant=minbase", SUITE]).arg(&tree))?;
+    run(Command::new("debootstrap")
+        .args(["--variant=minbase", SUITE])
+        .arg(&tree))?;
     let partial = folder.join(format!("rootfs.{}.partial", std::process::id()));
     run(&mut pack(&tree, &partial))?;
     fs::rename(&partial, &tar).map_err(failed)?;
@@ -34,17 +36,35 @@ pub fn root_filesystem() -> Result<PathBuf, String> {
 
 fn pack(tree: &Path, tar: &Path) -> Command {
     let mut command = Command::new("tar");
-    command.args(["--format=pax", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--sort=name", "--one-file-system"]);
+    command.args([
+        "--format=pax",
+        "--numeric-owner",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--sort=name",
+        "--one-file-system",
+    ]);
     command.arg("-cf").arg(tar).arg("-C").arg(tree).arg(".");
     command
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{name}: {error}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{name}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
-    Err(format!("{name}: {}: {}", output.status, said.lines().last().unwrap_or_default()))
+    let said = String::from_utf8_lossy(if output.stderr.is_empty() {
+        &output.stdout
+    } else {
+        &output.stderr
+    });
+    Err(format!(
+        "{name}: {}: {}",
+        output.status,
+        said.lines().last().unwrap_or_default()
+    ))
 }
