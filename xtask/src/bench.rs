@@ -139,6 +139,7 @@ impl Bench {
     fn unpack(&self, images: &[Image]) -> Result<()> {
         heading("Unpacking: transom unpack against ctr images import (overlayfs), wall time");
         for image in images {
+            self.place.renew()?;
             let (mut ours, mut theirs) = (Series::new(), Series::new());
             for _ in 0..self.runs {
                 ours.push(self.ours(&image.archive, &[])?);
@@ -156,6 +157,7 @@ impl Bench {
         }
         heading("CPU time: transom unpack against pigz -dc | tar -x, plus openssl dgst -sha256 of the tar");
         for image in images.iter().filter(|image| image.codec == Codec::Gzip) {
+            self.place.renew()?;
             let (mut ours, mut theirs) = (Series::new(), Series::new());
             for _ in 0..self.runs {
                 ours.push(self.ours(&image.archive, &[])?);
@@ -171,6 +173,7 @@ impl Bench {
             "Overlap: wall time against the slowest stage's CPU time and half of all CPU time; peak memory with one WASM stage",
         );
         for image in images {
+            self.place.renew()?;
             let mut ratios = Vec::new();
             let mut peak = 0;
             for _ in 0..self.runs {
@@ -192,6 +195,7 @@ impl Bench {
         heading("A pass-through WASM stage (count) on the plain tar of a gzip layer, wall time against none");
         let count = self.plugin("count");
         for image in images.iter().filter(|image| image.codec == Codec::Gzip) {
+            self.place.renew()?;
             let (mut with, mut without) = (Series::new(), Series::new());
             for _ in 0..2 * self.runs {
                 with.push(self.ours(&image.archive, &["--plugin", &count])?);

@@ -80,8 +80,11 @@ pub(crate) fn images(folder: &Path) -> Result<Vec<Image>> {
     Ok(images)
 }
 
-/// What there is, and what makes it: a tar at the second path, with the first as a folder to work in.
-const TREES: [(&str, fn(&Path, &Path) -> Result<()>); 3] = [
+/// Makes a tar at the second path, with the first as a folder to work in.
+type Make = fn(&Path, &Path) -> Result<()>;
+
+/// What there is, and what makes it.
+const TREES: [(&str, Make); 3] = [
     ("min", root_filesystem),
     ("small", small_files),
     ("big", big_files),

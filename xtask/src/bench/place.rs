@@ -5,15 +5,20 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use crate::run::{Error, Result, file_error, run};
+use crate::run::{Error, Result, file_error, run_quietly};
 
 /// Bytes that the file system may grow to; it takes what is used.
 const SIZE: u64 = 40 << 30;
 
+/// How long making it may take.
+const MAKE_MAX: Duration = Duration::from_secs(120);
+
 /// The mounted file system; unmounted when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
+    disk: PathBuf,
     root: PathBuf,
     next: AtomicU32,
 }
@@ -25,29 +30,49 @@ impl Place {
                 "the benchmark mounts file systems and starts containerd: run it as root".into(),
             ));
         }
-        fs::create_dir_all(folder).map_err(file_error(folder))?;
-        let (image, root) = (folder.join("disk"), folder.join("mnt"));
-        fs::create_dir_all(&root).map_err(file_error(&root))?;
-        // A bench that was killed leaves its mount.
+        let place = Place {
+            disk: folder.join("disk"),
+            root: folder.join("mnt"),
+            next: AtomicU32::new(0),
+        };
+        fs::create_dir_all(&place.root).map_err(file_error(&place.root))?;
+        place.renew()?;
+        Ok(place)
+    }
+
+    /// Starts over with an empty file system: deleting what is there would cost the next runs more than this.
+    pub(crate) fn renew(&self) -> Result<()> {
+        self.clear();
+        File::create(&self.disk)
+            .and_then(|file| file.set_len(SIZE))
+            .map_err(file_error(&self.disk))?;
+        run_quietly(
+            Command::new("mkfs.ext4")
+                .args(["-q", "-E", "lazy_itable_init=0"])
+                .arg(&self.disk),
+            MAKE_MAX,
+        )
+        .map_err(Error::Other)?;
+        run_quietly(
+            Command::new("mount")
+                .args(["-o", "loop"])
+                .arg(&self.disk)
+                .arg(&self.root),
+            MAKE_MAX,
+        )
+        .map_err(Error::Other)
+    }
+
+    /// Also what a benchmark that was killed has left.
+    fn clear(&self) {
         drop(
             Command::new("umount")
                 .arg("-l")
-                .arg(&root)
+                .arg(&self.root)
                 .stderr(Stdio::null())
                 .status(),
         );
-        drop(fs::remove_file(&image));
-        File::create(&image)
-            .and_then(|file| file.set_len(SIZE))
-            .map_err(file_error(&image))?;
-        run(Command::new("mkfs.ext4")
-            .args(["-q", "-E", "lazy_itable_init=0"])
-            .arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&root))?;
-        Ok(Place {
-            root,
-            next: AtomicU32::new(0),
-        })
+        drop(fs::remove_file(&self.disk));
     }
 
     /// A path on it that nothing has used; everything written before is on the disk.
@@ -67,7 +92,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.root).status());
-        drop(fs::remove_file(self.root.with_file_name("disk")));
+        self.clear();
     }
 }
