@@ -6,8 +6,8 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 use crate::error::LoadError;
 use crate::limits::{
-    INSTANCES_MAX, MEMORIES_MAX, POOL_ADDRESS_BITS, POOL_JOBS, POOL_MEMORY_MAX, STACK_BYTES,
-    TABLE_ELEMENTS_MAX, TABLES_MAX, TICK,
+    INSTANCES_MAX, LINGER, MEMORIES_MAX, POOL_ADDRESS_BITS, POOL_DECOMMIT_BATCH, POOL_JOBS, POOL_MEMORY_MAX,
+    POOL_TABLE_RESIDENT, STACK_BYTES, TABLE_ELEMENTS_MAX, TABLES_MAX, TICK,
 };
 
 /// How guests get their memory.
@@ -55,6 +55,8 @@ fn pool(jobs: u32) -> PoolingAllocationConfig {
         .max_memories_per_component(MEMORIES_MAX as u32)
         .max_tables_per_component(TABLES_MAX as u32)
         .max_memory_size(POOL_MEMORY_MAX)
+        .table_keep_resident(POOL_TABLE_RESIDENT)
+        .decommit_batch_size(POOL_DECOMMIT_BATCH)
         .table_elements(TABLE_ELEMENTS_MAX);
     pool
 }
@@ -71,8 +73,8 @@ fn address_space_allows_pooling() -> bool {
     Engine::new(&config).is_ok()
 }
 
-/// Interrupts running guests every [`TICK`] so that they look at their limits. Its thread sleeps while nothing runs, and
-/// ends with the engine.
+/// Interrupts running guests every [`TICK`] so that they look at their limits. Its thread sleeps when nothing has run for
+/// [`LINGER`] ticks, so that a row of short jobs does not wake it for each, and ends with the engine.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
@@ -87,6 +89,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Running {
     jobs: usize,
+    /// Ticks since a job was last seen.
+    quiet: u32,
+    asleep: bool,
     stopped: bool,
 }
 
@@ -105,7 +110,9 @@ impl Ticker {
             .spawn(move || {
                 loop {
                     let mut running = theirs.lock();
-                    while running.jobs == 0 && !running.stopped {
+                    running.quiet = if running.jobs == 0 { running.quiet + 1 } else { 0 };
+                    while running.quiet > LINGER && running.jobs == 0 && !running.stopped {
+                        running.asleep = true;
                         running = theirs
                             .changed
                             .wait(running)
@@ -114,6 +121,7 @@ impl Ticker {
                     if running.stopped {
                         return;
                     }
+                    running.asleep = false;
                     drop(running);
                     std::thread::sleep(TICK);
                     let Some(engine) = weak.upgrade() else { return };
@@ -126,8 +134,12 @@ impl Ticker {
 
     /// Ticks until the returned guard is dropped.
     pub(crate) fn tick(&self) -> Ticking {
-        self.shared.lock().jobs += 1;
-        self.shared.changed.notify_one();
+        let mut running = self.shared.lock();
+        running.jobs += 1;
+        if running.asleep {
+            self.shared.changed.notify_one();
+        }
+        drop(running);
         Ticking {
             shared: Arc::clone(&self.shared),
         }

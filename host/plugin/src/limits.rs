@@ -24,6 +24,9 @@ pub const CALL_SEARCH_MAX: usize = 20_000;
 /// Time between two looks at a running guest: how late a limit may be noticed. Each look costs about a microsecond.
 pub const TICK: Duration = Duration::from_millis(10);
 
+/// Ticks for which the ticker goes on when nothing runs any more.
+pub const LINGER: u32 = 10;
+
 /// CPU time that instantiation and `describe` may take together: they only return constants.
 pub const DESCRIBE_CPU: Duration = Duration::from_secs(1);
 
@@ -57,6 +60,14 @@ pub const POOL_JOBS: u32 = 128;
 
 /// The largest memory of a guest that the pool can hold, whatever [`Limits::memory`] says.
 pub const POOL_MEMORY_MAX: usize = 1 << 30;
+
+/// Bytes of a table that are cleared by hand after a job rather than given back to the kernel. Guests' tables are far
+/// smaller.
+pub const POOL_TABLE_RESIDENT: usize = 64 << 10;
+
+/// Memories that are given back to the kernel at a time. Each time interrupts every other core of the process, which for a
+/// small layer cost as much as running the guest.
+pub const POOL_DECOMMIT_BATCH: usize = 32;
 
 /// Address bits that must be free for the pool to be used.
 pub const POOL_ADDRESS_BITS: u32 = 42;

@@ -80,9 +80,6 @@ impl Write for Output<'_> {
             self.host.write(bytes).map_err(IoError::from)?;
             return Ok(bytes.len());
         }
-        if self.buffer.capacity() == 0 {
-            self.buffer.reserve_exact(BUFFER);
-        }
         self.buffer.extend_from_slice(bytes);
         Ok(bytes.len())
     }
