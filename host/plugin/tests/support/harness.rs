@@ -102,7 +102,7 @@ pub(crate) fn run_with(
         ..descriptor()
     };
     let layer = Layer {
-        blob: Box::new(blob),
+        blob: Box::new(std::io::Cursor::new(blob.to_vec())),
         descriptor: &descriptor,
         verify: true,
         steps: &steps,
