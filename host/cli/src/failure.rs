@@ -98,12 +98,7 @@ impl Failure {
 
     /// An I/O error with what was being done.
     pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Failure {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => Kind::NotFound,
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::NoSpace,
-            _ => Kind::Other,
-        };
-        Failure::new(kind, format!("{what}: {error}"))
+        Failure::new(kind_of_io(error), format!("{what}: {error}"))
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -167,9 +162,7 @@ impl From<UnpackError> for Failure {
                 ..
             } => Kind::Other,
             UnpackError::Target(TargetError::NotEmpty { .. }) => Kind::Usage,
-            UnpackError::Target(TargetError::Unusable { source, .. }) => {
-                return Failure::of(Failure::io("", source).kind, &error);
-            }
+            UnpackError::Target(TargetError::Unusable { source, .. }) => kind_of_io(source),
             UnpackError::Target(TargetError::Cleaning { .. }) => Kind::Other,
             UnpackError::Plan { .. } => Kind::Usage,
             UnpackError::Open { .. } | UnpackError::DiffId { .. } => Kind::Damaged,
@@ -186,6 +179,14 @@ where
 {
     fn from(error: PumpError<E>) -> Failure {
         Failure::of(kind_of_layer(&error), &error)
+    }
+}
+
+fn kind_of_io(error: &std::io::Error) -> Kind {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Kind::NotFound,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::NoSpace,
+        _ => Kind::Other,
     }
 }
 
@@ -240,7 +241,7 @@ impl From<&ApplyError> for Kind {
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Failure {
         let kind = match &error {
-            LoadError::Read { source, .. } => return Failure::of(Failure::io("", source).kind, &error),
+            LoadError::Read { source, .. } => kind_of_io(source),
             LoadError::Config { .. } | LoadError::Manifest { .. } => Kind::Usage,
             LoadError::Forbidden(_) | LoadError::NotGranted { .. } => Kind::Refused,
             LoadError::NotWasm | LoadError::CoreModule | LoadError::Invalid { .. } => Kind::Damaged,

@@ -209,11 +209,6 @@ impl Output {
         Ok(false)
     }
 
-    /// A buffer from the pipe's pool, to fill and [`send`](Output::send).
-    pub fn buffer(&self) -> Buffer {
-        self.pool.take()
-    }
-
     /// A counter of the bytes passed on, for progress; it can be read while the stage runs.
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.sent)
