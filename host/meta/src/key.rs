@@ -1,0 +1,133 @@
+//! The keys: one letter for the kind, the namespace, then the name, which may hold any character because it is last.
+//!
+//! `docs/formats/metadata.md` has the same table with examples.
+//!
+//! | key | record |
+//! |---|---|
+//! | `v` | the version of all this |
+//! | `n/<namespace>` | a namespace |
+//! | `i/<namespace>/<image>` | an image |
+//! | `c/<namespace>/<digest>` | content of a namespace |
+//! | `b/<digest>/<namespace>` | empty: which namespaces have the blob |
+//! | `g/<namespace>/<ref>` | an ingest |
+//! | `l/<namespace>/<lease>` | a lease |
+//! | `r/<namespace>/<length of lease, 4 hex digits><lease><type>/<id>` | empty: a resource of a lease |
+//! | `y/<namespace>/<digest>` | until when content without a reference is kept |
+//! | `q` | the next number for backend keys |
+
+use bytes::Bytes;
+use transom_oci::Digest;
+
+use crate::kv::Range;
+use crate::names::Namespace;
+
+/// The key of the version record.
+pub(crate) const VERSION: &[u8] = b"v";
+/// The key of the sequence.
+pub(crate) const SEQUENCE: &[u8] = b"q";
+
+/// A kind of record that lies under a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Image,
+    Content,
+    Ingest,
+    Lease,
+    Grace,
+}
+
+impl Kind {
+    pub(crate) const fn letter(self) -> char {
+        match self {
+            Kind::Image => 'i',
+            Kind::Content => 'c',
+            Kind::Ingest => 'g',
+            Kind::Lease => 'l',
+            Kind::Grace => 'y',
+        }
+    }
+}
+
+/// The key of an object in a namespace.
+pub(crate) fn of(kind: Kind, namespace: &Namespace, name: &str) -> Bytes {
+    format!("{}/{namespace}/{name}", kind.letter()).into()
+}
+
+/// All objects of a kind in a namespace.
+pub(crate) fn all(kind: Kind, namespace: &Namespace) -> Range {
+    Range::prefix(of(kind, namespace, ""))
+}
+
+/// All objects of a kind in all namespaces.
+pub(crate) fn everywhere(kind: Kind) -> Range {
+    Range::prefix(format!("{}/", kind.letter()))
+}
+
+/// Namespace and name of a key made by [`of`].
+pub(crate) fn parse(key: &[u8]) -> Option<(Namespace, &str)> {
+    let (namespace, name) = std::str::from_utf8(key).ok()?.get(2..)?.split_once('/')?;
+    Some((Namespace::new(namespace).ok()?, name))
+}
+
+/// The key of a namespace.
+pub(crate) fn namespace(namespace: &Namespace) -> Bytes {
+    format!("n/{namespace}").into()
+}
+
+/// All namespaces.
+pub(crate) fn namespaces() -> Range {
+    Range::prefix("n/")
+}
+
+/// The name of a namespace from its key.
+pub(crate) fn parse_namespace(key: &[u8]) -> Option<Namespace> {
+    Namespace::new(std::str::from_utf8(key).ok()?.strip_prefix("n/")?).ok()
+}
+
+/// The key that says that a namespace has a blob.
+pub(crate) fn holder(digest: &Digest, namespace: &Namespace) -> Bytes {
+    format!("b/{digest}/{namespace}").into()
+}
+
+/// The namespaces that have a blob.
+pub(crate) fn holders(digest: &Digest) -> Range {
+    Range::prefix(format!("b/{digest}/"))
+}
+
+/// Digest and namespace of a key made by [`holder`].
+pub(crate) fn parse_holder(key: &[u8]) -> Option<(Digest, Namespace)> {
+    let (digest, namespace) = std::str::from_utf8(key)
+        .ok()?
+        .strip_prefix("b/")?
+        .rsplit_once('/')?;
+    Some((digest.parse().ok()?, Namespace::new(namespace).ok()?))
+}
+
+/// The key of a resource of a lease; `kind` is `content`, `images`, `ingests` or `snapshots/<snapshotter>`.
+pub(crate) fn resource(namespace: &Namespace, lease: &str, kind: &str, id: &str) -> Bytes {
+    format!("r/{namespace}/{:04x}{lease}{kind}/{id}", lease.len()).into()
+}
+
+/// All resources of a lease.
+pub(crate) fn resources(namespace: &Namespace, lease: &str) -> Range {
+    Range::prefix(format!("r/{namespace}/{:04x}{lease}", lease.len()))
+}
+
+/// All resources of all leases of a namespace.
+pub(crate) fn all_resources(namespace: &Namespace) -> Range {
+    Range::prefix(format!("r/{namespace}/"))
+}
+
+/// Namespace, lease, kind and id of a key made by [`resource`].
+pub(crate) fn parse_resource(key: &[u8]) -> Option<(Namespace, &str, &str, &str)> {
+    let (namespace, rest) = parse(key)?;
+    let length = usize::from_str_radix(rest.get(..4)?, 16).ok()?;
+    let (lease, rest) = rest.get(4..)?.split_at_checked(length)?;
+    let kind = if rest.starts_with("snapshots/") {
+        let end = rest.match_indices('/').nth(1)?.0;
+        &rest[..end]
+    } else {
+        rest.split_once('/')?.0
+    };
+    Some((namespace, lease, kind, &rest[kind.len() + 1..]))
+}

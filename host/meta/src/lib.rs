@@ -1,0 +1,25 @@
+//! Namespaces, images, content records, leases, filters, events and garbage collection, over a small key-value trait.
+//!
+//! Read the files in the order a request flows through them: [`metadata`] (the front door), [`names`] (what may be
+//! called what), [`namespaces`], [`images`], [`content`] and [`leases`] (one folder or file for each kind of object),
+//! `transaction` (read, check, write, all or nothing), `key` and `record` (what is written), [`kv`] (where it is
+//! written). Beside them: [`filter`] (the language of lists), [`events`], [`gc`], [`limits`], [`error`].
+//!
+//! `docs/formats/metadata.md` describes every key and record.
+
+pub mod error;
+pub mod events;
+pub mod filter;
+mod key;
+pub mod kv;
+pub mod limits;
+pub mod metadata;
+pub mod names;
+pub mod node;
+mod record;
+mod transaction;
+
+pub use error::{Class, Error};
+pub use metadata::{Metadata, Options};
+pub use names::{Labels, Namespace};
+pub use node::Node;

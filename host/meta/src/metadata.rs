@@ -1,0 +1,258 @@
+//! The front door: all metadata of one daemon.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::{Notify, RwLock};
+
+use crate::events::Exchange;
+use crate::filter::Plugins;
+use crate::kv::{Kv, Range};
+use crate::record::{CounterRecord, decode};
+use crate::transaction::{Tries, Txn};
+use crate::{Error, Node, key, limits};
+
+/// Everything that is known of images, content, leases and namespaces. Cheap to clone; clones are the same metadata.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// How metadata behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether a blob that one namespace has can be had by another that names its digest, without sending the bytes.
+    pub sharing: Sharing,
+    /// How long content is kept that was ingested without a lease and that nothing has referenced yet.
+    pub grace: Duration,
+    /// How long an ingest without a lease is kept since it was last opened; containerd's 24 hours.
+    pub ingest_expiry: Duration,
+    /// The filter plugins that a list may name.
+    pub plugins: Plugins,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            sharing: Sharing::Shared,
+            grace: Duration::from_secs(3600),
+            ingest_expiry: Duration::from_secs(24 * 3600),
+            plugins: Plugins::default(),
+        }
+    }
+}
+
+/// The content sharing policy; containerd's `content_sharing_policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Every namespace shares its blobs.
+    Shared,
+    /// Only namespaces with the label `containerd.io/namespace.shareable=true` share theirs.
+    Isolated,
+}
+
+pub(crate) struct Inner {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) blobs: transom_content::Store,
+    pub(crate) options: Options,
+    pub(crate) events: Exchange,
+    /// Held for reading by every transaction, for writing by the collector's short exclusive steps.
+    pub(crate) gate: RwLock<()>,
+    pub(crate) barrier: Barrier,
+    pub(crate) activity: Activity,
+    sequence: Sequence,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("kv", &self.kv)
+            .field("blobs", &self.blobs)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Metadata {
+    /// Metadata in `kv` about the blobs in `blobs`. An empty store is given its version; an older one is migrated.
+    ///
+    /// # Errors
+    /// [`Error::Record`] if the store is of a version that this program does not know, [`Error::Kv`].
+    pub async fn open(
+        kv: Arc<dyn Kv>,
+        blobs: transom_content::Store,
+        options: Options,
+    ) -> Result<Metadata, Error> {
+        let inner = Inner {
+            kv,
+            blobs,
+            options,
+            events: Exchange::default(),
+            gate: RwLock::default(),
+            barrier: Barrier::default(),
+            activity: Activity::default(),
+            sequence: Sequence::default(),
+        };
+        inner.migrate().await?;
+        Ok(Metadata {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Where events are published and subscribed to.
+    #[must_use]
+    pub fn events(&self) -> &Exchange {
+        &self.inner.events
+    }
+
+    /// The store of the blobs' bytes.
+    #[must_use]
+    pub fn blobs(&self) -> &transom_content::Store {
+        &self.inner.blobs
+    }
+
+    /// The key-value store.
+    #[must_use]
+    pub fn kv(&self) -> &Arc<dyn Kv> {
+        &self.inner.kv
+    }
+}
+
+impl Inner {
+    pub(crate) async fn begin(&self) -> Txn<'_> {
+        Txn::begin(self).await
+    }
+
+    /// A record, outside of any transaction.
+    pub(crate) async fn get<R: Message + Default>(&self, key: &[u8]) -> Result<Option<R>, Error> {
+        let value = self.kv.get(key).await?;
+        value.as_deref().map(|value| decode(key, value)).transpose()
+    }
+
+    /// A page of a range, and the rest of the range if there is more.
+    pub(crate) async fn page<R: Message + Default>(
+        &self,
+        range: &Range,
+    ) -> Result<(Vec<(Bytes, R)>, Option<Range>), Error> {
+        let pairs = self.kv.range(range, limits::PAGE).await?;
+        let rest = match pairs.last() {
+            Some(last) if pairs.len() == limits::PAGE => Some(range.after(&last.key)),
+            _ => None,
+        };
+        let records = pairs
+            .into_iter()
+            .map(|pair| decode(&pair.key, &pair.value).map(|record| (pair.key, record)));
+        Ok((records.collect::<Result<_, _>>()?, rest))
+    }
+
+    /// Brings a store of an older version to this one, or marks a new one. There is one version so far.
+    async fn migrate(&self) -> Result<(), Error> {
+        let mut tries = Tries::new();
+        loop {
+            tries.next(|| "the version of the metadata".to_owned())?;
+            let mut txn = self.begin().await;
+            let version_key = Bytes::from_static(key::VERSION);
+            if let Some(found) = txn.get::<CounterRecord>(&version_key).await? {
+                if found.next != SCHEMA {
+                    return Err(Error::Record {
+                        key: "v".to_owned(),
+                        reason: format!(
+                            "the metadata has version {}, and this program knows versions up to {SCHEMA}",
+                            found.next
+                        ),
+                    });
+                }
+                return Ok(());
+            }
+            txn.put(version_key, &CounterRecord { next: SCHEMA });
+            if txn.commit().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A number that was never given out before, also not before a crash.
+    pub(crate) async fn next_number(&self) -> Result<u64, Error> {
+        let mut sequence = self.sequence.numbers.lock().await;
+        if sequence.is_empty() {
+            let key = Bytes::from_static(key::SEQUENCE);
+            let mut tries = Tries::new();
+            loop {
+                tries.next(|| "the sequence of the metadata".to_owned())?;
+                let mut txn = self.begin().await;
+                let start = txn.get::<CounterRecord>(&key).await?.unwrap_or_default().next;
+                let next = start + SEQUENCE_BLOCK;
+                txn.put(key.clone(), &CounterRecord { next });
+                if txn.commit().await? {
+                    *sequence = start..next;
+                    break;
+                }
+            }
+        }
+        Ok(sequence.next().unwrap_or_default())
+    }
+}
+
+/// The version of keys and records as a whole.
+const SCHEMA: u64 = 1;
+
+/// Numbers reserved by one durable write; a crash skips the rest of them.
+const SEQUENCE_BLOCK: u64 = 1024;
+
+#[derive(Default)]
+struct Sequence {
+    numbers: tokio::sync::Mutex<std::ops::Range<u64>>,
+}
+
+/// What transactions touch while a collection marks: grey nodes of its graph.
+#[derive(Debug, Default)]
+pub(crate) struct Barrier {
+    touched: Mutex<Option<Vec<Node>>>,
+}
+
+impl Barrier {
+    /// From now on nodes are remembered.
+    pub(crate) fn raise(&self) {
+        *self.lock() = Some(Vec::new());
+    }
+
+    /// Nodes are not remembered any more.
+    pub(crate) fn lower(&self) {
+        *self.lock() = None;
+    }
+
+    pub(crate) fn touch(&self, nodes: Vec<Node>) {
+        if let Some(touched) = self.lock().as_mut() {
+            touched.extend(nodes);
+        }
+    }
+
+    /// The nodes touched since the last time.
+    pub(crate) fn drain(&self) -> Vec<Node> {
+        self.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Node>>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What has happened since the last collection, for its scheduler.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    pub(crate) mutations: AtomicU64,
+    pub(crate) deletions: AtomicU64,
+    pub(crate) changed: Notify,
+}
+
+impl Activity {
+    pub(crate) fn count(&self, removed: u64) {
+        self.mutations.fetch_add(1, Ordering::Relaxed);
+        self.deletions.fetch_add(removed, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+}

@@ -1,0 +1,115 @@
+//! What may be called what: identifiers, labels, limits on both.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::limits::{LABEL_BYTES, NAME_BYTES, NAMESPACE_BYTES};
+use crate::{Error, error};
+
+/// Labels of an object, in the order of their keys. Empty values are not stored.
+pub type Labels = BTreeMap<String, String>;
+
+/// The name of a namespace: a checked identifier.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Namespace(std::sync::Arc<str>);
+
+impl Namespace {
+    /// Checks a name by containerd's rule: letters and digits, single `.`, `_` or `-` between them, at most 76 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Identifier`].
+    pub fn new(name: &str) -> Result<Namespace, Error> {
+        identifier(name)?;
+        Ok(Namespace(name.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// Checks an identifier: `^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$`, at most 76 bytes.
+///
+/// # Errors
+/// [`Error::Identifier`].
+pub fn identifier(name: &str) -> Result<(), Error> {
+    let fail = |reason| {
+        Err(Error::Identifier {
+            name: name.to_owned(),
+            reason,
+        })
+    };
+    if name.is_empty() {
+        return fail(error::IdentifierFault::Empty);
+    }
+    if name.len() > NAMESPACE_BYTES {
+        return fail(error::IdentifierFault::Long);
+    }
+    let mut separator = true;
+    for byte in name.bytes() {
+        match byte {
+            b'.' | b'_' | b'-' if !separator => separator = true,
+            byte if byte.is_ascii_alphanumeric() => separator = false,
+            _ => return fail(error::IdentifierFault::Form),
+        }
+    }
+    if separator {
+        fail(error::IdentifierFault::Form)
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks the labels of one object: key and value of each together at most 4096 bytes.
+///
+/// # Errors
+/// [`Error::Label`] naming `field`, as containerd does (`info.Labels`, `namespace.Labels`).
+pub fn labels(field: &'static str, labels: &Labels) -> Result<(), Error> {
+    labels
+        .iter()
+        .try_for_each(|(key, value)| label(field, key, value))
+}
+
+/// Checks one label, as [`labels`] does.
+///
+/// # Errors
+/// [`Error::Label`].
+pub fn label(field: &'static str, key: &str, value: &str) -> Result<(), Error> {
+    let bytes = key.len() + value.len();
+    if bytes <= LABEL_BYTES {
+        return Ok(());
+    }
+    let shown = key.floor_char_boundary(64);
+    Err(Error::Label {
+        field,
+        key: key[..shown].to_owned(),
+        bytes,
+    })
+}
+
+/// Checks the length of a name that has no other rule: of an image, a lease, a ref, a snapshot.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn length(kind: &'static str, name: &str) -> Result<(), Error> {
+    if name.len() <= NAME_BYTES {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: format!("{kind} of {} bytes is longer than {NAME_BYTES}", name.len()),
+    })
+}

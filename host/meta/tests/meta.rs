@@ -1,0 +1,1 @@
+//! Tests of metadata; one file of `meta/` for each part.
