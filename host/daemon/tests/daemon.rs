@@ -1,1 +1,1 @@
-fn main() {}
+//! Tests of the daemon; one file of `daemon/` for each part.
