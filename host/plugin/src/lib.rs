@@ -7,7 +7,7 @@
 //! Read in that order: [`host`] (the pipeline and the engine's owner), [`manifest`] (what `plugin.toml` says),
 //! [`mod@inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
 //! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
-//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use) and `wit/` (one adapter for each
+//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged) and `wit/` (one adapter for each
 //! version of the interface). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
 
 pub mod config;
@@ -21,6 +21,7 @@ pub mod stage;
 
 mod cache;
 mod component;
+mod echo;
 mod engine;
 mod state;
 mod wit;

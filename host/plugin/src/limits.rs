@@ -33,6 +33,14 @@ pub const DESCRIBE_CPU: Duration = Duration::from_secs(1);
 /// Bytes of one `read`. 256 KiB keep the chunk in the second-level cache; see the released WIT, which promises it.
 pub const READ_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes given to a guest that are remembered in case it writes them back unchanged. A pass-through has one read out at a
+/// time; whoever is four ahead is buffering, and remembering more would hold memory that the pipes count as free.
+pub const ECHO_BYTES_MAX: usize = 4 * READ_BYTES_MAX;
+
+/// From here on a piece that is written back goes on shared. A smaller one is copied: its hand-over from thread to
+/// thread costs more.
+pub const ECHO_BYTES_MIN: usize = 32 * 1024;
+
 /// Bytes in lists and texts that a guest may pass in one call: a `write`, or the whole outcome. The released WIT promises
 /// this much for a `write`.
 pub const CALL_BYTES_MAX: usize = 4 << 20;

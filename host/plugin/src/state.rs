@@ -1,6 +1,5 @@
 //! What belongs to one job: its streams, its limits and what it has used of them.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use transom_layer::pipe::{Input, Output};
 use transom_layer::stage::StageError;
 use wasmtime::{ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
 
+use crate::echo::Echo;
 use crate::error::Fault;
 use crate::limits::{
     CALL_BYTES_MAX, HANDLES_MAX, INSTANCES_MAX, LOG_LINE_BYTES_MAX, Limits, MEMORIES_MAX, RATIO_FREE_BYTES,
@@ -20,6 +20,7 @@ pub(crate) struct State {
     /// The streams, unless the plugin only describes itself. The output is taken out while it is written.
     pub(crate) input: Option<Input>,
     pub(crate) output: Option<Output>,
+    echo: Echo,
     pub(crate) usage: Usage,
     pub(crate) memory: Memory,
     pub(crate) log: Log,
@@ -54,6 +55,7 @@ impl State {
         Self {
             input: None,
             output: None,
+            echo: Echo::default(),
             memory: Memory {
                 limit: limits.memory,
                 used: 0,
@@ -98,14 +100,15 @@ impl State {
         match input.read_up_to(max) {
             Ok(bytes) => {
                 self.usage.read += bytes.len() as u64;
+                self.echo.gave(&bytes);
                 Ok(bytes)
             }
             Err(error) => Err(self.fail(error)),
         }
     }
 
-    /// The guest writes. The output is passed in, because the bytes are a view into the store that holds this state.
-    pub(crate) fn before_write(&mut self, length: usize) -> Result<Output, StreamError> {
+    /// The guest writes. The output is taken out meanwhile, because the bytes are a view into the store that holds this state.
+    pub(crate) fn before_write(&mut self, length: usize) -> Result<(Output, Echo), StreamError> {
         self.still_good()?;
         self.usage.written += length as u64;
         if let Some(fault) = self.usage.too_much_output() {
@@ -113,15 +116,17 @@ impl State {
             self.stopped = Some(Stop::Fault(fault));
             return Err(StreamError::Limit(text));
         }
-        self.output.take().ok_or(StreamError::AfterError)
+        let output = self.output.take().ok_or(StreamError::AfterError)?;
+        Ok((output, std::mem::take(&mut self.echo)))
     }
 
     pub(crate) fn after_write(
         &mut self,
-        output: Output,
+        (output, echo): (Output, Echo),
         written: std::io::Result<()>,
     ) -> Result<(), StreamError> {
         self.output = Some(output);
+        self.echo = echo;
         written.map_err(|error| match error.downcast::<StageError>() {
             Ok(error) => self.fail(error),
             Err(error) => self.fail(StageError::Read(error)),
@@ -148,11 +153,6 @@ impl State {
         self.failed = Some(error);
         told
     }
-}
-
-/// Writes all of it into the output's pooled chunks: the one copy on the way out of a guest.
-pub(crate) fn write(output: &mut Output, bytes: &[u8]) -> std::io::Result<()> {
-    output.write_all(bytes)
 }
 
 /// What a job has used of its times and bytes.

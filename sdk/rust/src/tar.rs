@@ -200,7 +200,7 @@ impl Scanner {
             return Ok(());
         }
         let start = self.offset - self.offset % BLOCK as u64;
-        if self.block.iter().all(|byte| *byte == 0) {
+        if self.block[0] == 0 && self.block.iter().all(|byte| *byte == 0) {
             self.zero_blocks += 1;
             if self.zero_blocks == 2 {
                 self.state = State::End;
@@ -336,11 +336,28 @@ fn until_nul(field: &[u8]) -> &[u8] {
 
 /// The sum of all bytes with the checksum's own taken as spaces; some old programs summed signed bytes.
 fn checksum_fits(block: &[u8; BLOCK]) -> bool {
-    let others = || block[..148].iter().chain(&block[156..]);
-    let unsigned: i64 = 8 * 32 + others().map(|byte| i64::from(*byte)).sum::<i64>();
-    let signed: i64 = 8 * 32 + others().map(|byte| i64::from(byte.cast_signed())).sum::<i64>();
-    let wanted = number(&block[148..156]).and_then(|wanted| i64::try_from(wanted).ok());
-    wanted.is_some_and(|wanted| wanted == unsigned || wanted == signed)
+    let Some(wanted) = number(&block[148..156]) else {
+        return false;
+    };
+    let own: u32 = block[148..156].iter().map(|byte| u32::from(*byte)).sum();
+    let unsigned = byte_sum(block) - own + 8 * 32;
+    if wanted == u64::from(unsigned) {
+        return true;
+    }
+    let others = block[..148].iter().chain(&block[156..]);
+    let signed: i64 = 8 * 32 + others.map(|byte| i64::from(byte.cast_signed())).sum::<i64>();
+    i64::try_from(wanted).is_ok_and(|wanted| wanted == signed)
+}
+
+/// The sum of all bytes, eight at a time: this is half of what a scan of small files costs.
+fn byte_sum(block: &[u8; BLOCK]) -> u32 {
+    const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
+    // Four sums of 16 bits side by side; each gets 128 bytes, so none overflows.
+    let sums = block.as_chunks::<8>().0.iter().fold(0u64, |sums, bytes| {
+        let bytes = u64::from_le_bytes(*bytes);
+        sums + (bytes & EVEN) + ((bytes >> 8) & EVEN)
+    });
+    (0..4).map(|lane| (sums >> (16 * lane)) as u32 & 0xffff).sum()
 }
 
 /// A number field: octal digits, or big-endian binary when the first bit is set.

@@ -10,7 +10,7 @@ use self::bindings::transom::common::{log, types};
 use crate::config::{Value, Values};
 use crate::error::GuestError;
 use crate::plugin::{Conversion, Info};
-use crate::state::{self, Level, State, StreamError};
+use crate::state::{Level, State, StreamError};
 
 mod bindings {
     #![allow(
@@ -130,12 +130,12 @@ fn write(
     store: &mut StoreContextMut<'_, State>,
     bytes: &WasmList<u8>,
 ) -> wasmtime::Result<Result<(), types::IoError>> {
-    let mut output = match store.data_mut().before_write(bytes.len()) {
-        Ok(output) => output,
+    let (mut output, mut echo) = match store.data_mut().before_write(bytes.len()) {
+        Ok(taken) => taken,
         Err(error) => return Ok(Err(told(error)?)),
     };
-    let written = state::write(&mut output, bytes.as_le_slice(store.as_context_mut()));
-    match store.data_mut().after_write(output, written) {
+    let written = echo.write(&mut output, bytes.as_le_slice(store.as_context_mut()));
+    match store.data_mut().after_write((output, echo), written) {
         Ok(()) => Ok(Ok(())),
         Err(error) => Ok(Err(told(error)?)),
     }
