@@ -2,15 +2,91 @@
 //!
 //! No type of an implementation is seen outside its own file. Everything is asynchronous, and conditions compare keys with
 //! values, so that a store across several nodes (etcd) can stand here as well as an embedded one.
+//!
+//! The order of the files: [`open()`] chooses an implementation by its [`Kind`]; [`memory`] is one by itself; `sled` and
+//! `redb` are engines behind `group`, the thread that lets many transactions share one flush. `lock` keeps a second
+//! process out. `docs/decisions/0006-metadata-store.md` says which is the default, and why.
 
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
+mod group;
+mod lock;
 pub mod memory;
+pub mod redb;
+mod sled;
+
+/// The stores there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// The `sled` crate.
+    #[default]
+    Sled,
+    /// The `redb` crate.
+    Redb,
+    /// In memory: nothing is kept.
+    Memory,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 3] = [Kind::Sled, Kind::Redb, Kind::Memory];
+
+    /// Its name in the configuration: `sled`, `redb`, `memory`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Sled => "sled",
+            Kind::Redb => "redb",
+            Kind::Memory => "memory",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Kind, UnknownKind> {
+        let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| UnknownKind {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// A name that no store has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no metadata store {name:?}: choose sled, redb or memory")]
+pub struct UnknownKind {
+    /// The name.
+    pub name: String,
+}
+
+/// Opens the store of this kind in `folder`, which is made if need be. Each kind has files of its own in it.
+///
+/// # Errors
+/// [`KvError::InUse`] if another process has it open, [`KvError::OtherKind`] if the folder holds metadata of another kind
+/// and none of this one, [`KvError::Damaged`], [`KvError::NoSpace`], [`KvError::Io`].
+pub fn open(kind: Kind, folder: &Path) -> Result<Arc<dyn Kv>, KvError> {
+    Ok(match kind {
+        Kind::Memory => Arc::new(memory::Memory::new()),
+        Kind::Sled => sled::open(folder)?,
+        Kind::Redb => redb::open(folder)?,
+    })
+}
 
 /// A future that a trait object can return.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -39,6 +115,22 @@ pub trait Kv: Send + Sync + fmt::Debug + 'static {
 
     /// Bytes on disk (0 in memory), for the metrics.
     fn size(&self) -> Pending<'_, Result<u64, KvError>>;
+
+    /// What was done since the store was opened, for the metrics.
+    fn stats(&self) -> Stats;
+}
+
+/// Counts since a store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Transactions that happened.
+    pub transactions: u64,
+    /// Transactions that did not, because a condition did not hold.
+    pub conflicts: u64,
+    /// Flushes to the disk; each makes every transaction durable that waited for it.
+    pub flushes: u64,
+    /// The time that those flushes took, in seconds.
+    pub flush_seconds: f64,
 }
 
 /// A half-open range of keys.
@@ -130,6 +222,15 @@ impl Write {
             Write::Put { key, .. } | Write::Delete { key } => key,
         }
     }
+
+    /// The value that the key has afterwards.
+    #[must_use]
+    pub fn value(&self) -> Option<&Bytes> {
+        match self {
+            Write::Put { value, .. } => Some(value),
+            Write::Delete { .. } => None,
+        }
+    }
 }
 
 /// When a transaction is answered.
@@ -191,6 +292,18 @@ pub enum KvError {
         /// What the implementation says.
         reason: String,
     },
+    /// The folder holds metadata of another kind of store; an empty one beside it would look like a loss of everything.
+    #[error(
+        "the metadata in {path} is of the kind {found}, not {wanted}; choose {found} in the configuration"
+    )]
+    OtherKind {
+        /// The folder.
+        path: String,
+        /// What it holds.
+        found: Kind,
+        /// What was to be opened.
+        wanted: Kind,
+    },
     /// No space is left.
     #[error("no space left for metadata; nothing of this request was stored")]
     NoSpace,
@@ -216,5 +329,23 @@ fn because(reason: &str) -> String {
         String::new()
     } else {
         format!(" after an error: {reason}")
+    }
+}
+
+fn io_error(action: &'static str, error: &std::io::Error) -> KvError {
+    use std::io::ErrorKind;
+    if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        return KvError::NoSpace;
+    }
+    KvError::Io {
+        action,
+        reason: error.to_string(),
+    }
+}
+
+fn damaged(path: &Path, reason: String) -> KvError {
+    KvError::Damaged {
+        path: path.display().to_string(),
+        reason,
     }
 }

@@ -1,5 +1,7 @@
 //! The limits of metadata, each with its reason.
 
+use std::time::Duration;
+
 /// Longest key and value of one label together, in bytes; containerd's, so that what is stored here can be stored there.
 pub const LABEL_BYTES: usize = 4096;
 
@@ -19,3 +21,23 @@ pub const PAGE: usize = 512;
 
 /// Changes that a store keeps for a watcher that is slow; one that misses more is told so and reads again.
 pub const WATCH_CHANGES: usize = 1024;
+
+/// Transactions that wait for the writer of a store at the same time; more wait before they are handed over. Each holds
+/// its writes in memory.
+pub const KV_QUEUE: usize = 4096;
+
+/// Bytes of keys and values that one flush takes at most (one transaction may be larger): a batch is in memory twice.
+pub const KV_BATCH_BYTES: usize = 8 << 20;
+
+/// Memory that an embedded store may use for its pages, in bytes. The pages of 10,000 images and blobs fit.
+pub const KV_CACHE_BYTES: usize = 16 << 20;
+
+/// How long a transaction that may be lost waits for a flush when no other one brings it.
+pub const KV_EVENTUAL_FLUSH: Duration = Duration::from_secs(1);
+
+/// Free space of the disk below which metadata takes only transactions that delete something: the embedded stores do not
+/// recover by themselves from a write that the disk refuses, and deleting needs space, too.
+pub const KV_RESERVE_BYTES: u64 = 16 << 20;
+
+/// On a small disk the reserve is this part of it.
+pub const KV_RESERVE_PART: u64 = 16;

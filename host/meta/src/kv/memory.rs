@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use super::{Change, Condition, Kv, KvError, Outcome, Pair, Pending, Range, Transaction, Write};
+use super::{Change, Condition, Kv, KvError, Outcome, Pair, Pending, Range, Stats, Transaction, Write};
 use crate::limits::WATCH_CHANGES;
 
 /// An ordered map behind a lock.
@@ -15,6 +16,8 @@ use crate::limits::WATCH_CHANGES;
 pub struct Memory {
     pairs: RwLock<BTreeMap<Bytes, Bytes>>,
     changes: broadcast::Sender<Change>,
+    transactions: AtomicU64,
+    conflicts: AtomicU64,
 }
 
 impl Default for Memory {
@@ -22,6 +25,8 @@ impl Default for Memory {
         Memory {
             pairs: RwLock::default(),
             changes: broadcast::channel(WATCH_CHANGES).0,
+            transactions: AtomicU64::default(),
+            conflicts: AtomicU64::default(),
         }
     }
 }
@@ -62,8 +67,10 @@ impl Kv for Memory {
             Condition::Empty { prefix } => within(&pairs, &Range::prefix(prefix.clone())).next().is_none(),
         });
         if !holds {
+            self.conflicts.fetch_add(1, Ordering::Relaxed);
             return Box::pin(std::future::ready(Ok(Outcome::Conflict)));
         }
+        self.transactions.fetch_add(1, Ordering::Relaxed);
         for write in transaction.writes {
             let change = match write {
                 Write::Put { key, value } => {
@@ -88,6 +95,14 @@ impl Kv for Memory {
 
     fn size(&self) -> Pending<'_, Result<u64, KvError>> {
         Box::pin(std::future::ready(Ok(0)))
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            transactions: self.transactions.load(Ordering::Relaxed),
+            conflicts: self.conflicts.load(Ordering::Relaxed),
+            ..Stats::default()
+        }
     }
 }
 
