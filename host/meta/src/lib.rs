@@ -21,5 +21,5 @@ mod transaction;
 
 pub use error::{Class, Error};
 pub use metadata::{Metadata, Options};
-pub use names::{Labels, Namespace};
+pub use names::{Caller, Labels, Namespace};
 pub use node::Node;

@@ -42,6 +42,35 @@ impl fmt::Debug for Namespace {
     }
 }
 
+/// On whose behalf something is done: every operation in a namespace begins with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The lease that keeps what is created or found, if the request names one. It must exist for a write.
+    pub lease: Option<String>,
+}
+
+impl Caller {
+    /// A caller without a lease.
+    #[must_use]
+    pub fn new(namespace: Namespace) -> Caller {
+        Caller {
+            namespace,
+            lease: None,
+        }
+    }
+
+    /// The same caller with a lease.
+    #[must_use]
+    pub fn with_lease(self, lease: impl Into<String>) -> Caller {
+        Caller {
+            lease: Some(lease.into()),
+            ..self
+        }
+    }
+}
+
 /// Checks an identifier: `^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$`, at most 76 bytes.
 ///
 /// # Errors
