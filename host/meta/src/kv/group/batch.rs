@@ -1,5 +1,6 @@
 //! The transactions of one flush: their conditions are checked in order, against the store and what was written before.
 
+use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use tokio::sync::broadcast;
 
@@ -107,7 +108,7 @@ impl Batch {
 impl Job {
     /// About what it takes in memory.
     fn bytes(&self) -> usize {
-        let write = |write: &Write| write.key().len() + write.value().map_or(0, |value| value.len());
+        let write = |write: &Write| write.key().len() + write.value().map_or(0, Bytes::len);
         self.transaction.writes.iter().map(write).sum()
     }
 
