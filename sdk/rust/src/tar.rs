@@ -73,9 +73,19 @@ pub struct Scanner {
     zero_blocks: u8,
     entry: Entry,
     extended: Vec<u8>,
-    long_path: Option<Vec<u8>>,
-    pax_path: Option<Vec<u8>>,
-    pax_size: Option<u64>,
+    long_path: Vec<u8>,
+    pax: Pax,
+}
+
+/// What a PAX header said about the next entry, as far as it decides path and size. Empty means nothing.
+#[derive(Debug, Default)]
+struct Pax {
+    path: Vec<u8>,
+    size: Option<u64>,
+    sparse_name: Vec<u8>,
+    sparse_major: Vec<u8>,
+    sparse_minor: Vec<u8>,
+    has_map: bool,
 }
 
 impl Default for Scanner {
@@ -95,9 +105,8 @@ impl Scanner {
             zero_blocks: 0,
             entry: Entry::default(),
             extended: Vec::new(),
-            long_path: None,
-            pax_path: None,
-            pax_size: None,
+            long_path: Vec::new(),
+            pax: Pax::default(),
         }
     }
 
@@ -176,10 +185,10 @@ impl Scanner {
                     .iter()
                     .position(|byte| *byte == 0)
                     .unwrap_or(self.extended.len());
-                self.long_path = Some(self.extended[..end].to_vec());
+                self.long_path = self.extended[..end].to_vec();
             }
-            Some(b'x') => self.pax()?,
-            // Global headers and long link names say nothing about path and size.
+            Some(b'x') => self.pax = self.pax()?,
+            // A long link name says nothing about path and size.
             Some(_) => {}
         }
         self.extended.clear();
@@ -231,6 +240,13 @@ impl Scanner {
                 format!("the extended tar header at byte {start} is longer than {MAX_EXTENDED} bytes");
             return Err(Error::Limit(message));
         }
+        // Whatever came before the same header, or before a global one, is forgotten: so reads the host.
+        match kind {
+            b'L' => self.long_path.clear(),
+            b'x' => self.pax = Pax::default(),
+            b'g' => (self.long_path, self.pax) = Default::default(),
+            _ => {}
+        }
         if size > 0 {
             self.state = State::Content {
                 left: size,
@@ -241,14 +257,21 @@ impl Scanner {
     }
 
     fn plain_header(&mut self, start: u64, kind: u8, size: u64, visitor: &mut impl Visitor) {
-        let size = self.pax_size.take().unwrap_or(size);
-        let path = self
-            .pax_path
-            .take()
-            .or(self.long_path.take())
-            .unwrap_or_else(|| ustar_path(&self.block));
-        self.long_path = None;
-        let kind = if kind == 0 { b'0' } else { kind };
+        let pax = std::mem::take(&mut self.pax);
+        let size = pax.size.unwrap_or(size);
+        let is_sparse = pax.is_sparse();
+        let candidates = [std::mem::take(&mut self.long_path), pax.path];
+        let path = candidates.into_iter().find(|path| !path.is_empty());
+        let mut path = path.unwrap_or_else(|| ustar_path(&self.block));
+        let kind = match kind {
+            // Before ustar a folder was a file whose name ends in a slash.
+            0 if path.ends_with(b"/") => b'5',
+            0 => b'0',
+            kind => kind,
+        };
+        if is_sparse && !pax.sparse_name.is_empty() {
+            path = pax.sparse_name;
+        }
         // Links, devices and folders have no content, whatever their size field says.
         let size = if matches!(kind, b'1'..=b'6') { 0 } else { size };
         self.entry = Entry {
@@ -277,31 +300,49 @@ impl Scanner {
     }
 
     /// Reads the PAX records that were collected: `LENGTH KEY=VALUE\n`, where the length covers the whole record.
-    fn pax(&mut self) -> Result<(), Error> {
-        let broken = |offset| Error::corrupt_at(offset, "a PAX record before this place is malformed");
+    fn pax(&self) -> Result<Pax, Error> {
+        let broken = || Error::corrupt_at(self.offset, "a PAX record before this place is malformed");
+        let mut pax = Pax::default();
         let mut rest = self.extended.as_slice();
         while !rest.is_empty() {
-            let space = rest
-                .iter()
-                .position(|byte| *byte == b' ')
-                .ok_or_else(|| broken(self.offset))?;
-            let length = decimal(&rest[..space]).ok_or_else(|| broken(self.offset))?;
-            let length = usize::try_from(length).map_err(|_| broken(self.offset))?;
-            let record = rest.get(space + 1..length).ok_or_else(|| broken(self.offset))?;
-            let record = record.strip_suffix(b"\n").ok_or_else(|| broken(self.offset))?;
-            let equals = record
-                .iter()
-                .position(|byte| *byte == b'=')
-                .ok_or_else(|| broken(self.offset))?;
-            let value = &record[equals + 1..];
-            match &record[..equals] {
-                b"path" | b"GNU.sparse.name" => self.pax_path = Some(value.to_vec()),
-                b"size" => self.pax_size = Some(decimal(value).ok_or_else(|| broken(self.offset))?),
-                _ => {}
-            }
+            let space = rest.iter().position(|byte| *byte == b' ').ok_or_else(broken)?;
+            let length = decimal(&rest[..space]).ok_or_else(broken)?;
+            let length = usize::try_from(length).map_err(|_| broken())?;
+            let record = rest.get(space + 1..length).ok_or_else(broken)?;
+            let record = record.strip_suffix(b"\n").ok_or_else(broken)?;
+            let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(broken)?;
+            pax.keep(&record[..equals], &record[equals + 1..])
+                .ok_or_else(broken)?;
             rest = &rest[length..];
         }
-        Ok(())
+        Ok(pax)
+    }
+}
+
+impl Pax {
+    /// `None` if the value is none for its key.
+    fn keep(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match key {
+            b"path" => self.path = value.to_vec(),
+            b"size" if value.is_empty() => self.size = None,
+            b"size" => self.size = Some(decimal(value)?),
+            b"GNU.sparse.name" => self.sparse_name = value.to_vec(),
+            b"GNU.sparse.major" => self.sparse_major = value.to_vec(),
+            b"GNU.sparse.minor" => self.sparse_minor = value.to_vec(),
+            b"GNU.sparse.map" => self.has_map = !value.is_empty(),
+            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => self.has_map = true,
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// Whether it describes a sparse file, whose name stands in a record of its own.
+    fn is_sparse(&self) -> bool {
+        match (&self.sparse_major[..], &self.sparse_minor[..]) {
+            (b"0", b"0" | b"1") | (b"1", b"0") => true,
+            (b"", b"") => self.has_map,
+            _ => false,
+        }
     }
 }
 
@@ -320,12 +361,35 @@ fn shorter(left: u64, there: usize) -> usize {
 
 fn ustar_path(block: &[u8; BLOCK]) -> Vec<u8> {
     let name = until_nul(&block[..100]);
-    let prefix = until_nul(&block[345..500]);
-    // GNU headers use the place of the prefix for times.
-    if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
-        [prefix, b"/", name].concat()
-    } else {
+    let prefix = prefix(block);
+    if prefix.is_empty() {
         name.to_vec()
+    } else {
+        [prefix, b"/", name].concat()
+    }
+}
+
+fn prefix(block: &[u8; BLOCK]) -> &[u8] {
+    let whole = until_nul(&block[345..500]);
+    if &block[257..263] == b"ustar\0" {
+        // star keeps times behind a shorter prefix.
+        let is_star = &block[508..512] == b"tar\0";
+        return if is_star {
+            until_nul(&block[345..476])
+        } else {
+            whole
+        };
+    }
+    if &block[257..265] != b"ustar  \0" {
+        return b"";
+    }
+    // GNU keeps times here. Go before 1.8 wrote a prefix all the same, which does not read as times.
+    let is_time = |field: &[u8]| field[0] == 0 || signed_number(field).is_some();
+    let has_times = is_time(&block[345..357]) && is_time(&block[357..369]);
+    if has_times || !whole.is_ascii() {
+        b""
+    } else {
+        whole
     }
 }
 
@@ -360,22 +424,31 @@ fn byte_sum(block: &[u8; BLOCK]) -> u32 {
     (0..4).map(|lane| (sums >> (16 * lane)) as u32 & 0xffff).sum()
 }
 
-/// A number field: octal digits, or big-endian binary when the first bit is set.
+/// A number field that cannot be negative.
 fn number(field: &[u8]) -> Option<u64> {
+    u64::try_from(signed_number(field)?).ok()
+}
+
+/// A number field: octal digits amid spaces and NULs, or two's complement after the first bit when that is set.
+fn signed_number(field: &[u8]) -> Option<i64> {
     if field[0] & 0x80 != 0 {
-        // 0xff starts a negative number, and a size beyond 63 bits is none.
-        let (high, low) = field.split_at(field.len() - 8);
-        let high_is_zero = high[0] & 0x7f == 0 && high[1..].iter().all(|byte| *byte == 0);
-        let value = u64::from_be_bytes(low.try_into().ok()?);
-        return (field.len() > 8 && high_is_zero && value >> 63 == 0).then_some(value);
+        let invert = if field[0] & 0x40 == 0 { 0 } else { 0xff };
+        let bytes = field.iter().enumerate();
+        let value = bytes.map(|(index, byte)| (byte ^ invert) & if index == 0 { 0x7f } else { 0xff });
+        let value = value.into_iter().try_fold(0u64, |value, byte| {
+            (value >> 56 == 0).then_some(value << 8 | u64::from(byte))
+        });
+        let value = i64::try_from(value?).ok()?;
+        return Some(if invert == 0 { value } else { !value });
     }
-    let text = field.trim_ascii_start();
-    let end = text
-        .iter()
-        .position(|byte| matches!(byte, 0 | b' '))
-        .unwrap_or(text.len());
-    text[..end].iter().try_fold(0u64, |value, byte| match byte {
-        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
+    let is_filling = |byte: &u8| matches!(byte, 0 | b' ');
+    let Some(start) = field.iter().position(|byte| !is_filling(byte)) else {
+        return Some(0);
+    };
+    let end = field.iter().rposition(|byte| !is_filling(byte))? + 1;
+    let digits = until_nul(&field[start..end]);
+    digits.iter().try_fold(0i64, |value, byte| match byte {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(byte - b'0')),
         _ => None,
     })
 }

@@ -19,6 +19,11 @@ use crate::targets::{self, MEDIA_TYPES};
 pub fn seeds(target: &str) -> io::Result<Vec<Vec<u8>>> {
     match target {
         "tar" => tars(),
+        "scan" => Ok(tars()?
+            .into_iter()
+            .step_by(4)
+            .map(|tar| tar[1..].to_vec())
+            .collect()),
         "chain" => chains(),
         "image" => images(),
         "plugin" => Ok(components()),

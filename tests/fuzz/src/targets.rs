@@ -3,6 +3,7 @@
 mod chain;
 mod image;
 mod plugin;
+mod scan;
 mod tar;
 mod text;
 
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 pub use self::chain::{MEDIA_TYPES, chain};
 pub use self::image::image;
 pub use self::plugin::plugin;
+pub use self::scan::scan;
 pub use self::tar::tar;
 pub use self::text::text;
 
@@ -25,8 +27,9 @@ pub use self::text::text;
 pub type Target = fn(&[u8]) -> String;
 
 /// All targets.
-pub const ALL: [(&str, Target); 5] = [
+pub const ALL: [(&str, Target); 6] = [
     ("tar", tar),
+    ("scan", scan),
     ("chain", chain),
     ("image", image),
     ("plugin", plugin),
