@@ -7,20 +7,29 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use bytes::Bytes;
-use transom_layer::apply::{ApplyOptions, apply};
+use transom_layer::apply::{ApplyOptions, Ownership, apply};
 use transom_tests::sample::{self, Options, Sample};
 use transom_tests::tree::{Ignore, diff, report, walk};
 
 fn apply_all(sample: &Sample, root: &Path, chunk: usize) {
     fs::create_dir(root).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    let options = ApplyOptions {
+        ownership: if is_root {
+            Ownership::Keep
+        } else {
+            Ownership::Ignore
+        },
+        ..ApplyOptions::default()
+    };
     let folder = File::open(root).unwrap();
     for layer in &sample.layers {
         let chunks: Vec<Bytes> = layer.tar.chunks(chunk).map(Bytes::copy_from_slice).collect();
-        apply(&mut chunks.into_iter(), folder.as_fd(), &ApplyOptions::default())
+        apply(&mut chunks.into_iter(), folder.as_fd(), &options)
             .unwrap_or_else(|error| panic!("layer {:?}: {error}", layer.comment));
     }
     let ignore = Ignore {
-        owner: !rustix::process::geteuid().is_root(),
+        owner: !is_root,
         ..Ignore::default()
     };
     let differences = diff(&sample.tree, &walk(root).unwrap(), &ignore);
