@@ -2,3 +2,7 @@
 
 #[path = "meta/kv.rs"]
 mod kv;
+#[path = "meta/kv_crash.rs"]
+mod kv_crash;
+#[path = "meta/kv_workload.rs"]
+mod kv_workload;

@@ -1,5 +1,6 @@
 //! The `redb` crate behind group commit.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,10 +22,30 @@ const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefin
 pub(super) fn open(folder: &Path) -> Result<Arc<dyn Kv>, KvError> {
     let lock = Lock::take(folder)?;
     let path = lock::place(folder, Kind::Redb)?;
-    let mut pages = Pages::open(path, |path| builder().create(path))?;
+    if !path.exists() {
+        create(folder, &path)?;
+    }
+    let mut pages = Pages::open(path, |path| builder().open(path))?;
     pages.lock = Some(lock);
-    lock::sync_new_folder(folder)?;
     Ok(Arc::new(Group::start(pages)?))
+}
+
+/// Makes a store under another name first: redb does not open a file whose first pages were not all written.
+fn create(folder: &Path, path: &Path) -> Result<(), KvError> {
+    let made = folder.join("redb.new");
+    match std::fs::remove_file(&made) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io_error("make", &error));
+        }
+        _ => {}
+    }
+    drop(Pages::open(made.clone(), |path| builder().create(path))?);
+    let renamed = File::open(&made).and_then(|file| {
+        file.sync_all()?;
+        std::fs::rename(&made, path)
+    });
+    renamed.map_err(|error| io_error("make", &error))?;
+    lock::sync_new_folder(folder)
 }
 
 /// A store on bytes that a test keeps, to cut their power.
