@@ -41,3 +41,24 @@ pub const KV_RESERVE_BYTES: u64 = 16 << 20;
 
 /// On a small disk the reserve is this part of it.
 pub const KV_RESERVE_PART: u64 = 16;
+
+/// Bytes of one filter. The longest name can be asked for, with quotes and escapes.
+pub const FILTER_BYTES: usize = 64 << 10;
+
+/// Filters in one request. Clients ask for a page of names this way; each is tried on every record.
+pub const FILTER_TEXTS: usize = 4096;
+
+/// Selectors in all filters of one request: the work on one record.
+pub const FILTER_SELECTORS: usize = 8192;
+
+/// Regular expressions in all filters of one request; each may take [`FILTER_PATTERN_BYTES`] twice.
+pub const FILTER_PATTERNS: usize = 64;
+
+/// Memory of one compiled regular expression, and of what is remembered while it runs.
+pub const FILTER_PATTERN_BYTES: usize = 1 << 20;
+
+/// Records that a filter plugin is asked about at a time. A call costs about a microsecond, a record less.
+pub const FILTER_BATCH: usize = 1024;
+
+/// Bytes of a filter that an error shows before and after the place: a status message must fit into a header.
+pub const FILTER_ERROR_BYTES: usize = 1024;
