@@ -73,6 +73,18 @@ pub enum Error {
     /// A filter cannot be read, or a filter plugin refused or failed.
     #[error("{0}")]
     Filter(#[from] crate::filter::FilterError),
+    /// A filter of a subscription cannot be used. containerd gives no class to this.
+    #[error("subscription error: failed parsing subscription filters: {error}: {class}", class = error.class())]
+    Subscribe {
+        /// Why.
+        error: crate::filter::FilterError,
+    },
+    /// A subscriber read too slowly.
+    #[error("subscription error: more than {} MiB of events wait to be read; read faster, or with filters that let less through", limit >> 20)]
+    Lagged {
+        /// How many bytes of events may wait.
+        limit: usize,
+    },
     /// The blobs' store.
     #[error(transparent)]
     Content(#[from] transom_content::Error),
@@ -190,7 +202,8 @@ impl Error {
             Error::Kv(KvError::Stopped { .. } | KvError::InUse { .. }) | Error::Contended { .. } => {
                 Class::Unavailable
             }
-            Error::Kv(_) | Error::Collect { .. } => Class::Unknown,
+            Error::Lagged { .. } => Class::ResourceExhausted,
+            Error::Kv(_) | Error::Collect { .. } | Error::Subscribe { .. } => Class::Unknown,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | `g/<namespace>/<ref>` | an ingest |
 //! | `l/<namespace>/<lease>` | a lease |
 //! | `r/<namespace>/<length of lease, 4 hex digits><lease><type>/<id>` | empty: a resource of a lease |
+//! | `s/<namespace>/<snapshotter>/<key>` | a snapshot |
 //! | `y/<namespace>/<digest>` | until when content without a reference is kept |
 //! | `q` | the next number for backend keys |
 
@@ -33,6 +34,7 @@ pub(crate) enum Kind {
     Content,
     Ingest,
     Lease,
+    Snapshot,
     Grace,
 }
 
@@ -43,6 +45,7 @@ impl Kind {
             Kind::Content => 'c',
             Kind::Ingest => 'g',
             Kind::Lease => 'l',
+            Kind::Snapshot => 's',
             Kind::Grace => 'y',
         }
     }

@@ -3,18 +3,22 @@
 //! Read the files in the order a request flows through them: [`metadata`] (the front door), [`names`] (what may be
 //! called what), [`namespaces`], [`images`], [`content`] and [`leases`] (one folder or file for each kind of object),
 //! `transaction` (read, check, write, all or nothing), `key` and `record` (what is written), [`kv`] (where it is
-//! written). Beside them: [`filter`] (the language of lists), [`events`], [`gc`], [`limits`], [`error`].
+//! written). Beside them: [`filter`] (the language of lists), [`events`], [`gc`], [`migration`], [`limits`], [`error`].
 //!
 //! `docs/formats/metadata.md` describes every key and record.
 
 pub mod error;
 pub mod events;
 pub mod filter;
+pub mod images;
 mod key;
 pub mod kv;
+pub mod leases;
 pub mod limits;
 pub mod metadata;
+pub mod migration;
 pub mod names;
+pub mod namespaces;
 pub mod node;
 mod record;
 mod transaction;

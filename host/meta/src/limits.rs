@@ -62,3 +62,13 @@ pub const FILTER_BATCH: usize = 1024;
 
 /// Bytes of a filter that an error shows before and after the place: a status message must fit into a header.
 pub const FILTER_ERROR_BYTES: usize = 1024;
+
+/// Events that wait for one subscriber, in bytes of memory: some 100,000, so that a burst (a collection, a big prune) does
+/// not end a subscription, and a subscriber that reads nothing cannot take the memory of the daemon.
+pub const EVENT_QUEUE_BYTES: usize = 32 << 20;
+
+/// What an event, and each of its labels, is counted with besides its texts: the parts that hold them.
+pub const EVENT_BYTES: usize = 64;
+
+/// Events that a subscriber takes from its queue at a time: plugins are asked about many at once.
+pub const EVENT_BATCH: usize = 256;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::{Notify, RwLock};
+use tokio::task::JoinError;
 
 use crate::events::Exchange;
-use crate::filter::Plugins;
+use crate::filter::{Fields, FilterError, Filters, Plugins};
 use crate::kv::{Kv, Range};
 use crate::record::{CounterRecord, decode};
 use crate::transaction::{Tries, Txn};
-use crate::{Error, Node, key, limits};
+use crate::{Error, Node, key, limits, migration};
 
 /// Everything that is known of images, content, leases and namespaces. Cheap to clone; clones are the same metadata.
 #[derive(Clone, Debug)]
@@ -97,7 +98,7 @@ impl Metadata {
             activity: Activity::default(),
             sequence: Sequence::default(),
         };
-        inner.migrate().await?;
+        migration::run(&*inner.kv, migration::STEPS).await?;
         Ok(Metadata {
             inner: Arc::new(inner),
         })
@@ -149,28 +150,19 @@ impl Inner {
         Ok((records.collect::<Result<_, _>>()?, rest))
     }
 
-    /// Brings a store of an older version to this one, or marks a new one. There is one version so far.
-    async fn migrate(&self) -> Result<(), Error> {
-        let mut tries = Tries::new();
+    /// All keys of a range.
+    pub(crate) async fn keys(&self, mut range: Range) -> Result<Vec<Bytes>, Error> {
+        let mut keys = Vec::new();
         loop {
-            tries.next(|| "the version of the metadata".to_owned())?;
-            let mut txn = self.begin().await;
-            let version_key = Bytes::from_static(key::VERSION);
-            if let Some(found) = txn.get::<CounterRecord>(&version_key).await? {
-                if found.next != SCHEMA {
-                    return Err(Error::Record {
-                        key: "v".to_owned(),
-                        reason: format!(
-                            "the metadata has version {}, and this program knows versions up to {SCHEMA}",
-                            found.next
-                        ),
-                    });
-                }
-                return Ok(());
-            }
-            txn.put(version_key, &CounterRecord { next: SCHEMA });
-            if txn.commit().await? {
-                return Ok(());
+            let pairs = self.kv.range(&range, limits::PAGE).await?;
+            let Some(last) = pairs.last() else {
+                return Ok(keys);
+            };
+            range = range.after(&last.key);
+            let last = pairs.len() < limits::PAGE;
+            keys.extend(pairs.into_iter().map(|pair| pair.key));
+            if last {
+                return Ok(keys);
             }
         }
     }
@@ -197,11 +189,34 @@ impl Inner {
     }
 }
 
-/// The version of keys and records as a whole.
-const SCHEMA: u64 = 1;
-
 /// Numbers reserved by one durable write; a crash skips the rest of them.
 const SEQUENCE_BLOCK: u64 = 1024;
+
+/// The records that match. Plugins are asked on a thread that may block.
+pub(crate) async fn matching<T>(filters: &Arc<Filters>, mut records: Vec<T>) -> Result<Vec<T>, FilterError>
+where
+    T: Fields + Send + 'static,
+{
+    if !filters.has_plugins() {
+        filters.retain(&mut records)?;
+        return Ok(records);
+    }
+    let filters = Arc::clone(filters);
+    let ask = move || filters.retain(&mut records).map(|()| records);
+    joined(tokio::task::spawn_blocking(ask).await)
+}
+
+/// What a task on another thread gave; its panic goes on here.
+pub(crate) fn joined<T>(result: Result<T, JoinError>) -> T {
+    match result {
+        Ok(value) => value,
+        // Nobody aborts these tasks, so it is a panic, or the runtime is being shut down.
+        Err(error) => std::panic::resume_unwind(match error.try_into_panic() {
+            Ok(panic) => panic,
+            Err(error) => Box::new(error.to_string()),
+        }),
+    }
+}
 
 #[derive(Default)]
 struct Sequence {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use transom_oci::{Digest, DigestError};
+
 use crate::limits::{LABEL_BYTES, NAME_BYTES, NAMESPACE_BYTES};
 use crate::{Error, error};
 
@@ -128,6 +130,56 @@ pub fn label(field: &'static str, key: &str, value: &str) -> Result<(), Error> {
         key: key[..shown].to_owned(),
         bytes,
     })
+}
+
+/// Sets one label, or removes it: an empty value is none.
+pub(crate) fn set_label(labels: &mut Labels, key: &str, value: Option<&str>) {
+    match value {
+        Some(value) if !value.is_empty() => {
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+        _ => {
+            labels.remove(key);
+        }
+    }
+}
+
+/// The labels as they are stored: without empty values.
+pub(crate) fn without_empty(mut labels: Labels) -> Labels {
+    labels.retain(|_, value| !value.is_empty());
+    labels
+}
+
+/// Reads a digest. The error is what containerd's clients know as the reason.
+///
+/// # Errors
+/// `invalid checksum digest format`, `invalid checksum digest length` or `unsupported digest algorithm`.
+pub fn digest(text: &str) -> Result<Digest, &'static str> {
+    const FORMAT: &str = "invalid checksum digest format";
+    text.parse().map_err(|error| {
+        let value = text.split_once(':').map_or("", |(_, value)| value);
+        match error {
+            DigestError::Algorithm { .. } if names_an_algorithm(text) => "unsupported digest algorithm",
+            DigestError::Value { algorithm } if !value.is_empty() && value.len() != algorithm.hex_len() => {
+                "invalid checksum digest length"
+            }
+            _ => FORMAT,
+        }
+    })
+}
+
+fn names_an_algorithm(text: &str) -> bool {
+    let Some((algorithm, value)) = text.split_once(':') else {
+        return false;
+    };
+    let part = |part: &str| {
+        let mut bytes = part.bytes();
+        !part.is_empty() && bytes.all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+    };
+    let mut encoded = value.bytes();
+    algorithm.split(['+', '.', '_', '-']).all(part)
+        && !value.is_empty()
+        && encoded.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'=' | b'_' | b'-'))
 }
 
 /// Checks the length of a name that has no other rule: of an image, a lease, a ref, a snapshot.

@@ -64,6 +64,9 @@ pub(crate) fn time(time: Option<Time>) -> SystemTime {
 pub(crate) struct NamespaceRecord {
     #[prost(btree_map = "string, string", tag = "1")]
     pub(crate) labels: Labels,
+    /// Not 0 while it is being deleted: a number that no other deletion has. Whoever writes in the namespace sets it back.
+    #[prost(uint64, tag = "2")]
+    pub(crate) closing: u64,
 }
 
 /// An image.
@@ -119,6 +122,9 @@ pub(crate) struct LeaseRecord {
     pub(crate) labels: Labels,
     #[prost(message, optional, tag = "2")]
     pub(crate) created: Option<Time>,
+    /// Not 0 while it is being deleted, as in a namespace. Whoever adds a resource sets it back.
+    #[prost(uint64, tag = "3")]
+    pub(crate) closing: u64,
 }
 
 /// Until when content that nothing has referenced is kept.

@@ -66,11 +66,13 @@ impl<'m> Txn<'m> {
         });
     }
 
-    /// Makes sure that the namespace is recorded: a write in a namespace makes it.
+    /// Makes sure that the namespace is recorded, and stays: a write in a namespace makes it, and stops its deletion.
     pub(crate) async fn enter(&mut self, namespace: &Namespace) -> Result<(), Error> {
         let key = key::namespace(namespace);
-        if self.get::<NamespaceRecord>(&key).await?.is_none() {
-            self.put(key, &NamespaceRecord::default());
+        let found = self.get::<NamespaceRecord>(&key).await?;
+        if found.as_ref().is_none_or(|record| record.closing != 0) {
+            let labels = found.unwrap_or_default().labels;
+            self.put(key, &NamespaceRecord { labels, closing: 0 });
         }
         Ok(())
     }
@@ -128,7 +130,7 @@ impl<'m> Txn<'m> {
             Outcome::Committed => {
                 self.inner.activity.count(self.removed);
                 for event in self.events {
-                    self.inner.events.publish(event);
+                    self.inner.events.send(event);
                 }
                 Ok(true)
             }
