@@ -1,0 +1,130 @@
+//! Loads a daemon that speaks containerd's API with one kind of request and prints what it got through, as one JSON
+//! document. `cargo xtask bench daemon` runs it against ours and containerd in turn, and watches the daemons' CPU time and
+//! memory from outside.
+//!
+//! Read in this order: `main.rs` (what is asked for), [`client`] (connections and headers), [`jobs`] (the requests).
+
+mod client;
+mod jobs;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+
+use client::Client;
+
+/// Loads a daemon with one kind of request.
+#[derive(Clone, Debug, Parser)]
+struct Arguments {
+    /// The daemon's socket
+    socket: PathBuf,
+    /// What to ask for
+    #[arg(value_enum)]
+    job: Job,
+    /// Connections, each with one request at a time
+    #[arg(long, default_value_t = 1)]
+    clients: u32,
+    /// How long jobs that repeat go on
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Images and blobs to make, and to choose from
+    #[arg(long, default_value_t = 1000)]
+    count: u32,
+    /// Bytes of a blob
+    #[arg(long, default_value_t = 4096)]
+    size: u64,
+    /// Bytes of one write or read
+    #[arg(long, default_value_t = 1 << 20)]
+    chunk: u32,
+    /// Makes names and contents differ from those of other runs
+    #[arg(long, default_value_t = 0)]
+    salt: u64,
+}
+
+/// The kinds of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Job {
+    /// Wait until the daemon answers, and ask for its version
+    Ready,
+    /// Make `count` images and as many blobs
+    Seed,
+    /// Content.Info of those blobs
+    Info,
+    /// Images.Get of those images
+    GetImage,
+    /// Images.Update of one label
+    UpdateImage,
+    /// Blobs of `size` bytes, written and committed under a lease
+    PutBlob,
+    /// One blob of `size` bytes in writes of `chunk` bytes
+    Ingest,
+    /// That blob, in reads of `chunk` bytes, or in one stream if `chunk` is 0
+    Read,
+    /// Images.List of all
+    ListImages,
+    /// Content.List of all
+    ListContent,
+}
+
+/// What a job got through.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    operations: u64,
+    bytes: u64,
+    time: Duration,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(&arguments)),
+        Err(error) => Err(Error::Io(error)),
+    };
+    match done {
+        Ok(done) => {
+            let seconds = done.time.as_secs_f64();
+            println!(
+                "{}",
+                json!({ "operations": done.operations, "bytes": done.bytes, "seconds": seconds })
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<Done, Error> {
+    match arguments.job {
+        Job::Ready => jobs::ready(arguments).await,
+        Job::Seed => jobs::seed(arguments).await,
+        Job::Ingest => jobs::ingest(arguments).await,
+        Job::Read => jobs::read(arguments).await,
+        Job::ListImages => jobs::list_images(arguments).await,
+        Job::ListContent => jobs::list_content(arguments).await,
+        Job::Info | Job::GetImage | Job::UpdateImage | Job::PutBlob => jobs::repeat(arguments).await,
+    }
+}
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// The daemon refused.
+    #[error("{0}")]
+    Status(#[from] tonic::Status),
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    /// The runtime, or a task of it.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The daemon did not do as asked.
+    #[error("{0}")]
+    Wrong(String),
+}
