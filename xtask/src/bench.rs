@@ -2,8 +2,9 @@
 //!
 //! Read in this order: [`data`] (what is unpacked), [`place`] (a file system of its own, so that nothing before or
 //! beside it counts), [`measure`] (one run of a command), [`peers`] (containerd, pipes of command-line tools),
-//! [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
+//! [`daemon`] (requests to both daemons), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
 
+mod daemon;
 mod data;
 pub(crate) mod measure;
 mod peers;
@@ -52,6 +53,8 @@ pub(crate) enum Part {
     Wasm,
     /// System calls for each small file.
     Calls,
+    /// The daemon's requests against containerd's.
+    Daemon,
 }
 
 /// What `cargo xtask bench` was asked for.
@@ -79,10 +82,24 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     let guests = target::set_up(None)?;
     plugins::build(&guests)?;
     run(cargo()
-        .args(["build", "--release", "-p", "transom"])
+        .args([
+            "build",
+            "--release",
+            "-p",
+            "transom",
+            "-p",
+            "transomd",
+            "-p",
+            "transom-load",
+        ])
         .current_dir(workspace_dir()))?;
     let folder = target_dir().join("bench");
-    let images = data::images(&folder.join("data"))?;
+    let only_daemon = options.parts == [Part::Daemon];
+    let images = if only_daemon {
+        Vec::new()
+    } else {
+        data::images(&folder.join("data"))?
+    };
     let bench = Bench {
         transom: target_dir().join("release/transom"),
         plugins: target_dir().join("plugins"),
@@ -103,6 +120,9 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     }
     if wanted(Part::Calls) {
         bench.calls(&images)?;
+    }
+    if wanted(Part::Daemon) {
+        daemon::bench(&bench.place, options.runs)?;
     }
     Ok(())
 }

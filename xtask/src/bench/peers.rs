@@ -25,12 +25,7 @@ impl Containerd {
         let folder = place.fresh_folder("containerd")?;
         let config = folder.join("config.toml");
         let socket = folder.join("sock");
-        let text = format!(
-            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n",
-            folder.join("root"),
-            folder.join("state"),
-            socket
-        );
+        let text = containerd_config(&folder, &socket);
         fs::write(&config, text).map_err(file_error(&config))?;
         let mut command = Command::new("containerd");
         command
@@ -77,33 +72,53 @@ impl Containerd {
     }
 
     fn cpu(&self) -> Result<f64> {
-        /// Clock ticks a second, the same on every Linux.
-        const TICKS: f64 = 100.0;
-        let path = PathBuf::from(format!("/proc/{}/stat", self.daemon.id()));
-        let text = fs::read_to_string(&path).map_err(file_error(&path))?;
-        // Fields after the name in parentheses; user and system time are the 14th and 15th of the line.
-        let rest = text.rsplit(')').next().unwrap_or_default();
-        let ticks = rest
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<f64>().ok());
-        Ok(ticks.sum::<f64>() / TICKS)
+        process_cpu(self.daemon.id())
     }
 
     fn status(&self, key: &str) -> Result<u64> {
-        let path = PathBuf::from(format!("/proc/{}/status", self.daemon.id()));
-        let text = fs::read_to_string(&path).map_err(file_error(&path))?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(key))
-            .unwrap_or_default();
-        Ok(line
-            .split_whitespace()
-            .next()
-            .and_then(|number| number.parse().ok())
-            .unwrap_or_default())
+        process_status(self.daemon.id(), key)
     }
+}
+
+/// A configuration with everything in one folder, and without the parts that only a kubelet needs.
+pub(crate) fn containerd_config(folder: &Path, socket: &Path) -> String {
+    format!(
+        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n",
+        folder.join("root"),
+        folder.join("state"),
+        socket
+    )
+}
+
+/// CPU seconds that a process has used, user and system.
+pub(crate) fn process_cpu(pid: u32) -> Result<f64> {
+    /// Clock ticks a second, the same on every Linux.
+    const TICKS: f64 = 100.0;
+    let path = PathBuf::from(format!("/proc/{pid}/stat"));
+    let text = fs::read_to_string(&path).map_err(file_error(&path))?;
+    // Fields after the name in parentheses; user and system time are the 14th and 15th of the line.
+    let rest = text.rsplit(')').next().unwrap_or_default();
+    let ticks = rest
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok());
+    Ok(ticks.sum::<f64>() / TICKS)
+}
+
+/// A number of `/proc/PID/status`, such as `VmRSS:` in KiB.
+pub(crate) fn process_status(pid: u32, key: &str) -> Result<u64> {
+    let path = PathBuf::from(format!("/proc/{pid}/status"));
+    let text = fs::read_to_string(&path).map_err(file_error(&path))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .unwrap_or_default();
+    Ok(line
+        .split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default())
 }
 
 impl Drop for Containerd {
