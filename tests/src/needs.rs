@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 pub const SKIP_LOG: &str = "TRANSOM_SKIP_LOG";
 
 /// A program that a test may need: its file name and the Debian package that has it.
-pub const PROGRAMS: [(&str, &str); 9] = [
+pub const PROGRAMS: [(&str, &str); 11] = [
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
     ("umoci", "umoci"),
     ("skopeo", "skopeo"),
     ("debootstrap", "debootstrap"),
