@@ -37,7 +37,7 @@ pub fn field(type_url: &str, value: &[u8], path: &[&str]) -> Option<String> {
     Message::decode(type_url, value)?.field(path)
 }
 
-fn pool() -> &'static DescriptorPool {
+pub(crate) fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     // build.rs has made the bytes, and a test decodes them: an empty pool only finds nothing.
     POOL.get_or_init(|| DescriptorPool::decode(descriptors()).unwrap_or_default())

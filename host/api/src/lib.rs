@@ -42,6 +42,20 @@ pub fn descriptors() -> &'static [u8] {
     include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"))
 }
 
+/// Every method, as `<package>.<Service>/<Method>`.
+#[must_use]
+pub fn methods() -> Vec<String> {
+    let services = fields::pool().services();
+    services
+        .flat_map(|service| {
+            let methods = service.methods();
+            methods
+                .map(|method| format!("{}/{}", service.full_name(), method.name()))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 /// The name of the metadata header that carries the namespace.
 pub const NAMESPACE_HEADER: &str = "containerd-namespace";
 

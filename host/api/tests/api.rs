@@ -3,23 +3,12 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use prost_reflect::DescriptorPool;
 use transom_api::{content, event, fields, images, types};
 
 /// Every service and its methods, as clients call them.
 #[test]
 fn services_have_the_names_that_clients_call() {
-    let pool = DescriptorPool::decode(transom_api::descriptors()).expect("build.rs has made them");
-    let methods: Vec<String> = pool
-        .services()
-        .flat_map(|service| {
-            let methods: Vec<_> = service
-                .methods()
-                .map(|method| format!("{}/{}", service.full_name(), method.name()))
-                .collect();
-            methods
-        })
-        .collect();
+    let methods = transom_api::methods();
     for expected in [
         "containerd.services.content.v1.Content/ListStatuses",
         "containerd.services.images.v1.Images/Create",

@@ -1,2 +1,92 @@
-//! The daemon.
-fn main() {}
+//! `transomd`.
+
+mod arguments;
+
+use std::env;
+use std::process::ExitCode;
+
+use arguments::{Action, Arguments, ConfigAction};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use transomd::config::Config;
+use transomd::notify::Notify;
+use transomd::places::Places;
+use transomd::shutdown::Shutdown;
+use transomd::{Daemon, limits, log};
+
+/// What went wrong, for people.
+type Problem = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("transomd: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Problem> {
+    let places = places()?;
+    match &arguments.action {
+        Some(Action::Config(ConfigAction::Default)) => {
+            print!("{}", Config::defaults(&places).to_text());
+            Ok(())
+        }
+        Some(Action::Config(ConfigAction::Check { file })) => {
+            let file = file.as_ref().unwrap_or(&places.config);
+            arguments::read(file, &places)?;
+            println!("{}: good", file.display());
+            Ok(())
+        }
+        None => serve(arguments.config(&places)?),
+    }
+}
+
+fn places() -> Result<Places, Problem> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(Places::system());
+    }
+    let places = Places::of_user(|name| env::var_os(name));
+    places.ok_or_else(|| "HOME is not set; set it, or XDG_DATA_HOME and XDG_CONFIG_HOME".into())
+}
+
+fn serve(config: Config) -> Result<(), Problem> {
+    log::start(&config.log);
+    let notify = Notify::new(env::var_os("NOTIFY_SOCKET").as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(config.limits.writers + config.limits.readers + limits::SPARE_THREADS)
+        .thread_keep_alive(limits::IDLE_THREAD)
+        .build()?;
+    let served = runtime.block_on(async {
+        let shutdown = Shutdown::default();
+        stop_on_signals(shutdown.clone())?;
+        Daemon::open(config, shutdown).await?.serve(&notify).await?;
+        Ok::<_, Problem>(())
+    });
+    // Writers whose clients have gone bring what they have to the disk.
+    runtime.shutdown_timeout(limits::LAST_WRITES);
+    served
+}
+
+/// The first signal to stop lets requests end, the second does not.
+fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if shutdown.has_begun() {
+                tracing::warn!("stopping at once");
+                std::process::exit(1);
+            }
+            shutdown.begin();
+        }
+    });
+    Ok(())
+}

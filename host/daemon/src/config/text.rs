@@ -1,0 +1,251 @@
+//! The commented file of `transomd config default`.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use transom_meta::metadata::Sharing;
+
+use super::Config;
+
+pub(super) fn write(config: &Config) -> String {
+    let mut out = String::from("# transomd: all settings, with their defaults. Flags win over this file.\n");
+    top(&mut out, config);
+    socket(&mut out, config);
+    log(&mut out, config);
+    metadata(&mut out, config);
+    gc(&mut out, config);
+    rest(&mut out, config);
+    out
+}
+
+fn top(out: &mut String, config: &Config) {
+    set(
+        out,
+        "Where everything that lasts is kept.",
+        "root",
+        quoted(config.root.display()),
+    );
+    set(
+        out,
+        "Where what is of this run only is kept.",
+        "state",
+        quoted(config.state.display()),
+    );
+    let address = quoted(config.socket_path().display());
+    let comment = "The socket. Without this line: transom.sock in `state`.";
+    if config.address.is_some() {
+        set(out, comment, "address", address);
+    } else {
+        out.push_str(&format!("# {comment}\n#address = {address}\n"));
+    }
+    set(
+        out,
+        "Serve as the content store of a containerd (a proxy plugin) and nothing else: no namespaces,\n\
+         # no collecting of garbage. See docs/guides/behind-containerd.md.",
+        "proxy_backend",
+        config.proxy_backend,
+    );
+    set(
+        out,
+        "How long requests may go on after the signal to stop.",
+        "shutdown_timeout",
+        duration(config.shutdown_timeout),
+    );
+}
+
+fn socket(out: &mut String, config: &Config) {
+    let socket = &config.socket;
+    out.push_str("\n[socket]\n");
+    maybe(
+        out,
+        "Its owner. Without this line: the daemon's user.",
+        "uid",
+        socket.uid,
+    );
+    maybe(
+        out,
+        "Its group. Without this line: the daemon's group.",
+        "gid",
+        socket.gid,
+    );
+    set(
+        out,
+        "Its permissions.",
+        "mode",
+        format!("\"{:04o}\"", socket.mode),
+    );
+    set(
+        out,
+        "Users that are served besides root and the daemon's own.",
+        "allowed_uids",
+        format!("{:?}", socket.allowed_uids),
+    );
+    set(
+        out,
+        "Groups whose processes are served.",
+        "allowed_gids",
+        format!("{:?}", socket.allowed_gids),
+    );
+}
+
+fn log(out: &mut String, config: &Config) {
+    out.push_str("\n[log]\n");
+    set(
+        out,
+        "trace, debug (every request), info, warn or error.",
+        "level",
+        name(&config.log.level),
+    );
+    set(out, "text or json.", "format", name(&config.log.format));
+}
+
+fn metadata(out: &mut String, config: &Config) {
+    let metadata = &config.metadata;
+    out.push_str("\n[metadata]\n");
+    set(
+        out,
+        "The key-value store: sled, redb, or memory, which forgets everything at the end.",
+        "store",
+        quoted(metadata.store),
+    );
+    let sharing = match metadata.sharing {
+        Sharing::Shared => "shared",
+        Sharing::Isolated => "isolated",
+    };
+    set(
+        out,
+        "shared: a namespace gets a blob that another one has by naming its digest. isolated: it must send all\n\
+         # bytes, unless the other one has the label containerd.io/namespace.shareable=true.",
+        "sharing",
+        quoted(sharing),
+    );
+    set(
+        out,
+        "How long content is kept that was ingested without a lease and that nothing has referenced yet.",
+        "grace",
+        duration(metadata.grace),
+    );
+    set(
+        out,
+        "How long an ingest without a lease is kept since it was last opened.",
+        "ingest_expiry",
+        duration(metadata.ingest_expiry),
+    );
+}
+
+fn gc(out: &mut String, config: &Config) {
+    let gc = &config.gc;
+    out.push_str("\n[gc]\n");
+    set(
+        out,
+        "The share of time that collections may take, 0 to 0.5.",
+        "pause_threshold",
+        format!("{:?}", gc.pause_threshold),
+    );
+    set(
+        out,
+        "Deletions after which a collection is due at once; 0 for never.",
+        "deletion_threshold",
+        gc.deletion_threshold,
+    );
+    set(
+        out,
+        "Changes after which a collection is due at the next interval.",
+        "mutation_threshold",
+        gc.mutation_threshold,
+    );
+    set(
+        out,
+        "From what makes a collection due to the collection.",
+        "schedule_delay",
+        duration(gc.schedule_delay),
+    );
+    set(
+        out,
+        "From the start to the first collection.",
+        "startup_delay",
+        duration(gc.startup_delay),
+    );
+}
+
+fn rest(out: &mut String, config: &Config) {
+    out.push_str("\n[limits]\n");
+    set(
+        out,
+        "Write streams open at once.",
+        "writers",
+        config.limits.writers,
+    );
+    set(
+        out,
+        "Read streams at once; more wait.",
+        "readers",
+        config.limits.readers,
+    );
+    out.push_str("\n[metrics]\n");
+    let address = config
+        .metrics
+        .map(|address| address.to_string())
+        .unwrap_or_default();
+    set(
+        out,
+        "Where Prometheus metrics are served over HTTP, such as \"127.0.0.1:9090\"; \"\" for nowhere.",
+        "address",
+        quoted(address),
+    );
+    out.push_str("\n[filters]\n");
+    let folders: Vec<String> = config
+        .filters
+        .iter()
+        .map(|folder| quoted(folder.display()))
+        .collect();
+    set(
+        out,
+        "Folders that WASM filter plugins are loaded from.",
+        "folders",
+        format!("[{}]", folders.join(", ")),
+    );
+}
+
+fn set(out: &mut String, comment: &str, key: &str, value: impl Display) {
+    out.push_str(&format!("# {comment}\n{key} = {value}\n"));
+}
+
+fn maybe(out: &mut String, comment: &str, key: &str, value: Option<impl Display>) {
+    match value {
+        Some(value) => set(out, comment, key, value),
+        None => out.push_str(&format!("# {comment}\n#{key} = 0\n")),
+    }
+}
+
+fn quoted(text: impl Display) -> String {
+    toml::Value::String(text.to_string()).to_string()
+}
+
+fn name(value: &impl ValueEnum) -> String {
+    quoted(
+        value
+            .to_possible_value()
+            .map(|name| name.get_name().to_owned())
+            .unwrap_or_default(),
+    )
+}
+
+/// The largest unit that leaves no rest.
+fn duration(value: Duration) -> String {
+    let nanos = value.as_nanos();
+    let units = [
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1000),
+    ];
+    let fits = units.iter().find(|(_, unit)| nanos > 0 && nanos % unit == 0);
+    match fits {
+        _ if nanos == 0 => "\"0s\"".to_owned(),
+        Some((name, unit)) => format!("\"{}{name}\"", nanos / unit),
+        None => format!("\"{nanos}ns\""),
+    }
+}

@@ -1,0 +1,73 @@
+//! Why the daemon cannot start or go on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the daemon cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Another daemon has the root.
+    #[error("{} is in use by another transomd{}; stop it, or choose another --root", root.display(), of(*pid))]
+    Held {
+        /// The root.
+        root: PathBuf,
+        /// The other one's process, if it could be read.
+        pid: Option<u32>,
+    },
+    /// Somebody answers on the socket already.
+    #[error("{} is served by another process{}; stop it, or choose another --address", path.display(), of(*pid))]
+    Served {
+        /// The socket.
+        path: PathBuf,
+        /// The other one's process, if the system says.
+        pid: Option<u32>,
+    },
+    /// Something that is not a socket is where the socket should be.
+    #[error("{} is there and is not a socket; remove it, or choose another --address", path.display())]
+    NotASocket {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// Input or output.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The listener of the metrics.
+    #[error("cannot serve metrics on {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The blobs' store.
+    #[error(transparent)]
+    Content(#[from] transom_content::Error),
+    /// Metadata.
+    #[error(transparent)]
+    Meta(#[from] transom_meta::Error),
+    /// The server.
+    #[error("the server stopped: {0}")]
+    Server(#[from] tonic::transport::Error),
+}
+
+impl Failure {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Failure {
+        Failure::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}
+
+fn of(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}

@@ -1,0 +1,29 @@
+//! The daemon: containerd's services over Transom's stores.
+//!
+//! A request flows through `socket` (who may talk), `rpc` (which service; numbers, counts, nets), one file of
+//! [`services`] (message to domain and back, with [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
+//! [`answers`] are what streams are made of. [`server`] puts everything together: [`config`], [`places`], [`lock`],
+//! [`identity`], [`parts`], [`metrics`], [`log`], [`notify`], [`shutdown`]. `main` only reads arguments and environment.
+
+pub mod answers;
+pub mod config;
+pub mod error;
+pub mod headers;
+pub mod identity;
+pub mod limits;
+pub mod lock;
+pub mod log;
+pub mod metrics;
+pub mod notify;
+pub mod parts;
+pub mod places;
+pub mod rpc;
+pub mod server;
+pub mod services;
+pub mod shutdown;
+pub mod socket;
+pub mod status;
+
+pub use config::Config;
+pub use error::Failure;
+pub use server::Daemon;

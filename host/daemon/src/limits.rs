@@ -1,0 +1,61 @@
+//! The limits of the daemon, each with its reason. Those of messages are `transom_api::limits`, those of records `transom_meta::limits`.
+
+use std::time::Duration;
+
+/// Largest configuration file in bytes: a thousand times a full one.
+pub const CONFIG_BYTES: usize = 4 << 20;
+
+/// The most that a setting of "how many at once" may be: each takes a thread while it works.
+pub const AT_ONCE: usize = 4096;
+
+/// Write streams open at once by default. Each holds a file, a hasher and at most two messages; containerd's clients open
+/// one for each layer that they pull.
+pub const WRITERS: usize = 512;
+
+/// Read streams at work at once by default; more wait. Each has up to three chunks in memory.
+pub const READERS: usize = 128;
+
+/// Bytes of one message of a read; containerd's.
+pub const READ_CHUNK_BYTES: usize = 1 << 20;
+
+/// Chunks of a read that are made before the client has taken the last one: the disk reads while the socket sends.
+pub const READ_AHEAD: usize = 2;
+
+/// Objects in one message of a list; containerd's.
+pub const LIST_PAGE: usize = 100;
+
+/// Messages of a list that are made before the client has taken the last one.
+pub const LIST_AHEAD: usize = 2;
+
+/// Bytes that a client may send on one stream before it has to wait: two of the largest writes that clients make.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// The same for all streams of a connection together: a client that uploads several layers at once shares one.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Streams of one connection at once: a client with more opens another connection.
+pub const STREAMS: u32 = 1024;
+
+/// Threads for files and records: every writer and reader, and room for requests that only look something up.
+pub const SPARE_THREADS: usize = 64;
+
+/// How long an idle thread for files and records is kept: short, as each keeps memory.
+pub const IDLE_THREAD: Duration = Duration::from_secs(5);
+
+/// Streams of the streaming service in one daemon; each is an open request.
+pub const STREAM_IDS: usize = 4096;
+
+/// Longest id of such a stream in bytes.
+pub const STREAM_ID_BYTES: usize = 1024;
+
+/// Objects that wait on such a stream in either direction: its protocol has windows of its own.
+pub const STREAM_QUEUE: usize = 16;
+
+/// How long somebody who asks for metrics may take to do so.
+pub const METRICS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections to the metrics listener at once.
+pub const METRICS_CONNECTIONS: usize = 16;
+
+/// How long writers whose clients have gone may take to bring what they have to the disk at the end.
+pub const LAST_WRITES: Duration = Duration::from_secs(5);

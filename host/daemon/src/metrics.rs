@@ -1,0 +1,175 @@
+//! What the daemon counts, for Prometheus. `http` serves it.
+
+pub mod http;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tonic::Code;
+
+/// All counters of one daemon. Cheap to clone; clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Mutex<Registry>,
+    calls: Family<Call, Counter>,
+    latencies: Family<Method, Histogram, fn() -> Histogram>,
+    ingested: Counter,
+    read: Counter,
+    streams: Gauge,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Call {
+    method: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Method {
+    method: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("transom");
+        let inner = Inner {
+            calls: Family::default(),
+            latencies: Family::new_with_constructor(latency),
+            ingested: Counter::default(),
+            read: Counter::default(),
+            streams: Gauge::default(),
+            registry: Mutex::default(),
+        };
+        registry.register(
+            "rpc",
+            "Requests that have ended, by method and code",
+            inner.calls.clone(),
+        );
+        registry.register_with_unit(
+            "rpc_latency",
+            "From a request to the end of its answer, by method",
+            Unit::Seconds,
+            inner.latencies.clone(),
+        );
+        registry.register(
+            "ingested_bytes",
+            "Bytes written by clients",
+            inner.ingested.clone(),
+        );
+        registry.register("read_bytes", "Bytes of blobs sent to clients", inner.read.clone());
+        registry.register(
+            "write_streams",
+            "Write streams that are open",
+            inner.streams.clone(),
+        );
+        *inner.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        Metrics {
+            inner: Arc::new(inner),
+        }
+    }
+}
+
+impl Metrics {
+    /// A request has ended.
+    pub fn call(&self, method: &'static str, code: Code, took: Duration) {
+        let call = Call {
+            method,
+            code: code_name(code),
+        };
+        self.inner.calls.get_or_create(&call).inc();
+        let method = Method { method };
+        self.inner
+            .latencies
+            .get_or_create(&method)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A client has written bytes.
+    pub fn ingested(&self, bytes: usize) {
+        self.inner.ingested.inc_by(bytes as u64);
+    }
+
+    /// A client has been sent bytes of a blob.
+    pub fn read(&self, bytes: usize) {
+        self.inner.read.inc_by(bytes as u64);
+    }
+
+    /// A write stream is open until the result is dropped.
+    #[must_use]
+    pub fn write_stream(&self) -> OpenStream {
+        self.inner.streams.inc();
+        OpenStream {
+            streams: self.inner.streams.clone(),
+        }
+    }
+
+    /// Adds what another part counts.
+    pub fn extend(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.registry());
+    }
+
+    /// All of it, in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Only if a collector fails to write itself.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry())?;
+        Ok(text)
+    }
+
+    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+        self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts an open stream for as long as it lives.
+#[derive(Debug)]
+pub struct OpenStream {
+    streams: Gauge,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.streams.dec();
+    }
+}
+
+/// From 50 µs, a look-up, to minutes, a long upload.
+fn latency() -> Histogram {
+    Histogram::new(exponential_buckets(50e-6, 4.0, 11))
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,160 @@
+//! The parts of the daemon, as the introspection service lists them: with containerd's type names, which its clients look for.
+
+use transom_api::introspection::Plugin;
+use transom_api::rpc;
+use transom_api::types::Platform;
+use transom_meta::metadata::Sharing;
+
+use crate::config::Config;
+use crate::places;
+
+/// A part.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    plugin: Plugin,
+}
+
+impl Part {
+    /// A part of a type, such as `content` for `io.containerd.content.v1`.
+    #[must_use]
+    pub fn new(kind: &str, id: impl Into<String>) -> Part {
+        let plugin = Plugin {
+            r#type: format!("io.containerd.{kind}.v1"),
+            id: id.into(),
+            ..Plugin::default()
+        };
+        Part { plugin }
+    }
+
+    /// A filter plugin.
+    #[must_use]
+    pub fn filter(id: impl Into<String>) -> Part {
+        let plugin = Plugin {
+            r#type: "io.transom.filter.v1".to_owned(),
+            id: id.into(),
+            ..Plugin::default()
+        };
+        Part { plugin }
+    }
+
+    /// What it cannot do without: types, as in [`Part::new`].
+    #[must_use]
+    pub fn requires(mut self, kinds: &[&str]) -> Part {
+        let types = kinds.iter().map(|kind| format!("io.containerd.{kind}.v1"));
+        self.plugin.requires = types.collect();
+        self
+    }
+
+    /// Something to know about it, such as where it keeps its files.
+    #[must_use]
+    pub fn exports(mut self, key: &str, value: impl Into<String>) -> Part {
+        self.plugin.exports.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Something that it can do.
+    #[must_use]
+    pub fn can(mut self, capability: &str) -> Part {
+        self.plugin.capabilities.push(capability.to_owned());
+        self
+    }
+
+    /// It works for the platform that the daemon runs on.
+    #[must_use]
+    pub fn here(mut self) -> Part {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "x86" => "386",
+            other => other,
+        };
+        self.plugin.platforms = vec![Platform {
+            os: std::env::consts::OS.to_owned(),
+            architecture: architecture.to_owned(),
+            ..Platform::default()
+        }];
+        self
+    }
+
+    /// It does not work.
+    #[must_use]
+    pub fn failed(mut self, status: &tonic::Status) -> Part {
+        self.plugin.init_err = Some(rpc::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        });
+        self
+    }
+
+    /// As a message.
+    #[must_use]
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// As a message.
+    #[must_use]
+    pub fn into_plugin(self) -> Plugin {
+        self.plugin
+    }
+}
+
+/// The parts of a daemon of its own; `filters` are the names of its filter plugins.
+#[must_use]
+pub fn of_daemon(config: &Config, filters: &[String]) -> Vec<Part> {
+    let mut parts = vec![
+        content(config),
+        metadata(config),
+        Part::new("gc", "scheduler").requires(&["metadata"]),
+        Part::new("event", "exchange"),
+        Part::new("lease", "manager").requires(&["metadata", "gc"]),
+        Part::new("streaming", "manager").requires(&["metadata"]),
+    ];
+    for (service, requires) in [
+        ("content", ["metadata"].as_slice()),
+        ("images", &["metadata", "gc"]),
+        ("namespaces", &["metadata"]),
+        ("leases", &["metadata", "gc"]),
+    ] {
+        parts.push(Part::new("service", format!("{service}-service")).requires(requires));
+        parts.push(Part::new("grpc", service).requires(&["service"]));
+    }
+    parts.push(Part::new("grpc", "events").requires(&["event"]));
+    parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
+    parts.extend(general());
+    parts.extend(filters.iter().map(|name| Part::filter(name.as_str())));
+    parts
+}
+
+/// The parts of a content store behind a containerd.
+#[must_use]
+pub fn of_proxy(config: &Config) -> Vec<Part> {
+    let mut parts = vec![content(config).can("proxy-backend")];
+    parts.push(Part::new("grpc", "content").requires(&["content"]));
+    parts.extend(general());
+    parts
+}
+
+fn general() -> [Part; 3] {
+    ["introspection", "version", "healthcheck"].map(|service| Part::new("grpc", service))
+}
+
+fn content(config: &Config) -> Part {
+    let root = transom_content::content_root(&config.root);
+    Part::new("content", "content")
+        .here()
+        .exports("root", root.display().to_string())
+}
+
+fn metadata(config: &Config) -> Part {
+    let sharing = match config.metadata.sharing {
+        Sharing::Shared => "shared",
+        Sharing::Isolated => "isolated",
+    };
+    let root = places::metadata(&config.root);
+    Part::new("metadata", config.metadata.store.name())
+        .requires(&["content", "event"])
+        .exports("policy", sharing)
+        .exports("root", root.display().to_string())
+}

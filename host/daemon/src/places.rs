@@ -1,0 +1,57 @@
+//! Default places: the system's for root, the XDG ones for everybody else.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The socket's name in the state folder.
+pub const SOCKET: &str = "transom.sock";
+
+/// Where things are if nobody says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// What lasts.
+    pub root: PathBuf,
+    /// What is of one run.
+    pub state: PathBuf,
+}
+
+impl Places {
+    /// The places of a system service.
+    #[must_use]
+    pub fn system() -> Places {
+        Places {
+            config: "/etc/transom/config.toml".into(),
+            root: "/var/lib/transom".into(),
+            state: "/run/transom".into(),
+        }
+    }
+
+    /// The places of a user, from environment variables. `None` if neither the XDG variables nor `HOME` say where.
+    pub fn of_user(variable: impl Fn(&str) -> Option<OsString>) -> Option<Places> {
+        let absolute = |name: &str| {
+            variable(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let home = absolute("HOME");
+        let below = |name: &str, rest: &str| absolute(name).or_else(|| Some(home.as_ref()?.join(rest)));
+        let root = below("XDG_DATA_HOME", ".local/share")?.join("transom");
+        let state = match absolute("XDG_RUNTIME_DIR") {
+            Some(folder) => folder.join("transom"),
+            None => root.join("run"),
+        };
+        Some(Places {
+            config: below("XDG_CONFIG_HOME", ".config")?.join("transom/config.toml"),
+            root,
+            state,
+        })
+    }
+}
+
+/// Where the records are kept in a root.
+#[must_use]
+pub fn metadata(root: &Path) -> PathBuf {
+    root.join("io.transom.metadata.v1")
+}

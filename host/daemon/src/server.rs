@@ -1,0 +1,186 @@
+//! The daemon as a whole: opened, served, stopped.
+
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use transom_content::Store;
+use transom_meta::filter::Plugins;
+use transom_meta::{Metadata, Options, kv};
+
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::lock::Lock;
+use crate::metrics::{Metrics, http};
+use crate::notify::Notify;
+use crate::rpc::{Builder, Services};
+use crate::services::streaming::Streams;
+use crate::services::{health, introspection, streaming, version};
+use crate::shutdown::Shutdown;
+use crate::socket::Socket;
+use crate::{Failure, limits, lock, parts, places};
+
+/// A daemon that has opened its stores and listens.
+#[derive(Debug)]
+pub struct Daemon {
+    config: Config,
+    services: Services,
+    socket: Socket,
+    listener: Option<TcpListener>,
+    metrics: Metrics,
+    streams: Streams,
+    shutdown: Shutdown,
+    /// Dropped last: then the next daemon may come.
+    _lock: Lock,
+}
+
+impl Daemon {
+    /// Takes the root, opens the stores and listens. Requests wait until [`serve`](Daemon::serve).
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn open(config: Config, shutdown: Shutdown) -> Result<Daemon, Failure> {
+        let lock = Lock::take(&config.root)?;
+        lock::folder(&config.state, 0o711)?;
+        let store = Store::open(transom_content::content_root(&config.root))?;
+        tidy(store.clone());
+        let metrics = Metrics::default();
+        let streams = Streams::default();
+        let services = Opening {
+            config: &config,
+            identity: Identity::of(&config.root)?,
+            metrics: metrics.clone(),
+            shutdown: shutdown.clone(),
+            streams: streams.clone(),
+        }
+        .services(store)
+        .await?;
+        let listener = match config.metrics {
+            Some(address) => Some(http::listen(address).await?),
+            None => None,
+        };
+        let socket = Socket::listen(&config.socket_path(), &config.socket)?;
+        Ok(Daemon {
+            config,
+            services,
+            socket,
+            listener,
+            metrics,
+            streams,
+            shutdown,
+            _lock: lock,
+        })
+    }
+
+    /// Where metrics are served; the port is the one that was taken.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.listener.as_ref()?.local_addr().ok()
+    }
+
+    /// Answers requests until the shutdown begins, and then those that have begun, for as long as the configuration allows.
+    ///
+    /// # Errors
+    /// [`Failure::Server`].
+    pub async fn serve(self, notify: &Notify) -> Result<(), Failure> {
+        tracing::info!(
+            root = %self.config.root.display(),
+            address = %self.config.socket_path().display(),
+            pid = std::process::id(),
+            "serving"
+        );
+        let metrics = self
+            .listener
+            .map(|listener| tokio::spawn(http::serve(listener, self.metrics)));
+        let begun = self.shutdown.clone();
+        let server = Server::builder()
+            .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(limits::STREAMS)
+            .serve_with_incoming_shutdown(self.services, self.socket, async move { begun.begun().await });
+        notify.ready();
+        let deadline = async {
+            self.shutdown.begun().await;
+            tracing::info!("stopping");
+            notify.stopping();
+            self.streams.end();
+            tokio::time::sleep(self.config.shutdown_timeout).await;
+        };
+        let served = tokio::select! {
+            served = server => served,
+            () = deadline => {
+                tracing::warn!("requests that have not ended are cut off");
+                Ok(())
+            }
+        };
+        if let Some(metrics) = metrics {
+            metrics.abort();
+        }
+        served.map_err(Failure::Server)
+    }
+}
+
+/// Removes what a crash left of ingests, beside the first requests.
+fn tidy(store: Store) {
+    tokio::task::spawn_blocking(move || match store.sweep(std::time::Duration::ZERO) {
+        Ok(report) => tracing::debug!(?report, "looked for what a crash left"),
+        Err(error) => tracing::warn!(%error, "could not remove what a crash left"),
+    });
+}
+
+/// What the services are made of.
+struct Opening<'c> {
+    config: &'c Config,
+    identity: Identity,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    streams: Streams,
+}
+
+impl Opening<'_> {
+    async fn services(self, store: Store) -> Result<Services, Failure> {
+        let builder = Builder::default()
+            .add(version::Service.server())
+            .add(health::Service::new(self.shutdown.clone()).server());
+        let builder = if self.config.proxy_backend {
+            self.proxied(builder, store)
+        } else {
+            self.whole(builder, store).await?
+        };
+        Ok(builder.build(self.metrics.clone()))
+    }
+
+    /// The content of a containerd, which keeps all records itself.
+    fn proxied(&self, builder: Builder, store: Store) -> Builder {
+        let parts = parts::of_proxy(self.config);
+        let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
+        let _ = store;
+        builder.add(introspection.server())
+    }
+
+    async fn whole(&self, builder: Builder, store: Store) -> Result<Builder, Failure> {
+        let plugins = Plugins::default();
+        let metadata = open_metadata(self.config, store, plugins.clone()).await?;
+        let parts = parts::of_daemon(self.config, &plugins.names());
+        let introspection = introspection::Service::new(self.identity.clone(), parts, plugins);
+        let _ = metadata;
+        Ok(builder
+            .add(introspection.server())
+            .add(streaming::Service::new(self.streams.clone()).server()))
+    }
+}
+
+async fn open_metadata(config: &Config, store: Store, plugins: Plugins) -> Result<Metadata, Failure> {
+    let (kind, folder) = (config.metadata.store, places::metadata(&config.root));
+    // Reading a store's files may take a while.
+    let opened = tokio::task::spawn_blocking(move || kv::open(kind, &folder)).await;
+    let kv = match opened {
+        Ok(opened) => opened.map_err(transom_meta::Error::from)?,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let options = Options {
+        sharing: config.metadata.sharing,
+        grace: config.metadata.grace,
+        ingest_expiry: config.metadata.ingest_expiry,
+        plugins,
+    };
+    Ok(Metadata::open(kv, store, options).await?)
+}
