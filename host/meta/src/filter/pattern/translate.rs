@@ -140,23 +140,29 @@ fn set<'a>(text: &'a str, out: &mut String) -> Result<Option<&'a str>, Reason> {
         'S' => r"[^\t\n\f\r\x20]",
         'w' => "[0-9A-Za-z_]",
         'W' => "[^0-9A-Za-z_]",
-        'p' | 'P' => {
-            let end = if after.starts_with('{') {
-                after.find('}')
-            } else {
-                Some(0)
-            };
-            let Some((_, rest)) = end.and_then(|end| split(&after[end..])) else {
-                return wrong("the name of a class of characters is missing");
-            };
-            out.push('\\');
-            out.push_str(&text[..text.len() - rest.len()]);
-            return Ok(Some(rest));
-        }
+        'p' | 'P' => return property(c == 'P', after, out).map(Some),
         _ => return Ok(None),
     };
     out.push_str(members);
     Ok(Some(after))
+}
+
+/// The name of a property such as `{Greek}`, `{^Greek}` or `L`, behind a `\p` or, for its opposite, a `\P`.
+fn property<'a>(opposite: bool, text: &'a str, out: &mut String) -> Result<&'a str, Reason> {
+    let braced = text.strip_prefix('{').and_then(|text| text.split_once('}'));
+    let one = || split(text).map(|(c, after)| (&text[..c.len_utf8()], after));
+    let Some((name, after)) = braced.or_else(one).filter(|(name, _)| *name != "{") else {
+        return wrong("the name of a class of characters is missing");
+    };
+    let plain = name.strip_prefix('^').unwrap_or(name);
+    out.push_str(if opposite == (plain == name) {
+        "\\P{"
+    } else {
+        "\\p{"
+    });
+    out.push_str(plain);
+    out.push('}');
+    Ok(after)
 }
 
 /// One character, behind a backslash.
