@@ -1,5 +1,9 @@
 //! Tests of metadata; one file of `meta/` for each part.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "meta/events.rs"]
+mod events;
 #[path = "meta/filter.rs"]
 mod filter;
 #[path = "meta/filter_patterns.rs"]
@@ -8,9 +12,21 @@ mod filter_patterns;
 mod filter_plugins;
 #[path = "meta/filter_properties.rs"]
 mod filter_properties;
+#[path = "meta/images.rs"]
+mod images;
 #[path = "meta/kv.rs"]
 mod kv;
 #[path = "meta/kv_crash.rs"]
 mod kv_crash;
 #[path = "meta/kv_workload.rs"]
 mod kv_workload;
+#[path = "meta/leases.rs"]
+mod leases;
+#[path = "meta/migration.rs"]
+mod migration;
+#[path = "meta/namespaces.rs"]
+mod namespaces;
+#[path = "meta/races.rs"]
+mod races;
+#[path = "meta/records.rs"]
+mod records;

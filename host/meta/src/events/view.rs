@@ -32,16 +32,25 @@ impl Seen {
 
 impl Fields for Seen {
     fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        if let (["event", path @ ..], Event::Foreign { type_url, value }) = (path, &self.envelope.event) {
+            let decoder = self.decoder.as_ref().filter(|_| !path.is_empty())?;
+            return decoder.field(type_url, value, path).map(Cow::Owned);
+        }
+        self.envelope.field(path)
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        self.envelope.facts()
+    }
+}
+
+impl Fields for Envelope {
+    /// Of an event of a client only namespace and topic are known here.
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
         match path {
-            ["namespace", ..] => Some(Cow::Borrowed(self.envelope.namespace.as_str())),
-            ["topic", ..] => Some(Cow::Borrowed(&self.envelope.topic)),
-            ["event", path @ ..] if !path.is_empty() => match &self.envelope.event {
-                Event::Foreign { type_url, value } => {
-                    let decoder = self.decoder.as_ref()?;
-                    decoder.field(type_url, value, path).map(Cow::Owned)
-                }
-                event => event.field(path),
-            },
+            ["namespace", ..] => Some(Cow::Borrowed(self.namespace.as_str())),
+            ["topic", ..] => Some(Cow::Borrowed(&self.topic)),
+            ["event", path @ ..] => self.event.field(path),
             _ => None,
         }
     }
@@ -49,9 +58,9 @@ impl Fields for Seen {
     fn facts(&self) -> Facts<'_> {
         Facts {
             kind: "event",
-            name: Some(Cow::Borrowed(&self.envelope.topic)),
-            created: Some(self.envelope.timestamp),
-            labels: self.envelope.event.labels(),
+            name: Some(Cow::Borrowed(&self.topic)),
+            created: Some(self.timestamp),
+            labels: self.event.labels(),
             ..Facts::default()
         }
     }
