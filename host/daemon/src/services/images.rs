@@ -1,0 +1,153 @@
+//! `containerd.services.images.v1.Images`.
+
+use tonic::{Request, Response, Status};
+use transom_api::images as api;
+use transom_api::images::images_server::{Images, ImagesServer};
+use transom_api::types::Descriptor;
+use transom_meta::images::{Image, NewImage, Target};
+use transom_meta::{Error, Metadata};
+
+use super::limited;
+use crate::convert::{caller, paths, time, timestamp};
+use crate::status;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    metadata: Metadata,
+}
+
+impl Service {
+    /// A service over `metadata`.
+    #[must_use]
+    pub fn new(metadata: Metadata) -> Service {
+        Service { metadata }
+    }
+
+    /// The service for a server.
+    #[must_use]
+    pub fn server(self) -> ImagesServer<Service> {
+        limited!(ImagesServer::new(self))
+    }
+}
+
+fn failed(error: Error) -> Status {
+    status::of(&error)
+}
+
+/// The suffix comes twice: containerd wraps what is wrapped already, and clients take off one.
+fn list_failed(error: Error) -> Status {
+    match error {
+        Error::Filter(_) if error.class() == transom_meta::Class::InvalidArgument => {
+            let once = status::of(&error);
+            Status::invalid_argument(format!("{}: invalid argument", once.message()))
+        }
+        error => failed(error),
+    }
+}
+
+fn message(image: Image) -> api::Image {
+    let target = image.target;
+    api::Image {
+        name: image.name,
+        labels: image.labels,
+        target: Some(Descriptor {
+            media_type: target.media_type,
+            digest: target.digest,
+            size: target.size,
+            annotations: target.annotations,
+        }),
+        created_at: timestamp(image.created),
+        updated_at: timestamp(image.updated),
+    }
+}
+
+/// The image of a request that must name one. A missing message is an image without a name.
+fn named(image: Option<api::Image>) -> Result<NewImage, Status> {
+    let image = image.unwrap_or_default();
+    if image.name.is_empty() {
+        return Err(Status::invalid_argument("Image.Name required"));
+    }
+    Ok(NewImage {
+        name: image.name,
+        labels: image.labels,
+        target: image.target.map(|target| Target {
+            media_type: target.media_type,
+            digest: target.digest,
+            size: target.size,
+            annotations: target.annotations,
+        }),
+    })
+}
+
+#[tonic::async_trait]
+impl Images for Service {
+    async fn get(
+        &self,
+        request: Request<api::GetImageRequest>,
+    ) -> Result<Response<api::GetImageResponse>, Status> {
+        let caller = caller(&request)?;
+        let image = self
+            .metadata
+            .image(&caller, &request.get_ref().name)
+            .await
+            .map_err(failed)?;
+        let image = Some(message(image));
+        Ok(Response::new(api::GetImageResponse { image }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<api::ListImagesRequest>,
+    ) -> Result<Response<api::ListImagesResponse>, Status> {
+        let caller = caller(&request)?;
+        let images = self.metadata.images(&caller, &request.get_ref().filters).await;
+        let images = images.map_err(list_failed)?.into_iter().map(message).collect();
+        Ok(Response::new(api::ListImagesResponse { images }))
+    }
+
+    async fn create(
+        &self,
+        request: Request<api::CreateImageRequest>,
+    ) -> Result<Response<api::CreateImageResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let image = named(request.image)?;
+        let epoch = time("source_date_epoch", request.source_date_epoch)?;
+        let created = self
+            .metadata
+            .create_image(&caller, image, epoch)
+            .await
+            .map_err(failed)?;
+        let image = Some(message(created));
+        Ok(Response::new(api::CreateImageResponse { image }))
+    }
+
+    async fn update(
+        &self,
+        request: Request<api::UpdateImageRequest>,
+    ) -> Result<Response<api::UpdateImageResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let image = named(request.image)?;
+        let epoch = time("source_date_epoch", request.source_date_epoch)?;
+        let paths = paths(request.update_mask);
+        let updated = self.metadata.update_image(&caller, image, &paths, epoch).await;
+        let image = Some(message(updated.map_err(failed)?));
+        Ok(Response::new(api::UpdateImageResponse { image }))
+    }
+
+    async fn delete(&self, request: Request<api::DeleteImageRequest>) -> Result<Response<()>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let target = request.target.as_ref().map(|target| target.digest.as_str());
+        self.metadata
+            .delete_image(&caller, &request.name, target)
+            .await
+            .map_err(failed)?;
+        if request.sync {
+            super::settle(&self.metadata).await?;
+        }
+        Ok(Response::new(()))
+    }
+}
