@@ -59,13 +59,13 @@ pub enum LoadError {
         message: String,
     },
     /// The component imports what no plugin of its kind may use.
-    #[error("the component imports what a processor may not use:{}", lines(.0))]
+    #[error("the component imports what a plugin of its kind may not use:{}", lines(.0))]
     Forbidden(Vec<ForbiddenImport>),
     /// The component was built for another version of an interface.
     #[error("{0}")]
     Version(VersionMismatch),
     /// The component does not export the interface of any kind of plugin.
-    #[error("the component does not export {wanted}, so it is no processor; it exports {}", list(.found))]
+    #[error("the component does not export {wanted}, so it is no plugin of that kind; it exports {}", list(.found))]
     MissingExport {
         /// The interface that is missing.
         wanted: String,
@@ -122,6 +122,9 @@ pub enum LoadError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// Two plugins have one name, so that a filter could mean either.
+    #[error("two filter plugins have the name {0}; give each its own")]
+    Twice(String),
     /// The engine cannot be started on this machine.
     #[error("cannot start the WebAssembly engine: {0}")]
     Engine(String),

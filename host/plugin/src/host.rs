@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::plugin::{self, Plugin, Shared};
 use crate::state::State;
 use crate::wit::v0_1;
-use crate::world;
+use crate::world::{self, World};
 
 /// How a host loads plugins.
 #[derive(Clone, Debug)]
@@ -113,18 +113,8 @@ impl Host {
     ///
     /// Any [`LoadError`].
     pub fn load_file(&self, path: &Path) -> Result<Plugin, LoadError> {
-        let bytes = read(path, "the component", COMPONENT_BYTES_MAX)?;
-        let beside = path.with_file_name("plugin.toml");
-        if beside.is_file() {
-            let manifest = manifest(&beside)?;
-            if path
-                .file_name()
-                .is_some_and(|name| name == component_name(&manifest).as_str())
-            {
-                return self.load_bytes(&bytes, Some(manifest));
-            }
-        }
-        self.load_bytes(&bytes, None)
+        let (bytes, manifest) = read_file(path)?;
+        self.load_bytes(&bytes, manifest)
     }
 
     /// Loads the plugin in a folder: its `plugin.toml` and the component that it names.
@@ -133,12 +123,7 @@ impl Host {
     ///
     /// Any [`LoadError`].
     pub fn load_dir(&self, folder: &Path) -> Result<Plugin, LoadError> {
-        let manifest = manifest(&folder.join("plugin.toml"))?;
-        let bytes = read(
-            &folder.join(component_name(&manifest)),
-            "the component",
-            COMPONENT_BYTES_MAX,
-        )?;
+        let (bytes, manifest) = read_dir(folder)?;
         self.load_bytes(&bytes, Some(manifest))
     }
 
@@ -148,28 +133,15 @@ impl Host {
     ///
     /// Any [`LoadError`] but those about files.
     pub fn load_bytes(&self, bytes: &[u8], manifest: Option<Manifest>) -> Result<Plugin, LoadError> {
-        let size = bytes.len() as u64;
-        if size > COMPONENT_BYTES_MAX {
-            return Err(LoadError::TooLarge {
-                what: "the component",
-                size,
-                limit: COMPONENT_BYTES_MAX,
-            });
-        }
-        let digest = Digest::of(Algorithm::Sha256, bytes);
-        if let Some(manifest) = &manifest {
-            world::check_world(&manifest.world)?;
-        }
-        let imports = checked_imports(bytes)?;
-        let compiled = self.compile(bytes, &digest)?;
-        let ready = v0_1::Ready::new(&self.linker, &compiled)
+        let checked = self.check(&world::PROCESSOR, bytes, manifest.as_ref(), &self.config.limits)?;
+        let ready = v0_1::Ready::new(&self.linker, &checked.component)
             .map_err(|error| LoadError::Types(format!("{error:#}")))?;
-
-        let asked = manifest.as_ref().map(|manifest| &manifest.limits);
-        let limits = asked.map_or_else(
-            || Ok(self.config.limits.clone()),
-            |asked| asked.apply(&self.config.limits, &self.config.ceiling),
-        )?;
+        let Checked {
+            digest,
+            imports,
+            limits,
+            ..
+        } = checked;
         let info = plugin::describe(&self.shared, &ready, &limits)?;
         if let Some(mismatch) = manifest
             .as_ref()
@@ -177,7 +149,7 @@ impl Host {
         {
             return Err(mismatch);
         }
-        let manifest = manifest.unwrap_or_else(|| Manifest::from_info(&info, world::WORLD));
+        let manifest = manifest.unwrap_or_else(|| Manifest::from_info(&info, world::PROCESSOR.name));
         tracing::debug!(plugin = info.name, version = info.version, %digest, "plugin loaded");
         Ok(Plugin {
             shared: Arc::clone(&self.shared),
@@ -188,6 +160,52 @@ impl Host {
             imports: Arc::new(imports),
             limits,
         })
+    }
+
+    /// Everything that is done with a component of any kind before its imports are resolved.
+    pub(crate) fn check(
+        &self,
+        world: &World,
+        bytes: &[u8],
+        manifest: Option<&Manifest>,
+        base: &Limits,
+    ) -> Result<Checked, LoadError> {
+        let size = bytes.len() as u64;
+        if size > COMPONENT_BYTES_MAX {
+            return Err(LoadError::TooLarge {
+                what: "the component",
+                size,
+                limit: COMPONENT_BYTES_MAX,
+            });
+        }
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        if let Some(manifest) = manifest {
+            world::check_world(world, &manifest.world)?;
+        }
+        let imports = checked_imports(world, bytes)?;
+        let component = self.compile(bytes, &digest)?;
+        let limits = manifest.map_or_else(
+            || Ok(base.clone()),
+            |manifest| manifest.limits.apply(base, &self.config.ceiling),
+        )?;
+        Ok(Checked {
+            digest,
+            imports,
+            component,
+            limits,
+        })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn config(&self) -> &HostConfig {
+        &self.config
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<State> {
+        &self.linker
     }
 
     fn compile(&self, bytes: &[u8], digest: &Digest) -> Result<Component, LoadError> {
@@ -218,17 +236,53 @@ impl fmt::Debug for Host {
     }
 }
 
+/// A component that was checked and compiled.
+pub(crate) struct Checked {
+    pub(crate) digest: Digest,
+    pub(crate) imports: Vec<String>,
+    pub(crate) component: Component,
+    pub(crate) limits: Limits,
+}
+
+/// The bytes of a component and its `plugin.toml`, from a folder that has both or from the file of a component.
+pub(crate) fn read_path(path: &Path) -> Result<(Vec<u8>, Option<Manifest>), LoadError> {
+    if path.is_dir() {
+        read_dir(path).map(|(bytes, manifest)| (bytes, Some(manifest)))
+    } else {
+        read_file(path)
+    }
+}
+
+fn read_dir(folder: &Path) -> Result<(Vec<u8>, Manifest), LoadError> {
+    let manifest = manifest(&folder.join("plugin.toml"))?;
+    let component = folder.join(component_name(&manifest));
+    let bytes = read(&component, "the component", COMPONENT_BYTES_MAX)?;
+    Ok((bytes, manifest))
+}
+
+fn read_file(path: &Path) -> Result<(Vec<u8>, Option<Manifest>), LoadError> {
+    let bytes = read(path, "the component", COMPONENT_BYTES_MAX)?;
+    let beside = path.with_file_name("plugin.toml");
+    if !beside.is_file() {
+        return Ok((bytes, None));
+    }
+    let manifest = manifest(&beside)?;
+    let name = component_name(&manifest);
+    let is_its_own = path.file_name().is_some_and(|file| file == name.as_str());
+    Ok((bytes, is_its_own.then_some(manifest)))
+}
+
 /// Everything that is checked before a component is compiled.
-fn checked_imports(bytes: &[u8]) -> Result<Vec<String>, LoadError> {
+fn checked_imports(world: &World, bytes: &[u8]) -> Result<Vec<String>, LoadError> {
     component::check_kind(bytes)?;
     component::validate(bytes)?;
     let names = component::read(bytes)?;
-    let forbidden = world::forbidden(&names, bytes);
+    let forbidden = world::forbidden(world, &names, bytes);
     if !forbidden.is_empty() {
         return Err(LoadError::Forbidden(forbidden));
     }
-    world::check_imports(&names)?;
-    world::check_exports(&names)?;
+    world::check_imports(world, &names)?;
+    world::check_exports(world, &names)?;
     Ok(names.imports)
 }
 

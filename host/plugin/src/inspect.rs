@@ -7,7 +7,7 @@ use transom_oci::{Algorithm, Digest};
 
 use crate::component;
 use crate::limits::COMPONENT_BYTES_MAX;
-use crate::world;
+use crate::world::{self, World};
 
 /// An import that the host will not give.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -43,7 +43,7 @@ pub struct Report {
     pub size: u64,
     /// What the component imports.
     pub imports: Vec<String>,
-    /// Those imports that a processor may not use.
+    /// Those imports that a plugin of its kind may not use.
     pub forbidden: Vec<ForbiddenImport>,
     /// What it exports.
     pub exports: Vec<String>,
@@ -80,14 +80,18 @@ pub fn inspect(bytes: &[u8]) -> Report {
     let Ok(names) = component::read(bytes) else {
         return report;
     };
-    report.forbidden = world::forbidden(&names, bytes);
+    let world = World::of(&names);
+    report.forbidden = world::forbidden(world, &names, bytes);
     report.problems.extend(
         report
             .forbidden
             .iter()
             .map(|import| format!("forbidden import: {import}")),
     );
-    for problem in [world::check_imports(&names), world::check_exports(&names)] {
+    for problem in [
+        world::check_imports(world, &names),
+        world::check_exports(world, &names),
+    ] {
         report
             .problems
             .extend(problem.err().map(|error| error.to_string()));

@@ -8,10 +8,11 @@
 //! [`mod@inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
 //! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
 //! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged) and `wit/` (one adapter for each
-//! version of the interface). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
+//! version of the interface), [`filter`] (label filters, by the same pipeline). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
 
 pub mod config;
 pub mod error;
+pub mod filter;
 pub mod host;
 pub mod inspect;
 pub mod limits;
@@ -28,6 +29,7 @@ mod wit;
 mod world;
 
 pub use error::{Fault, GuestError, LoadError, PluginError};
+pub use filter::{Filter, FilterInfo, FilterSet};
 pub use host::{Host, HostConfig};
 pub use inspect::{Report, inspect};
 pub use limits::Limits;

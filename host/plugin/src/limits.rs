@@ -30,6 +30,27 @@ pub const LINGER: u32 = 10;
 /// CPU time that instantiation and `describe` may take together: they only return constants.
 pub const DESCRIBE_CPU: Duration = Duration::from_secs(1);
 
+/// CPU time of one call into a label filter: to understand an expression, or to match a batch. A batch takes a millisecond
+/// or two; a client waits for many.
+pub const FILTER_CPU: Duration = Duration::from_secs(1);
+
+/// Log lines of one call into a label filter.
+pub const FILTER_LOG_LINES: u32 = 20;
+
+/// Records in one call of a label filter. The WIT promises it.
+pub const FILTER_BATCH_RECORDS: usize = 1024;
+
+/// Text in one call of a label filter with more than one record, in bytes. The WIT promises it; with the guest's own lists it
+/// stays far below its memory.
+pub const FILTER_BATCH_BYTES: usize = 1 << 20;
+
+/// Instances of a label filter that are kept, with an expression that they have understood, for the next list. Each holds
+/// a megabyte or two.
+pub const FILTER_INSTANCES_KEPT: usize = 4;
+
+/// Bytes of a label filter's expression in an error.
+pub const FILTER_EXPRESSION_SHOWN: usize = 1024;
+
 /// Bytes of one `read`. 256 KiB keep the chunk in the second-level cache; see the released WIT, which promises it.
 pub const READ_BYTES_MAX: usize = 256 * 1024;
 

@@ -29,7 +29,8 @@ pub struct Manifest {
     /// The component's file in the same folder; `<name>.wasm` if not given.
     #[serde(default)]
     pub component: Option<String>,
-    /// The media types that it accepts and returns, the same as the component's own.
+    /// The media types that a processor accepts and returns, the same as the component's own.
+    #[serde(default)]
     pub converts: Vec<Conversion>,
     /// Powers that it asks for beyond its world. Processors cannot have any.
     #[serde(default)]
@@ -51,6 +52,8 @@ pub struct Manifest {
 pub enum PluginKind {
     /// A stage in the way of a layer's bytes.
     Processor,
+    /// A label filter: an expression about the records of a list.
+    Filter,
 }
 
 /// A configuration key that a plugin knows.
@@ -135,12 +138,16 @@ impl Manifest {
     /// Checks what its types cannot say. The error has a text near which the fault is, and the message.
     fn check(&mut self) -> Result<(), (String, String)> {
         if let Some(capability) = self.capabilities.first() {
+            let gets = match self.kind {
+                PluginKind::Processor => "a processor gets the layer's bytes and the log",
+                PluginKind::Filter => "a filter gets the records of a list and the log",
+            };
             let message = format!(
-                "the capability {capability:?} cannot be had: a processor gets the layer's bytes and the log, nothing else; \
-                 leave `capabilities` empty"
+                "the capability {capability:?} cannot be had: {gets}, nothing else; leave `capabilities` empty"
             );
             return Err(("capabilities".into(), message));
         }
+        self.check_kind()?;
         if let Some(component) = &self.component
             && (component.contains('/') || component.starts_with('.'))
         {
@@ -169,6 +176,26 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+impl Manifest {
+    /// Checks that it has what its kind needs and nothing that its kind cannot have.
+    fn check_kind(&self) -> Result<(), (String, String)> {
+        let fault = |place: &str, message: &str| Err((place.to_owned(), message.to_owned()));
+        match self.kind {
+            PluginKind::Processor if self.converts.is_empty() => fault(
+                "kind",
+                "missing field `converts`: what does it accept and return?",
+            ),
+            PluginKind::Filter if !self.converts.is_empty() => {
+                fault("converts", "a filter converts nothing; leave `converts` out")
+            }
+            PluginKind::Filter if !self.config.is_empty() => {
+                fault("config", "a filter has no configuration; leave `config` out")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -145,26 +145,31 @@ pub(crate) fn describe(shared: &Shared, ready: &Ready, limits: &Limits) -> Resul
     Ok(info)
 }
 
-/// Checks what the interface demands of a description.
-fn check(info: &Info) -> Result<(), String> {
-    let name_is_good = info.name.len() <= 64
-        && info.name.starts_with(|first: char| first.is_ascii_lowercase())
-        && info
-            .name
+/// Checks what the interfaces demand of every plugin's description.
+pub(crate) fn check_identity(name: &str, version: &str) -> Result<(), String> {
+    let name_is_good = name.len() <= 64
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name
             .bytes()
             .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     if !name_is_good {
         return Err(format!(
             "its name must be lower-case letters, digits and `-`, not {:?}",
-            shorten(&info.name)
+            shorten(name)
         ));
     }
-    if semver::Version::parse(&info.version).is_err() || info.version.len() > 64 {
+    if semver::Version::parse(version).is_err() || version.len() > 64 {
         return Err(format!(
             "its version must follow semver.org, {:?} does not",
-            shorten(&info.version)
+            shorten(version)
         ));
     }
+    Ok(())
+}
+
+/// Checks what the interface demands of a processor's description.
+fn check(info: &Info) -> Result<(), String> {
+    check_identity(&info.name, &info.version)?;
     if info.conversions.is_empty() || info.conversions.len() > 64 {
         return Err(format!(
             "it must have 1 to 64 conversions, not {}",

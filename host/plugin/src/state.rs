@@ -69,6 +69,12 @@ impl State {
         }
     }
 
+    /// Begins another call of an instance that is used again: its times and its log lines count from here.
+    pub(crate) fn begin_again(&mut self, log: Log) {
+        self.usage = Usage::start(self.usage.limits.clone(), self.usage.cancel.clone());
+        self.log = log;
+    }
+
     /// A store for one job, under all limits.
     pub(crate) fn into_store(self, engine: &wasmtime::Engine) -> Store<State> {
         let mut store = Store::new(engine, self);

@@ -1,4 +1,4 @@
-//! What a processor may import and must export, and what a difference in versions means.
+//! What a plugin of each kind may import and must export, and what a difference in versions means.
 
 use std::fmt;
 
@@ -8,13 +8,32 @@ use crate::component::{Callers, Component};
 use crate::error::LoadError;
 use crate::inspect::ForbiddenImport;
 
-/// The world that this host offers, as manifests name it.
-pub(crate) const WORLD: &str = "transom:processor/processor@0.1.0";
-/// The interface that a processor exports, without its version.
-const STAGE: &str = "transom:processor/stage";
-/// The interfaces that it may import, without their versions.
-const ALLOWED: [&str; 3] = ["transom:common/types", "transom:common/io", "transom:common/log"];
-/// The newest version that this host has of each of them.
+/// What this host offers to one kind of plugin.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// Its name, as manifests have it.
+    pub(crate) name: &'static str,
+    /// The interface that such a plugin exports, without its version.
+    export: &'static str,
+    /// The interfaces that it may import, without their versions.
+    allowed: &'static [&'static str],
+}
+
+/// The world of processors.
+pub(crate) const PROCESSOR: World = World {
+    name: "transom:processor/processor@0.1.0",
+    export: "transom:processor/stage",
+    allowed: &["transom:common/types", "transom:common/io", "transom:common/log"],
+};
+
+/// The world of label filters.
+pub(crate) const FILTER: World = World {
+    name: "transom:filter/label-filter@0.1.0",
+    export: "transom:filter/matching",
+    allowed: &["transom:common/types", "transom:common/log"],
+};
+
+/// The newest version that this host has of each interface.
 const OFFERED: Version = Version::new(0, 1, 0);
 
 /// A component and the host are of different ages.
@@ -50,12 +69,20 @@ impl fmt::Display for VersionMismatch {
     }
 }
 
+impl World {
+    /// The world that a component seems to be made for: that of which it has the export, or else that of processors.
+    pub(crate) fn of(component: &Component) -> &'static World {
+        let exports = |world: &World| component.exports.iter().any(|name| split(name).0 == world.export);
+        if exports(&FILTER) { &FILTER } else { &PROCESSOR }
+    }
+}
+
 /// Imports that are not allowed, each function with who pulled it in.
-pub(crate) fn forbidden(component: &Component, bytes: &[u8]) -> Vec<ForbiddenImport> {
+pub(crate) fn forbidden(world: &World, component: &Component, bytes: &[u8]) -> Vec<ForbiddenImport> {
     let names: Vec<&String> = component
         .imports
         .iter()
-        .filter(|name| !ALLOWED.contains(&split(name).0))
+        .filter(|name| !world.allowed.contains(&split(name).0))
         .collect();
     if names.is_empty() {
         return Vec::new();
@@ -84,22 +111,22 @@ pub(crate) fn forbidden(component: &Component, bytes: &[u8]) -> Vec<ForbiddenImp
 }
 
 /// The first import that the host has in another version only.
-pub(crate) fn check_imports(component: &Component) -> Result<(), LoadError> {
+pub(crate) fn check_imports(world: &World, component: &Component) -> Result<(), LoadError> {
     for name in &component.imports {
         let (interface, version) = split(name);
-        if ALLOWED.contains(&interface) {
+        if world.allowed.contains(&interface) {
             check_version(interface, version)?;
         }
     }
     Ok(())
 }
 
-/// The export that makes it a processor, by its full name.
-pub(crate) fn check_exports(component: &Component) -> Result<(), LoadError> {
+/// The export that makes it a plugin of its kind.
+pub(crate) fn check_exports(world: &World, component: &Component) -> Result<(), LoadError> {
     let mut mismatch = None;
     for name in &component.exports {
         let (interface, version) = split(name);
-        if interface == STAGE {
+        if interface == world.export {
             match check_version(interface, version) {
                 Ok(()) => return Ok(()),
                 Err(error) => mismatch = Some(error),
@@ -107,18 +134,18 @@ pub(crate) fn check_exports(component: &Component) -> Result<(), LoadError> {
         }
     }
     Err(mismatch.unwrap_or_else(|| LoadError::MissingExport {
-        wanted: format!("{STAGE}@{OFFERED}"),
+        wanted: format!("{}@{OFFERED}", world.export),
         found: component.exports.clone(),
     }))
 }
 
 /// Checks the world that a manifest names.
-pub(crate) fn check_world(world: &str) -> Result<(), LoadError> {
-    let (name, version) = split(world);
-    if name != split(WORLD).0 {
+pub(crate) fn check_world(world: &World, named: &str) -> Result<(), LoadError> {
+    let (name, version) = split(named);
+    if name != split(world.name).0 {
         return Err(LoadError::MissingExport {
-            wanted: WORLD.into(),
-            found: vec![world.to_owned()],
+            wanted: world.name.into(),
+            found: vec![named.to_owned()],
         });
     }
     check_version(name, version)

@@ -1,16 +1,22 @@
-//! Where a processor meets the host: only in a WebAssembly build, and only through [`register_processor!`].
+//! Where a plugin meets the host: only in a WebAssembly build, and only through [`register_processor!`] or
+//! [`register_filter!`].
 //!
 //! [`register_processor!`]: crate::register_processor
+//! [`register_filter!`]: crate::register_filter
 
 #[cfg(target_arch = "wasm32")]
 mod component;
 #[cfg(target_arch = "wasm32")]
 mod convert;
 #[cfg(target_arch = "wasm32")]
+mod filter;
+#[cfg(target_arch = "wasm32")]
 mod streams;
 
 #[cfg(target_arch = "wasm32")]
 pub use component::{Component, bindings};
+#[cfg(target_arch = "wasm32")]
+pub use filter::{FilterComponent, bindings as filter_bindings};
 
 /// Makes a component of a [`Processor`](crate::Processor). Use it once in a crate of type `cdylib`.
 ///
@@ -26,6 +32,24 @@ macro_rules! register_processor {
         const _: () = {
             type Component = $crate::guest::Component<$processor>;
     $crate::guest::bindings::export!(Component with_types_in $crate::guest::bindings);
+        };
+    };
+}
+
+/// Makes a component of a [`Filter`](crate::Filter). Use it once in a crate of type `cdylib`.
+///
+/// Natively it only checks that the type is a filter.
+#[macro_export]
+macro_rules! register_filter {
+    ($filter:ty) => {
+        const _: () = {
+            const fn is_filter<F: $crate::Filter>() {}
+            is_filter::<$filter>();
+        };
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Component = $crate::guest::FilterComponent<$filter>;
+    $crate::guest::filter_bindings::export!(Component with_types_in $crate::guest::filter_bindings);
         };
     };
 }

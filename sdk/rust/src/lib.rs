@@ -59,7 +59,47 @@
 //! harness.assert_chunking_invariant::<Rot13>(b"Uryyb 678");
 //! ```
 //!
-//! Read `processor.rs` first (the trait and its words), then `error.rs`, `config.rs`, `guest.rs` (how it meets the host) and
+//! A label filter is two traits, [`Filter`] and [`Matcher`], and one line, [`register_filter!`]: it understands expressions in
+//! a language of its own, and says which records of a list match one.
+//!
+//! ```
+//! use transom_sdk::{Error, Filter, FilterInfo, Matcher, Record};
+//!
+//! /// Records of at least so many bytes: `wasm.larger==1000000`.
+//! pub struct Larger;
+//!
+//! impl Filter for Larger {
+//!     type Matcher = Least;
+//!
+//!     fn describe() -> FilterInfo {
+//!         FilterInfo::new("larger", "0.1.0", "1000000")
+//!     }
+//!
+//!     fn compile(expression: &str) -> Result<Least, Error> {
+//!         let bytes = expression.trim().parse();
+//!         bytes.map(Least).map_err(|error| Error::Other(format!("a number of bytes is wanted: {error}")))
+//!     }
+//! }
+//!
+//! pub struct Least(u64);
+//!
+//! impl Matcher for Least {
+//!     fn matches(&self, record: &Record<'_>) -> Result<bool, Error> {
+//!         Ok(record.size().is_some_and(|size| size >= self.0))
+//!     }
+//! }
+//!
+//! transom_sdk::register_filter!(Larger);
+//!
+//! // And in its tests:
+//! use transom_sdk::testing::TestRecord;
+//!
+//! assert!(TestRecord::new("content").size(2000).matches::<Larger>("1000").unwrap());
+//! assert!(!TestRecord::new("lease").matches::<Larger>("1000").unwrap());
+//! assert!(TestRecord::new("content").matches::<Larger>("many").is_err());
+//! ```
+//!
+//! Read `processor.rs` first (the trait and its words) or `filter.rs`, then `error.rs`, `config.rs`, `guest.rs` (how it meets the host) and
 //! `testing.rs`. `tar.rs` is a helper for inspectors that look into the tar as it passes.
 
 pub mod media_type;
@@ -68,12 +108,14 @@ pub mod testing;
 
 mod config;
 mod error;
+mod filter;
 #[doc(hidden)]
 pub mod guest;
 mod processor;
 
 pub use config::{Config, ConfigValue};
 pub use error::{Error, IoError};
+pub use filter::{Filter, FilterInfo, Instant, Matcher, Pairs, Record};
 pub use log;
 pub use processor::{
     Conversion, Descriptor, Finding, Info, Job, Outcome, Payload, Processor, Severity, Verdict,

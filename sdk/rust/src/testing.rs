@@ -3,11 +3,15 @@
 //! See the example at the crate's front page. The harness hands the input over in any chunking, because a processor that
 //! is right for one chunking and wrong for another is the most common mistake there is.
 
+mod filter;
+
 use std::cell::RefCell;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Once;
 
 use crate::{ConfigValue, Descriptor, Error, IoError, Job, Outcome, Payload, Processor};
+
+pub use filter::{TestRecord, select};
 
 /// How the input is cut into chunks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

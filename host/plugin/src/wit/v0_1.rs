@@ -6,6 +6,7 @@ use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceT
 use wasmtime::{AsContextMut, Store, StoreContextMut};
 
 use self::bindings::exports::transom::processor::stage;
+pub(crate) use self::bindings::transom::common as common_interfaces;
 use self::bindings::transom::common::{log, types};
 use crate::config::{Value, Values};
 use crate::error::GuestError;

@@ -51,7 +51,7 @@ impl<P: Processor> stage::Guest for Component<P> {
 }
 
 /// Sends log lines and the message of a panic to the host.
-fn set_up() {
+pub(super) fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {
