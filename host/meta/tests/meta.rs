@@ -14,6 +14,8 @@ mod filter_plugins;
 mod filter_properties;
 #[path = "meta/images.rs"]
 mod images;
+#[path = "meta/images_update.rs"]
+mod images_update;
 #[path = "meta/kv.rs"]
 mod kv;
 #[path = "meta/kv_crash.rs"]

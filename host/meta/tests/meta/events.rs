@@ -111,69 +111,66 @@ async fn topics_are_checked() {
     }
 }
 
-#[tokio::test]
-async fn forwarded_events_are_checked_and_left_as_they_are() {
-    let exchange = Exchange::default();
-    let mut subscription = listen(&exchange, []);
-    let good = Forwarded {
+fn forwarded() -> Forwarded {
+    Forwarded {
         timestamp: Some(SystemTime::UNIX_EPOCH),
         namespace: "elsewhere".to_owned(),
         topic: "/tasks/exit".to_owned(),
         type_url: "containerd.events.TaskExit".to_owned(),
         value: Bytes::from_static(b"\x0a\x01x"),
+    }
+}
+
+#[tokio::test]
+async fn forwarded_events_are_left_as_they_are() {
+    let exchange = Exchange::default();
+    let mut subscription = listen(&exchange, []);
+    exchange.forward(forwarded()).unwrap();
+    let event = subscription.next().await.unwrap();
+    let wanted = forwarded();
+    assert_eq!(Some(event.timestamp), wanted.timestamp);
+    assert_eq!(
+        (event.namespace.as_str(), &event.topic),
+        (&*wanted.namespace, &wanted.topic)
+    );
+    let foreign = Event::Foreign {
+        type_url: wanted.type_url,
+        value: wanted.value,
+    };
+    assert_eq!(event.event, foreign);
+}
+
+#[test]
+fn forwarded_events_are_checked() {
+    let exchange = Exchange::default();
+    let at = |timestamp| Forwarded {
+        timestamp,
+        ..forwarded()
+    };
+    let of = |namespace: &str| Forwarded {
+        namespace: namespace.to_owned(),
+        ..forwarded()
     };
     let zero = SystemTime::UNIX_EPOCH - Duration::from_secs(62_135_596_800);
     let unset = "timestamp must be set on forwarded event";
-    let space = r#"event envelope has invalid namespace: identifier "a b" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"#;
-    let none = "event envelope has invalid namespace: identifier must not be empty";
+    let rule = r#"identifier "a b" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"#;
     for (bad, wanted) in [
+        (at(None), unset),
+        (at(Some(zero)), unset),
         (
-            Forwarded {
-                timestamp: None,
-                ..good.clone()
-            },
-            unset,
+            of("a b"),
+            &format!("event envelope has invalid namespace: {rule}"),
         ),
         (
-            Forwarded {
-                timestamp: Some(zero),
-                ..good.clone()
-            },
-            unset,
+            of(""),
+            "event envelope has invalid namespace: identifier must not be empty",
         ),
-        (
-            Forwarded {
-                namespace: "a b".to_owned(),
-                ..good.clone()
-            },
-            space,
-        ),
-        (
-            Forwarded {
-                namespace: String::new(),
-                ..good.clone()
-            },
-            none,
-        ),
-        (Forwarded::default(), none),
     ] {
         assert_eq!(
             refused(exchange.forward(bad)),
             (Class::InvalidArgument, wanted.to_owned())
         );
     }
-    exchange.forward(good.clone()).unwrap();
-    let event = subscription.next().await.unwrap();
-    assert_eq!(Some(event.timestamp), good.timestamp);
-    assert_eq!(
-        (event.namespace.as_str(), &event.topic),
-        (&*good.namespace, &good.topic)
-    );
-    let foreign = Event::Foreign {
-        type_url: good.type_url,
-        value: good.value,
-    };
-    assert_eq!(event.event, foreign);
 }
 
 #[tokio::test]
@@ -230,74 +227,44 @@ async fn filters_see_the_fields_of_events() {
     }
 }
 
-#[tokio::test]
-async fn filters_see_the_fields_of_snapshot_and_content_events() {
-    let text = str::to_owned;
+#[test]
+fn filters_see_the_fields_of_snapshot_and_content_events() {
+    let [key, name, snapshotter, digest] = ["k", "n", "overlayfs", "sha256:00"].map(str::to_owned);
     let prepare = Event::SnapshotPrepare {
-        key: text("k"),
+        key: key.clone(),
         parent: String::new(),
-        snapshotter: text("overlayfs"),
+        snapshotter: snapshotter.clone(),
     };
     let commit = Event::SnapshotCommit {
-        key: text("k"),
-        name: text("n"),
-        snapshotter: text("overlayfs"),
+        key: key.clone(),
+        name,
+        snapshotter: snapshotter.clone(),
     };
-    let remove = Event::SnapshotRemove {
-        key: text("k"),
-        snapshotter: text("overlayfs"),
-    };
-    let create = Event::ContentCreate {
-        digest: text("sha256:00"),
-        size: 7,
-    };
+    let remove = Event::SnapshotRemove { key, snapshotter };
     for (event, topic, fields) in [
         (
             prepare,
             "/snapshot/prepare",
-            &[
-                ("key", Some("k")),
-                ("parent", None),
-                ("snapshotter", Some("overlayfs")),
-                ("name", None),
-            ][..],
+            "key=k parent= snapshotter=overlayfs name=",
         ),
         (
             commit,
             "/snapshot/commit",
-            &[
-                ("key", Some("k")),
-                ("name", Some("n")),
-                ("snapshotter", Some("overlayfs")),
-            ],
+            "key=k name=n snapshotter=overlayfs labels=",
         ),
+        (remove, "/snapshot/remove", "key=k parent= snapshotter=overlayfs"),
         (
-            remove,
-            "/snapshot/remove",
-            &[
-                ("key", Some("k")),
-                ("parent", None),
-                ("snapshotter", Some("overlayfs")),
-            ],
-        ),
-        (
-            create,
+            Event::ContentCreate { digest, size: 7 },
             "/content/create",
-            &[
-                ("digest", Some("sha256:00")),
-                ("size", Some("7")),
-                ("labels", None),
-            ],
+            "digest=sha256:00 size=7 key=",
         ),
     ] {
-        for (field, wanted) in fields {
-            let envelope = Envelope::now(&namespace("testing"), event.clone());
-            assert_eq!(envelope.topic, topic);
-            assert_eq!(
-                envelope.field(&["event", field]).as_deref(),
-                *wanted,
-                "{topic} {field}"
-            );
+        let envelope = Envelope::now(&namespace("testing"), event);
+        assert_eq!(envelope.topic, topic);
+        for (field, wanted) in fields.split(' ').filter_map(|field| field.split_once('=')) {
+            let value = envelope.field(&["event", field]);
+            assert_eq!(value.as_deref().unwrap_or_default(), wanted, "{topic} {field}");
+            assert_eq!(value.is_some(), !wanted.is_empty(), "{topic} {field}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Images: containerd's own cases, then what its texts and times are.
+//! Images: lists, texts of errors, times, leases, events. Updates are in `images_update`.
 
 use std::time::{Duration, SystemTime};
 
@@ -115,285 +115,69 @@ async fn more_images_than_a_page_are_listed_in_byte_order() {
     );
 }
 
-/// One case of an update: containerd's tests of the same names.
-struct Case {
-    name: &'static str,
-    original: (Labels, i64, &'static str, Labels),
-    input: (Labels, i64, &'static str, Labels),
-    paths: &'static [&'static str],
-    expected: Result<(Labels, i64, &'static str, Labels), Class>,
-}
-
-const TYPE: &str = "application/vnd.oci.blab";
-const REPLACED: &str = "application/vnd.oci.blab+replaced";
-
-fn base() -> (Labels, i64, &'static str, Labels) {
-    (foo_baz(), 10, TYPE, foo_baz())
-}
-
-fn foo_baz() -> Labels {
-    labels([("foo", "bar"), ("baz", "boo")])
-}
-
-fn foo_bar() -> Labels {
-    labels([("foo", "bar")])
-}
-
-fn case(
-    name: &'static str,
-    input: (Labels, i64, &'static str, Labels),
-    paths: &'static [&'static str],
-    expected: Result<(Labels, i64, &'static str, Labels), Class>,
-) -> Case {
-    Case {
-        name,
-        original: base(),
-        input,
-        paths,
-        expected,
-    }
-}
-
-fn cases_of_labels() -> Vec<Case> {
-    let other = || labels([("for", "bar"), ("boo", "boo")]);
-    let bunk = || labels([("foo", "baz"), ("baz", "bunk")]);
-    let half = || labels([("foo", "baz"), ("baz", "boo")]);
-    vec![
-        case(
-            "Touch",
-            (foo_baz(), 10, TYPE, foo_bar()),
-            &[],
-            Ok((foo_baz(), 10, TYPE, foo_bar())),
-        ),
-        case(
-            "ReplaceLabels",
-            (other(), 10, TYPE, foo_bar()),
-            &[],
-            Ok((other(), 10, TYPE, foo_bar())),
-        ),
-        case(
-            "ReplaceLabelsFieldPath",
-            (other(), 10, "ignored", labels([("not", "bar")])),
-            &["labels"],
-            Ok((other(), 10, TYPE, foo_baz())),
-        ),
-        case(
-            "ReplaceLabelsAnnotationsFieldPath",
-            (other(), 10, "ignored", labels([("foo", "boo")])),
-            &["annotations", "labels"],
-            Ok((other(), 10, TYPE, labels([("foo", "boo")]))),
-        ),
-        case(
-            "ReplaceLabel",
-            (bunk(), 10, "ignored", foo_bar()),
-            &["labels.foo"],
-            Ok((half(), 10, TYPE, foo_baz())),
-        ),
-        case(
-            "ReplaceAnnotation",
-            (bunk(), 10, "ignored", bunk()),
-            &["annotations.foo"],
-            Ok((foo_baz(), 10, TYPE, half())),
-        ),
-        case(
-            "RemoveLabelAndAnnotation",
-            (labels([("foo", "")]), 10, "ignored", labels([])),
-            &["labels.foo", "annotations.baz", "labels.never"],
-            Ok((labels([("baz", "boo")]), 10, TYPE, foo_bar())),
-        ),
-    ]
-}
-
-fn cases_of_targets() -> Vec<Case> {
-    let fox = || labels([("fox", "dog")]);
-    vec![
-        case(
-            "ReplaceTargetTypeAndAnnotations",
-            (labels([]), 10, REPLACED, fox()),
-            &["target"],
-            Ok((foo_baz(), 10, REPLACED, fox())),
-        ),
-        case(
-            "ReplaceTargetFieldpath",
-            (labels([]), 20, REPLACED, fox()),
-            &["target"],
-            Ok((foo_baz(), 20, REPLACED, fox())),
-        ),
-        case(
-            "ReplaceTarget",
-            (labels([]), 20, REPLACED, fox()),
-            &[],
-            Ok((labels([]), 20, REPLACED, fox())),
-        ),
-        case(
-            "EmptySize",
-            (foo_baz(), 0, TYPE, foo_bar()),
-            &[],
-            Err(Class::InvalidArgument),
-        ),
-        case(
-            "NegativeSize",
-            (foo_baz(), -1, TYPE, foo_bar()),
-            &["target"],
-            Err(Class::InvalidArgument),
-        ),
-        case(
-            "EmptyMediaType",
-            (foo_baz(), 10, "", labels([])),
-            &[],
-            Err(Class::InvalidArgument),
-        ),
-        case("UnknownPath", base(), &["size"], Err(Class::InvalidArgument)),
-        case("NamePath", base(), &["name"], Err(Class::InvalidArgument)),
-        case(
-            "PartOfTarget",
-            base(),
-            &["target.size"],
-            Err(Class::InvalidArgument),
-        ),
-        case(
-            "OneOfTwoPathsUnknown",
-            base(),
-            &["labels", "created_at"],
-            Err(Class::InvalidArgument),
-        ),
-    ]
-}
-
-fn new_image(name: &str, (labels, size, media_type, annotations): (Labels, i64, &str, Labels)) -> NewImage {
-    let target = Target {
-        media_type: media_type.to_owned(),
-        digest: digest(&format!("{name}-{size}")).to_string(),
-        size,
-        annotations,
-    };
-    NewImage {
-        name: name.to_owned(),
-        labels,
-        target: Some(target),
-    }
-}
+/// A target's digest, and what is wrong with it.
+#[rustfmt::skip]
+const NO_DIGESTS: [(&str, &str); 10] = [
+    ("", "invalid checksum digest format"),
+    ("sha256", "invalid checksum digest format"),
+    ("sha256:", "invalid checksum digest format"),
+    (":abc", "invalid checksum digest format"),
+    ("sha256:abc", "invalid checksum digest length"),
+    ("sha256:ZZcfe0a6bc0a2f9c6c3e0a6bc0a2f9c6c3e0a6bc0a2f9c6c3e0a6bc0a2f9c6cf", "invalid checksum digest format"),
+    ("md5:abcdef", "unsupported digest algorithm"),
+    ("multihash+base58:QmRZxt2b1FVZ", "unsupported digest algorithm"),
+    ("MD5:abcdef", "invalid checksum digest format"),
+    ("md5:a b", "invalid checksum digest format"),
+];
 
 #[tokio::test]
-async fn an_update_changes_what_its_paths_name() {
+async fn a_target_needs_a_digest() {
     let (metadata, _dir) = metadata().await;
-    for case in cases_of_labels().into_iter().chain(cases_of_targets()) {
-        let original = new_image(case.name, case.original);
-        let made = metadata
-            .create_image(&caller(), original.clone(), None)
-            .await
-            .unwrap();
-        assert_eq!(
-            (&made.labels, Some(&made.target)),
-            (&original.labels, original.target.as_ref())
-        );
-
-        let input = new_image(case.name, case.input);
-        let later = made.created + Duration::from_secs(1);
-        let updated = metadata
-            .update_image(
-                &caller(),
-                input,
-                &case
-                    .paths
-                    .iter()
-                    .map(|path| (*path).to_owned())
-                    .collect::<Vec<_>>(),
-                Some(later),
-            )
-            .await;
-        let stored = metadata.image(&caller(), case.name).await.unwrap();
-        let expected = match case.expected {
-            Ok(expected) => expected,
-            Err(class) => {
-                assert_eq!(refused(updated).0, class, "{}", case.name);
-                assert_eq!(stored, made, "{}", case.name);
-                continue;
-            }
-        };
-        let expected = new_image(case.name, expected);
-        let expected = Image {
-            name: expected.name,
-            labels: expected.labels,
-            target: expected.target.unwrap(),
-            created: made.created,
-            updated: later,
-        };
-        assert_eq!(updated.unwrap(), expected, "{}", case.name);
-        assert_eq!(stored, expected, "{}", case.name);
-
-        let deleted = metadata
-            .delete_image(&caller(), case.name, Some(&made.target.digest))
-            .await;
-        if made.target.digest == expected.target.digest {
-            deleted.unwrap();
-        } else {
-            let text = format!(
-                "image {:?} has target {}, not {}",
-                case.name, expected.target.digest, made.target.digest
-            );
-            assert_eq!(refused(deleted), (Class::NotFound, text));
-            metadata
-                .delete_image(&caller(), case.name, Some(""))
-                .await
-                .unwrap();
-        }
+    for (text, reason) in NO_DIGESTS {
+        let mut new = image("a");
+        new.target = new.target.map(|target| Target {
+            digest: text.to_owned(),
+            ..target
+        });
+        let wanted = format!("target.Digest {text:?} invalid: {reason}");
+        let made = metadata.create_image(&caller(), new, None).await;
+        assert_eq!(refused(made), (Class::InvalidArgument, wanted));
     }
+    assert_eq!(keys(&metadata).await, ["v"]);
 }
 
 #[tokio::test]
 async fn what_is_no_image_is_refused_with_its_text() {
     let (metadata, _dir) = metadata().await;
-    let with = |change: &dyn Fn(&mut NewImage)| {
-        let mut new = image("a");
-        change(&mut new);
+    let good = image("a");
+    let with = |change: &dyn Fn(&mut NewImage, &mut Target)| {
+        let (mut new, mut target) = (good.clone(), good.target.clone().unwrap());
+        change(&mut new, &mut target);
+        new.target = new.target.map(|_| target);
         new
     };
-    let target = |change: &'static dyn Fn(&mut Target)| with(&|new| change(new.target.as_mut().unwrap()));
-    let of_digest = |text: &'static str, reason: &str| {
-        let new = with(&|new| text.clone_into(&mut new.target.as_mut().unwrap().digest));
-        (new, format!("target.Digest {text:?} invalid: {reason}"))
-    };
-    let text = str::to_owned;
+    let (name, label) = ("n".repeat(32_769), "v".repeat(5000));
     let long = "image.Labels: label key and value length (5001 bytes) greater than maximum size (4096 bytes), key: k";
-    let cases = [
-        (with(&|new| new.name.clear()), text("Image.Name required")),
+    let none = r#"target.Digest "" invalid: invalid checksum digest format"#;
+    for (new, wanted) in [
+        (with(&|new, _| new.name.clear()), "Image.Name required"),
         (
-            with(&|new| new.name = "n".repeat(32_769)),
-            text("image name of 32769 bytes is longer than 32768"),
+            with(&|new, _| name.clone_into(&mut new.name)),
+            "image name of 32769 bytes is longer than 32768",
         ),
+        (with(&|new, _| new.labels = labels([("k", &label)])), long),
         (
-            with(&|new| new.labels = labels([("k", &"v".repeat(5000))])),
-            text(long),
-        ),
-        (
-            target(&|target| target.size = 0),
-            text("target.Size must be greater than zero"),
+            with(&|_, target| target.size = 0),
+            "target.Size must be greater than zero",
         ),
         (
-            target(&|target| target.media_type.clear()),
-            text("target.MediaType must be set"),
+            with(&|_, target| target.media_type.clear()),
+            "target.MediaType must be set",
         ),
-        (
-            with(&|new| new.target = None),
-            text(r#"target.Digest "" invalid: invalid checksum digest format"#),
-        ),
-        of_digest("sha256", "invalid checksum digest format"),
-        of_digest("sha256:", "invalid checksum digest format"),
-        of_digest(":abc", "invalid checksum digest format"),
-        of_digest("sha256:abc", "invalid checksum digest length"),
-        of_digest(
-            "sha256:ZZcfe0a6bc0a2f9c6c3e0a6bc0a2f9c6c3e0a6bc0a2f9c6c3e0a6bc0a2f9c6cf",
-            "invalid checksum digest format",
-        ),
-        of_digest("md5:abcdef", "unsupported digest algorithm"),
-        of_digest("multihash+base58:QmRZxt2b1FVZ", "unsupported digest algorithm"),
-        of_digest("MD5:abcdef", "invalid checksum digest format"),
-        of_digest("md5:a b", "invalid checksum digest format"),
-    ];
-    for (new, wanted) in cases {
+        (with(&|new, _| new.target = None), none),
+    ] {
         let made = metadata.create_image(&caller(), new, None).await;
-        assert_eq!(refused(made), (Class::InvalidArgument, wanted));
+        assert_eq!(refused(made), (Class::InvalidArgument, wanted.to_owned()));
     }
     assert_eq!(keys(&metadata).await, ["v"]);
 }

@@ -139,90 +139,46 @@ async fn what_is_no_resource_is_refused_with_its_text() {
     let name = namespace("testing");
     metadata.create_lease(&name, "l1", Labels::new()).await.unwrap();
     let before = keys(&metadata).await;
-    let invalid = |text: &str| (Class::InvalidArgument, text.to_owned());
-    let unsupported = |text: &str| (Class::Unimplemented, text.to_owned());
-    for (lease, kind, id, wanted) in [
-        (
-            "l1",
-            "leases",
-            "x",
-            unsupported("resource type leases not supported yet"),
-        ),
-        (
-            "l1",
-            "containers",
-            "x",
-            unsupported("resource type containers not supported yet"),
-        ),
-        ("l1", "", "x", unsupported("resource type  not supported yet")),
-        ("l1", "content/x", "x", invalid("invalid resource type content/x")),
-        ("l1", "images/", "x", invalid("invalid resource type images/")),
-        (
-            "l1",
-            "ingests/a/b",
-            "x",
-            invalid("invalid resource type ingests/a/b"),
-        ),
-        (
-            "l1",
-            "snapshots",
-            "x",
-            invalid("invalid snapshot resource type snapshots"),
-        ),
-        (
-            "l1",
-            "snapshots/",
-            "x",
-            invalid("invalid snapshot resource type snapshots/"),
-        ),
-        (
-            "l1",
-            "snapshots/overlayfs/type1",
-            "x",
-            invalid("invalid snapshot resource type snapshots/overlayfs/type1"),
-        ),
-        (
-            "l1",
-            CONTENT,
-            "x",
-            invalid("invalid content resource id x: invalid checksum digest format"),
-        ),
-        (
-            "l1",
-            CONTENT,
-            "sha256:00",
-            invalid("invalid content resource id sha256:00: invalid checksum digest length"),
-        ),
-        (
-            "l1",
-            IMAGES,
-            "",
-            invalid("invalid resource id: images without a name"),
-        ),
-        (
-            "non-found",
-            "snapshots/overlayfs",
-            "x",
-            (Class::NotFound, r#"lease "non-found""#.to_owned()),
-        ),
-        (
-            "non-found",
-            "leases",
-            "x",
-            (Class::NotFound, r#"lease "non-found""#.to_owned()),
-        ),
-    ] {
+    for (kind, id, class, wanted) in NO_RESOURCES {
+        let wanted = (class, wanted.to_owned());
         assert_eq!(
-            refused(metadata.add_resource(&name, lease, kind, id).await),
+            refused(metadata.add_resource(&name, "l1", kind, id).await),
             wanted
         );
         assert_eq!(
-            refused(metadata.delete_resource(&name, lease, kind, id).await),
+            refused(metadata.delete_resource(&name, "l1", kind, id).await),
             wanted
         );
     }
+    // Whether there is such a lease comes first.
+    for kind in ["snapshots/overlayfs", "leases"] {
+        let wanted = (Class::NotFound, r#"lease "non-found""#.to_owned());
+        let added = metadata.add_resource(&name, "non-found", kind, "x").await;
+        assert_eq!(refused(added), wanted);
+        let deleted = metadata.delete_resource(&name, "non-found", kind, "x").await;
+        assert_eq!(refused(deleted), wanted);
+    }
     assert_eq!(keys(&metadata).await, before);
 }
+
+const INVALID: Class = Class::InvalidArgument;
+
+/// Type, id, and what is said of them.
+#[rustfmt::skip]
+const NO_RESOURCES: [(&str, &str, Class, &str); 12] = [
+    ("leases", "x", Class::Unimplemented, "resource type leases not supported yet"),
+    ("containers", "x", Class::Unimplemented, "resource type containers not supported yet"),
+    ("", "x", Class::Unimplemented, "resource type  not supported yet"),
+    ("content/x", "x", INVALID, "invalid resource type content/x"),
+    ("images/", "x", INVALID, "invalid resource type images/"),
+    ("ingests/a/b", "x", INVALID, "invalid resource type ingests/a/b"),
+    ("snapshots", "x", INVALID, "invalid snapshot resource type snapshots"),
+    ("snapshots/", "x", INVALID, "invalid snapshot resource type snapshots/"),
+    ("snapshots/overlayfs/type1", "x", INVALID, "invalid snapshot resource type snapshots/overlayfs/type1"),
+    (CONTENT, "x", INVALID, "invalid content resource id x: invalid checksum digest format"),
+    (CONTENT, "sha256:00", INVALID, "invalid content resource id sha256:00: invalid checksum digest length"),
+    (IMAGES, "", INVALID, "invalid resource id: images without a name"),
+];
 
 #[tokio::test]
 async fn a_lease_is_deleted_with_its_list_and_nothing_else() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use transom_meta::kv::{self, Kind};
 use transom_meta::leases::IMAGES;
-use transom_meta::{Caller, Class, Labels, Metadata};
+use transom_meta::{Caller, Class, Error, Labels, Metadata};
 
 use crate::records::{caller, image, keys, labels, metadata, metadata_on, namespace, texts};
 
@@ -53,69 +53,51 @@ async fn of_64_tasks_that_label_one_image_none_loses() {
     }
 }
 
+/// Runs 32 tasks at once, of which one succeeds, and all others fail with this class.
+async fn one_does<F>(class: Class, task: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let results = together(32, |_| task()).await;
+    assert_eq!(
+        results.iter().filter(|result| result.is_ok()).count(),
+        1,
+        "{results:?}"
+    );
+    let mut errors = results.iter().flat_map(|result| result.as_ref().err());
+    assert!(errors.all(|error| error.class() == class), "{results:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_that_make_or_delete_one_thing_one_does() {
     let (metadata, _dir) = metadata().await;
-    let name = namespace("testing");
     for _ in 0..20 {
-        let made = together(32, |_| {
-            let metadata = metadata.clone();
-            async move {
-                metadata
-                    .create_image(&caller(), image("a"), None)
-                    .await
-                    .map_err(|error| error.class())
-            }
-        });
-        let made = made.await;
-        assert_eq!(made.iter().filter(|result| result.is_ok()).count(), 1);
-        assert!(
-            made.iter()
-                .flat_map(|result| result.as_ref().err())
-                .all(|class| *class == Class::AlreadyExists)
-        );
-        let gone = together(32, |_| {
-            let metadata = metadata.clone();
-            async move {
-                metadata
-                    .delete_image(&caller(), "a", None)
-                    .await
-                    .map_err(|error| error.class())
-            }
-        });
-        let gone = gone.await;
-        assert_eq!(gone.iter().filter(|result| result.is_ok()).count(), 1);
-        assert!(
-            gone.iter()
-                .flat_map(|result| result.as_ref().err())
-                .all(|class| *class == Class::NotFound)
-        );
-        let leased = together(32, |_| {
-            let (metadata, name) = (metadata.clone(), name.clone());
-            async move { metadata.create_lease(&name, "l", Labels::new()).await.is_ok() }
-        });
-        assert_eq!(leased.await.iter().filter(|made| **made).count(), 1);
-        let deleted = together(32, |_| {
-            let (metadata, name) = (metadata.clone(), name.clone());
-            async move {
-                metadata
-                    .delete_lease(&name, "l")
-                    .await
-                    .map_err(|error| error.class())
-            }
-        });
-        let deleted = deleted.await;
-        assert_eq!(
-            deleted.iter().filter(|result| result.is_ok()).count(),
-            1,
-            "{deleted:?}"
-        );
-        assert!(
-            deleted
-                .iter()
-                .flat_map(|result| result.as_ref().err())
-                .all(|class| *class == Class::NotFound)
-        );
+        let each = || (metadata.clone(), namespace("testing"));
+        one_does(Class::AlreadyExists, || {
+            let (metadata, _) = each();
+            async move { metadata.create_image(&caller(), image("a"), None).await.map(drop) }
+        })
+        .await;
+        one_does(Class::NotFound, || {
+            let (metadata, _) = each();
+            async move { metadata.delete_image(&caller(), "a", None).await }
+        })
+        .await;
+        one_does(Class::AlreadyExists, || {
+            let (metadata, name) = each();
+            async move { metadata.create_lease(&name, "l", Labels::new()).await.map(drop) }
+        })
+        .await;
+        one_does(Class::NotFound, || {
+            let (metadata, name) = each();
+            async move { metadata.delete_lease(&name, "l").await }
+        })
+        .await;
+        one_does(Class::NotFound, || {
+            let (metadata, name) = each();
+            async move { metadata.delete_namespace(&name).await }
+        })
+        .await;
     }
 }
 
