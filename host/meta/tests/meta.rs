@@ -16,6 +16,8 @@ mod filter_properties;
 mod images;
 #[path = "meta/images_update.rs"]
 mod images_update;
+#[path = "meta/interleave.rs"]
+mod interleave;
 #[path = "meta/kv.rs"]
 mod kv;
 #[path = "meta/kv_crash.rs"]
