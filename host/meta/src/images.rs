@@ -84,7 +84,7 @@ impl Metadata {
         let mut rest = Some(key::all(Kind::Image, &caller.namespace));
         while let Some(range) = rest {
             let (page, more) = self.inner.page::<ImageRecord>(&range).await?;
-            let image = |(key, record): (Bytes, _)| Some(Image::read(key::parse(&key)?.1, record));
+            let image = |(key, record): (Bytes, _)| Some(Image::read(key::name(&key)?, record));
             let page = page.into_iter().filter_map(image).collect();
             images.append(&mut matching(&filters, page).await?);
             rest = more;

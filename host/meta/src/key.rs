@@ -68,8 +68,17 @@ pub(crate) fn everywhere(kind: Kind) -> Range {
 
 /// Namespace and name of a key made by [`of`].
 pub(crate) fn parse(key: &[u8]) -> Option<(Namespace, &str)> {
-    let (namespace, name) = std::str::from_utf8(key).ok()?.get(2..)?.split_once('/')?;
+    let (namespace, name) = split(key)?;
     Some((Namespace::new(namespace).ok()?, name))
+}
+
+/// The name of a key made by [`of`], for lists of one namespace.
+pub(crate) fn name(key: &[u8]) -> Option<&str> {
+    split(key).map(|(_, name)| name)
+}
+
+fn split(key: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(key).ok()?.get(2..)?.split_once('/')
 }
 
 /// The key of a namespace.

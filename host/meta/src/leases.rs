@@ -330,7 +330,7 @@ fn random_id() -> String {
 }
 
 fn read((key, record): (bytes::Bytes, LeaseRecord)) -> Option<Lease> {
-    let (_, id) = key::parse(&key)?;
+    let id = key::name(&key)?;
     Some(Lease {
         id: id.to_owned(),
         labels: record.labels,

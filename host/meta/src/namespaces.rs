@@ -196,7 +196,7 @@ impl Inner {
         let mut found = Vec::new();
         let mut range = key::all(Kind::Snapshot, namespace);
         while let Some(pair) = self.kv.range(&range, 1).await?.pop() {
-            let name = key::parse(&pair.key).and_then(|(_, name)| name.split_once('/'));
+            let name = key::name(&pair.key).and_then(|name| name.split_once('/'));
             let Some((snapshotter, _)) = name else {
                 range = range.after(&pair.key);
                 continue;

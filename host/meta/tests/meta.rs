@@ -12,6 +12,8 @@ mod filter_patterns;
 mod filter_plugins;
 #[path = "meta/filter_properties.rs"]
 mod filter_properties;
+#[path = "meta/format.rs"]
+mod format;
 #[path = "meta/images.rs"]
 mod images;
 #[path = "meta/images_update.rs"]
