@@ -73,14 +73,14 @@ pub enum Error {
     /// A filter cannot be read, or a filter plugin refused or failed.
     #[error("{0}")]
     Filter(#[from] crate::filter::FilterError),
-    /// A filter of a subscription cannot be used. containerd gives no class to this.
-    #[error("subscription error: failed parsing subscription filters: {error}: {class}", class = error.class())]
+    /// A filter of a subscription cannot be used.
+    #[error("failed parsing subscription filters: {error}")]
     Subscribe {
         /// Why.
         error: crate::filter::FilterError,
     },
     /// A subscriber read too slowly.
-    #[error("subscription error: more than {} MiB of events wait to be read; read faster, or with filters that let less through", limit >> 20)]
+    #[error("more than {} MiB of events wait to be read; read faster, or with filters that let less through", limit >> 20)]
     Lagged {
         /// How many bytes of events may wait.
         limit: usize,
@@ -195,7 +195,7 @@ impl Error {
             Error::AlreadyExists { .. } => Class::AlreadyExists,
             Error::FailedPrecondition { .. } => Class::FailedPrecondition,
             Error::Unimplemented { .. } => Class::Unimplemented,
-            Error::Filter(error) => error.class(),
+            Error::Filter(error) | Error::Subscribe { error } => error.class(),
             Error::Content(error) => content_class(error),
             Error::Kv(KvError::NoSpace) => Class::ResourceExhausted,
             Error::Kv(KvError::Damaged { .. }) | Error::Record { .. } => Class::DataLoss,
@@ -203,7 +203,7 @@ impl Error {
                 Class::Unavailable
             }
             Error::Lagged { .. } => Class::ResourceExhausted,
-            Error::Kv(_) | Error::Collect { .. } | Error::Subscribe { .. } => Class::Unknown,
+            Error::Kv(_) | Error::Collect { .. } => Class::Unknown,
         }
     }
 }

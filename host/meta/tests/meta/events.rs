@@ -273,8 +273,9 @@ fn filters_see_the_fields_of_snapshot_and_content_events() {
 async fn a_bad_filter_has_containerds_text() {
     let exchange = Exchange::default();
     let result = exchange.subscribe(&texts(["a=b"]), &Plugins::default());
-    let wanted = r#"subscription error: failed parsing subscription filters: filters: parse error: [a >|=|< b]: unsupported operator "=": invalid argument"#;
-    assert_eq!(refused(result), (Class::Unknown, wanted.to_owned()));
+    let wanted =
+        r#"failed parsing subscription filters: filters: parse error: [a >|=|< b]: unsupported operator "=""#;
+    assert_eq!(refused(result), (Class::InvalidArgument, wanted.to_owned()));
 }
 
 #[tokio::test]
