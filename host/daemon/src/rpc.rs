@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -192,7 +192,8 @@ struct Count {
 }
 
 impl Count {
-    fn answer(mut self, response: Response<Body>) -> Response<Body> {
+    fn answer(mut self, mut response: Response<Body>) -> Response<Body> {
+        correct(response.headers_mut());
         self.see(response.headers());
         if self.code.is_some() {
             return response;
@@ -221,6 +222,24 @@ impl Drop for Count {
     }
 }
 
+/// The code of a message that is too large is the one that gRPC's own servers give, which clients know.
+fn correct(headers: &mut HeaderMap) {
+    let starts = |name, start: &str| {
+        headers
+            .get(name)
+            .is_some_and(|value: &HeaderValue| value.as_bytes().starts_with(start.as_bytes()))
+    };
+    let out_of_range = starts(Status::GRPC_STATUS, "11");
+    if out_of_range
+        && starts(
+            Status::GRPC_MESSAGE,
+            "Error,%20decoded%20message%20length%20too%20large",
+        )
+    {
+        headers.insert(Status::GRPC_STATUS, HeaderValue::from_static("8"));
+    }
+}
+
 /// An answer whose trailers are looked at.
 struct Counted {
     inner: Body,
@@ -242,9 +261,11 @@ impl http_body::Body for Counted {
             Ok(frame) => ready!(frame),
             Err(panic) => Some(Err(panicked(&*panic))),
         };
-        if let Some(Ok(frame)) = &frame
-            && let Some(trailers) = frame.trailers_ref()
+        let mut frame = frame;
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
         {
+            correct(trailers);
             counted.count.see(trailers);
         }
         if let Some(Err(status)) = &frame {

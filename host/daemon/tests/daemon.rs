@@ -1,1 +1,22 @@
 //! Tests of the daemon; one file of `daemon/` for each part.
+
+#[path = "daemon/config.rs"]
+mod config;
+#[path = "daemon/content.rs"]
+mod content;
+#[path = "daemon/errors.rs"]
+mod errors;
+#[path = "daemon/events.rs"]
+mod events;
+#[path = "daemon/introspection.rs"]
+mod introspection;
+#[path = "daemon/process.rs"]
+mod process;
+#[path = "daemon/program.rs"]
+mod program;
+#[path = "daemon/rig.rs"]
+mod rig;
+#[path = "daemon/server.rs"]
+mod server;
+#[path = "daemon/streaming.rs"]
+mod streaming;

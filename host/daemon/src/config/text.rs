@@ -105,7 +105,7 @@ fn metadata(out: &mut String, config: &Config) {
     out.push_str("\n[metadata]\n");
     set(
         out,
-        "The key-value store: sled, redb, or memory, which forgets everything at the end.",
+        "The key-value store: redb, sled, or memory, which forgets everything at the end.",
         "store",
         quoted(metadata.store),
     );

@@ -10,7 +10,7 @@ use transom_api::events::events_server::{Events, EventsServer};
 use transom_api::{event, images, types};
 use transom_meta::events::{Envelope, Event, EventDecoder, Exchange, Forwarded};
 use transom_meta::filter::Plugins;
-use transom_meta::{Class, Error};
+use transom_meta::Class;
 
 use super::limited;
 use crate::answers::{Answers, answers, send};
@@ -54,16 +54,6 @@ impl EventDecoder for Decoder {
     }
 }
 
-/// containerd does not map these errors, so that clients see them as unknown.
-fn subscription(error: &Error) -> Status {
-    let text = match error {
-        Error::Filter(error) => format!("failed parsing subscription filters: {error}"),
-        other => other.to_string(),
-    };
-    let inner = status::said(error.class(), text);
-    Status::unknown(format!("subscription error: {}", inner.message()))
-}
-
 #[tonic::async_trait]
 impl Events for Service {
     async fn publish(&self, request: Request<api::PublishRequest>) -> Result<Response<()>, Status> {
@@ -103,12 +93,12 @@ impl Events for Service {
         let plugins = self.plugins.clone();
         // Plugins may take a while to read an expression.
         let subscribed = super::blocking(move || exchange.subscribe(&filters, &plugins)).await?;
-        let mut events = subscribed.map_err(|e| subscription(&e))?;
+        let mut events = subscribed.map_err(|e| status::of(&e))?;
         let shutdown = self.shutdown.clone();
         Ok(Response::new(answers(limits::LIST_AHEAD, |sink| async move {
             loop {
                 let event = tokio::select! {
-                    event = events.next() => event.map_err(|e| subscription(&e))?,
+                    event = events.next() => event.map_err(|e| status::of(&e))?,
                     () = sink.closed() => return Ok(()),
                     () = shutdown.begun() => return Err(status::said(Class::Unavailable, "the daemon is stopping")),
                 };
