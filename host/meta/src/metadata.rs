@@ -62,9 +62,9 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) events: Exchange,
     /// Held for reading by every transaction, for writing by the collector's short exclusive steps.
-    pub(crate) gate: RwLock<()>,
+    pub(crate) gate: Arc<RwLock<()>>,
     pub(crate) barrier: Barrier,
-    pub(crate) activity: Activity,
+    pub(crate) activity: Arc<Activity>,
     sequence: Sequence,
 }
 
@@ -93,9 +93,9 @@ impl Metadata {
             blobs,
             options,
             events: Exchange::default(),
-            gate: RwLock::default(),
+            gate: Arc::default(),
             barrier: Barrier::default(),
-            activity: Activity::default(),
+            activity: Arc::default(),
             sequence: Sequence::default(),
         };
         migration::run(&*inner.kv, migration::STEPS).await?;

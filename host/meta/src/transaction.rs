@@ -1,12 +1,14 @@
 //! Read, check, write: a transaction that fails if anything it has read was changed meanwhile.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::RwLockReadGuard;
+use tokio::sync::OwnedRwLockReadGuard;
 
 use crate::events::Envelope;
 use crate::kv::{Condition, Durability, Outcome, Range, Transaction, Write};
-use crate::metadata::Inner;
+use crate::metadata::{Inner, joined};
 use crate::names::Namespace;
 use crate::record::{self, NamespaceRecord, decode, encode};
 use crate::{Error, Node, key, limits};
@@ -21,7 +23,7 @@ pub(crate) struct Txn<'m> {
     touched: Vec<Node>,
     events: Vec<Envelope>,
     removed: u64,
-    _gate: RwLockReadGuard<'m, ()>,
+    gate: OwnedRwLockReadGuard<()>,
 }
 
 impl<'m> Txn<'m> {
@@ -33,7 +35,7 @@ impl<'m> Txn<'m> {
             touched: Vec::new(),
             events: Vec::new(),
             removed: 0,
-            _gate: inner.gate.read().await,
+            gate: Arc::clone(&inner.gate).read_owned().await,
         }
     }
 
@@ -125,16 +127,22 @@ impl<'m> Txn<'m> {
             writes: self.writes,
             durability,
         };
-        match self.inner.kv.commit(transaction).await? {
-            Outcome::Conflict => Ok(false),
-            Outcome::Committed => {
-                self.inner.activity.count(self.removed);
-                for event in self.events {
-                    self.inner.events.send(event);
-                }
-                Ok(true)
+        let kv = Arc::clone(&self.inner.kv);
+        let activity = Arc::clone(&self.inner.activity);
+        let exchange = self.inner.events.clone();
+        let (events, removed, gate) = (self.events, self.removed, self.gate);
+        // A task of its own: a client that hangs up takes its request away, but not what the store has already been given.
+        // Until that has happened the gate stays shut for the collector, and afterwards the event must come.
+        let task = tokio::spawn(async move {
+            let outcome = kv.commit(transaction).await;
+            if matches!(outcome, Ok(Outcome::Committed)) {
+                activity.count(removed);
+                events.into_iter().for_each(|event| exchange.send(event));
             }
-        }
+            drop(gate);
+            outcome
+        });
+        Ok(joined(task.await)? == Outcome::Committed)
     }
 }
 

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use transom_meta::kv::memory::Memory;
 use transom_meta::kv::{Change, Kv, KvError, Outcome, Pair, Pending, Range, Stats, Transaction};
 use transom_meta::leases::IMAGES;
 use transom_meta::{Class, Labels, Metadata};
 
-use crate::records::{caller, image, keys, labels, metadata_on, namespace, refused, texts};
+use crate::records::{caller, image, keys, labels, metadata_on, namespace, refused, subscribe, texts};
 
 type Action = Box<dyn FnOnce() -> Pending<'static, ()> + Send>;
 
@@ -255,5 +255,28 @@ async fn an_image_that_changes_while_its_target_is_checked_is_not_deleted() {
     });
     let deleted = stage.metadata.delete_image(&caller(), "a", Some(&target)).await;
     assert_eq!(refused(deleted).0, Class::NotFound);
+    assert_eq!(stage.left().await, ["i/testing/a", "l/testing/l", "n/testing"]);
+}
+
+#[tokio::test]
+async fn what_the_store_was_given_happens_with_its_event_when_the_client_hangs_up() {
+    let stage = stage().await;
+    let mut subscription = subscribe(&stage.metadata, []);
+    let (given, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, wait) = (given.clone(), go_on.clone());
+    stage.before(SETS, "i/testing/a", |_| async move {
+        tell.notify_one();
+        wait.notified().await;
+    });
+    let metadata = stage.metadata.clone();
+    let request = tokio::spawn(async move { metadata.create_image(&caller(), image("a"), None).await });
+    given.notified().await;
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    assert_eq!(stage.left().await, ["l/testing/l", "n/testing"]);
+
+    go_on.notify_one();
+    let event = subscription.next().await.unwrap();
+    assert_eq!(event.topic, "/images/create");
     assert_eq!(stage.left().await, ["i/testing/a", "l/testing/l", "n/testing"]);
 }
