@@ -26,10 +26,10 @@ mod sled;
 /// The stores there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// The `sled` crate.
-    #[default]
+    /// The `sled` crate. A full disk can make it unreadable, and it does not notice all damage.
     Sled,
     /// The `redb` crate.
+    #[default]
     Redb,
     /// In memory: nothing is kept.
     Memory,
@@ -37,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 3] = [Kind::Sled, Kind::Redb, Kind::Memory];
+    pub const ALL: [Kind; 3] = [Kind::Redb, Kind::Sled, Kind::Memory];
 
     /// Its name in the configuration: `sled`, `redb`, `memory`.
     #[must_use]
@@ -69,7 +69,7 @@ impl FromStr for Kind {
 
 /// A name that no store has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no metadata store {name:?}: choose sled, redb or memory")]
+#[error("there is no metadata store {name:?}: choose redb, sled or memory")]
 pub struct UnknownKind {
     /// The name.
     pub name: String,

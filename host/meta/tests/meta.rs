@@ -24,6 +24,10 @@ mod interleave;
 mod kv;
 #[path = "meta/kv_crash.rs"]
 mod kv_crash;
+#[path = "meta/kv_files.rs"]
+mod kv_files;
+#[path = "meta/kv_power.rs"]
+mod kv_power;
 #[path = "meta/kv_workload.rs"]
 mod kv_workload;
 #[path = "meta/leases.rs"]

@@ -47,8 +47,8 @@ pub(super) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Bytes on disk.
     fn size(&self) -> Result<u64, KvError>;
 
-    /// Whether the disk has more room than the reserve.
-    fn room(&self) -> bool;
+    /// Bytes that the disk has left for it, besides the reserve.
+    fn room(&self) -> u64;
 
     /// After [`KvError::NoSpace`]: goes back to the last flush, so that nothing of the failed writes is there. `false` if it
     /// cannot.
@@ -272,7 +272,7 @@ impl<E: Engine> Writer<E> {
 
     /// Checks the conditions one after the other and answers the conflicts.
     fn check(&self, batch: &mut Batch) -> Result<(u64, u64), KvError> {
-        guarded(|| batch.check(&self.shared.engine, self.shared.engine.room()))
+        guarded(|| batch.check(&self.shared.engine))
     }
 
     fn apply(&mut self, batch: &mut Batch) -> Result<(), KvError> {

@@ -93,13 +93,13 @@ pub(super) fn sync_new_folder(folder: &Path) -> Result<(), KvError> {
     }
 }
 
-/// Whether the disk under `path` has more room than the reserve.
-pub(super) fn has_room(path: &Path) -> bool {
+/// Bytes that the disk under `path` has left, besides the reserve.
+pub(super) fn room(path: &Path) -> u64 {
     use crate::limits::{KV_RESERVE_BYTES, KV_RESERVE_PART};
     // What cannot be asked does not forbid: the write itself will say.
     let Ok(disk) = rustix::fs::statvfs(path) else {
-        return true;
+        return u64::MAX;
     };
     let (free, all) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
-    free >= KV_RESERVE_BYTES.min(all / KV_RESERVE_PART)
+    free.saturating_sub(KV_RESERVE_BYTES.min(all / KV_RESERVE_PART))
 }

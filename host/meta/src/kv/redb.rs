@@ -215,8 +215,8 @@ impl Engine for Pages {
         Ok(std::os::unix::fs::MetadataExt::blocks(&file) * 512)
     }
 
-    fn room(&self) -> bool {
-        lock::has_room(&self.path)
+    fn room(&self) -> u64 {
+        lock::room(&self.path)
     }
 
     /// It takes no more after an error, so it is opened anew, as after a crash.

@@ -12,7 +12,9 @@ use std::fmt;
 use std::fs::File;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ::sled::{Batch, Config, Db, Mode};
 use bytes::Bytes;
@@ -30,9 +32,61 @@ pub(super) fn open(folder: &Path) -> Result<Arc<dyn Kv>, KvError> {
     Ok(Arc::new(Group::start(Files::open(folder)?)?))
 }
 
+/// The name of an empty tree that every store of ours has.
+const MARK: &[u8] = b"transom";
+
+/// Makes a store under another name first, so that one without the mark is never a store of which the making was cut off.
+fn create(folder: &Path, path: &Path) -> Result<(), KvError> {
+    let made = folder.join("sled.new");
+    match std::fs::remove_dir_all(&made) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io_error("make", &error));
+        }
+        _ => {}
+    }
+    let db = open_db(&made)?;
+    let marked = db.open_tree(MARK).and_then(|_| db.flush());
+    marked.map_err(|error| failed(&made, "make", error))?;
+    drop(db);
+    for file in ["db", "conf", "blobs", "."] {
+        let synced = File::open(made.join(file)).and_then(|file| file.sync_all());
+        synced.map_err(|error| io_error("make", &error))?;
+    }
+    std::fs::rename(&made, path).map_err(|error| io_error("make", &error))?;
+    lock::sync_new_folder(folder)
+}
+
+fn open_db(path: &Path) -> Result<Db, KvError> {
+    let mut tries = OPEN_TRIES;
+    loop {
+        let config = Config::new()
+            .path(path)
+            .mode(Mode::LowSpace)
+            .use_compression(false)
+            .cache_capacity(limits::KV_CACHE_BYTES as u64)
+            .flush_every_ms(None);
+        let opened = opening(path, || {
+            config.open().map_err(|error| failed(path, "open", error))
+        });
+        match opened {
+            // Our own lock is held, so this is a store of this very process, whose threads have not ended yet.
+            Err(KvError::Io { reason, .. }) if reason.contains("could not acquire lock") && tries > 0 => {
+                tries -= 1;
+                std::thread::sleep(OPEN_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// How often, and how far apart, a store that this process has just closed is tried again.
+const OPEN_TRIES: u32 = 200;
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
+
 /// sled's files and what makes them durable.
 struct Files {
     db: Db,
+    failed: AtomicBool,
     path: PathBuf,
     /// The file `db`, once more: errors of writing it back are told to each who has it open.
     log: File,
@@ -51,43 +105,48 @@ impl fmt::Debug for Files {
     }
 }
 
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.failed.load(Ordering::Relaxed) {
+            // It would wait for ever for a write that it gave up, with a lock that all stores of the process share.
+            std::mem::forget(self.db.clone());
+        }
+    }
+}
+
 impl Files {
     fn open(folder: &Path) -> Result<Files, KvError> {
         let lock = Lock::take(folder)?;
         let path = lock::place(folder, Kind::Sled)?;
-        let config = Config::new()
-            .path(&path)
-            .mode(Mode::LowSpace)
-            .use_compression(false)
-            .cache_capacity(limits::KV_CACHE_BYTES as u64)
-            .flush_every_ms(None);
-        let db = opening(&path, || {
-            config.open().map_err(|error| failed(&path, "open", error))
-        })?;
+        if !path.exists() {
+            create(folder, &path)?;
+        }
+        // Opened without space for its repairs it fails, and is damaged for good.
+        if lock::room(&path) == 0 {
+            return Err(KvError::NoSpace);
+        }
+        let db = open_db(&path)?;
+        // It takes a log in which it finds nothing that it knows for an empty one.
+        if !db.tree_names().iter().any(|name| *name == MARK) {
+            return Err(damaged(&path, "its log does not begin as it was made".to_owned()));
+        }
         let log = File::open(path.join("db")).map_err(|error| io_error("open", &error))?;
         let files = Files {
             db,
+            failed: AtomicBool::new(false),
             path,
             log,
             large: Mutex::default(),
             _lock: lock,
         };
-        files.settle(folder)?;
+        // Opening may have repaired the log and written a snapshot of it.
+        files.flush()?;
+        lock::sync_folder(&files.path)?;
         Ok(files)
     }
 
-    /// Opening may have made files and folders, repaired the log, and written a snapshot of it.
-    fn settle(&self, folder: &Path) -> Result<(), KvError> {
-        self.flush()?;
-        File::open(self.path.join("conf"))
-            .and_then(|conf| conf.sync_all())
-            .map_err(|error| io_error("sync", &error))?;
-        lock::sync_folder(&self.path.join("blobs"))?;
-        lock::sync_folder(&self.path)?;
-        lock::sync_new_folder(folder)
-    }
-
     fn failed(&self, action: &'static str, error: ::sled::Error) -> KvError {
+        self.failed.store(true, Ordering::Relaxed);
         failed(&self.path, action, error)
     }
 
@@ -173,8 +232,8 @@ impl Engine for Files {
             .map_err(|error| self.failed("measure", error))
     }
 
-    fn room(&self) -> bool {
-        lock::has_room(&self.path)
+    fn room(&self) -> u64 {
+        lock::room(&self.path)
     }
 
     /// What it could not write stays visible in its memory, and it takes no more.

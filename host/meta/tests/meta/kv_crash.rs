@@ -139,7 +139,8 @@ struct Disk {
 impl Disk {
     fn make(dir: &Path) -> Result<Disk, String> {
         let image = dir.join("disk-0");
-        File::create(&image).unwrap().set_len(160 << 20).unwrap();
+        // Sparse, and large: sled does not give back all that it no longer needs.
+        File::create(&image).unwrap().set_len(1 << 30).unwrap();
         command("mkfs.ext4", &["-q", "-F", path(&image)])?;
         Disk::mount(dir, image)
     }
@@ -211,6 +212,7 @@ fn power_cut_many_times(kind: Kind) {
 }
 
 #[test]
+#[ignore = "sled loses acknowledged transactions now and then: docs/decisions/0006-metadata-store.md"]
 fn sled_survives_power_cuts() {
     power_cut_many_times(Kind::Sled);
 }

@@ -8,6 +8,9 @@ use super::{Engine, Job, Writes};
 use crate::kv::{Change, Condition, Durability, KvError, Outcome, Range, Write};
 use crate::limits;
 
+/// What the stores write at least when a key changes.
+const PAGE_BYTES: usize = 4096;
+
 /// Transactions that are written and flushed together.
 pub(super) struct Batch {
     jobs: Vec<Job>,
@@ -33,15 +36,18 @@ impl Batch {
     }
 
     /// Answers every transaction that does not happen and takes it out; how many are left, and how many conflicts there
-    /// were. Without `room`, only what deletes something may happen.
-    pub(super) fn check(&mut self, engine: &impl Engine, room: bool) -> Result<(u64, u64), KvError> {
+    /// were. What deletes nothing needs room on the disk.
+    pub(super) fn check(&mut self, engine: &impl Engine) -> Result<(u64, u64), KvError> {
+        let mut room = engine.room();
         let mut conflicts = 0;
         // Kept in `self` until all are checked, so that an error on the way answers all of them.
         let mut happens = Vec::with_capacity(self.jobs.len());
         for job in &self.jobs {
-            let outcome = if !room && !job.deletes() {
+            let space = job.space();
+            let outcome = if space > room && !job.deletes() {
                 Err(KvError::NoSpace)
             } else if holds(&job.transaction.conditions, engine, &self.writes)? {
+                room = room.saturating_sub(space);
                 for write in &job.transaction.writes {
                     self.writes.insert(write.key().clone(), write.value().cloned());
                 }
@@ -110,6 +116,12 @@ impl Job {
     fn bytes(&self) -> usize {
         let write = |write: &Write| write.key().len() + write.value().map_or(0, Bytes::len);
         self.transaction.writes.iter().map(write).sum()
+    }
+
+    /// More than it takes on the disk: its bytes, and copies of the pages that they are in.
+    fn space(&self) -> u64 {
+        let pages = self.transaction.writes.len() * 4 * PAGE_BYTES;
+        (self.bytes() * 2 + pages) as u64
     }
 
     fn deletes(&self) -> bool {
