@@ -2,8 +2,12 @@
 
 #[path = "daemon/config.rs"]
 mod config;
+#[path = "daemon/containerd.rs"]
+mod containerd;
 #[path = "daemon/content.rs"]
 mod content;
+#[path = "daemon/ctr.rs"]
+mod ctr;
 #[path = "daemon/errors.rs"]
 mod errors;
 #[path = "daemon/events.rs"]

@@ -10,7 +10,7 @@ use transom_api::events::events_server::{Events, EventsServer};
 use transom_api::{event, images, types};
 use transom_meta::events::{Envelope, Event, EventDecoder, Exchange, Forwarded};
 use transom_meta::filter::Plugins;
-use transom_meta::Class;
+use transom_meta::{Class, Error};
 
 use super::limited;
 use crate::answers::{Answers, answers, send};
@@ -54,6 +54,12 @@ impl EventDecoder for Decoder {
     }
 }
 
+/// containerd gives these errors no class, but keeps the inner one's suffix.
+fn subscription(error: &Error) -> Status {
+    let inner = status::of(error);
+    Status::unknown(format!("subscription error: {}", inner.message()))
+}
+
 #[tonic::async_trait]
 impl Events for Service {
     async fn publish(&self, request: Request<api::PublishRequest>) -> Result<Response<()>, Status> {
@@ -93,12 +99,12 @@ impl Events for Service {
         let plugins = self.plugins.clone();
         // Plugins may take a while to read an expression.
         let subscribed = super::blocking(move || exchange.subscribe(&filters, &plugins)).await?;
-        let mut events = subscribed.map_err(|e| status::of(&e))?;
+        let mut events = subscribed.map_err(|e| subscription(&e))?;
         let shutdown = self.shutdown.clone();
         Ok(Response::new(answers(limits::LIST_AHEAD, |sink| async move {
             loop {
                 let event = tokio::select! {
-                    event = events.next() => event.map_err(|e| status::of(&e))?,
+                    event = events.next() => event.map_err(|e| subscription(&e))?,
                     () = sink.closed() => return Ok(()),
                     () = shutdown.begun() => return Err(status::said(Class::Unavailable, "the daemon is stopping")),
                 };

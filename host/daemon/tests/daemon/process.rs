@@ -5,16 +5,35 @@ use crate::program::{Program, command, failed, good};
 #[test]
 fn the_default_file_is_right_by_its_own_check() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let text = good(&command(folder.path()).args(["config", "default"]).output().expect("it runs"));
+    let text = good(
+        &command(folder.path())
+            .args(["config", "default"])
+            .output()
+            .expect("it runs"),
+    );
     let file = folder.path().join("config.toml");
     std::fs::write(&file, &text).expect("a file");
-    let checked = command(folder.path()).args(["config", "check"]).arg(&file).output().expect("it runs");
+    let checked = command(folder.path())
+        .args(["config", "check"])
+        .arg(&file)
+        .output()
+        .expect("it runs");
     assert_eq!(good(&checked), format!("{}: good\n", file.display()));
     std::fs::write(&file, text.replace("sharing", "shring")).expect("a file");
-    let checked = command(folder.path()).args(["config", "check"]).arg(&file).output().expect("it runs");
+    let checked = command(folder.path())
+        .args(["config", "check"])
+        .arg(&file)
+        .output()
+        .expect("it runs");
     let error = failed(&checked);
-    let line = 1 + text.lines().position(|line| line.starts_with("sharing")).expect("it is there");
-    assert!(error.contains(&format!("line {line}: unknown key `shring` in [metadata]")), "{error}");
+    let line = 1 + text
+        .lines()
+        .position(|line| line.starts_with("sharing"))
+        .expect("it is there");
+    assert!(
+        error.contains(&format!("line {line}: unknown key `shring` in [metadata]")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -26,7 +45,10 @@ fn flags_win_over_the_file() {
     std::fs::write(&file, text).expect("a file");
     let file = file.to_string_lossy().into_owned();
     let address = socket.to_string_lossy().into_owned();
-    let program = Program::in_folder(folder, &["--config", &file, "--address", &address, "--log-level", "info"]);
+    let program = Program::in_folder(
+        folder,
+        &["--config", &file, "--address", &address, "--log-level", "info"],
+    );
     assert!(socket.exists());
     program.stop();
     assert!(!socket.exists());
@@ -35,11 +57,18 @@ fn flags_win_over_the_file() {
 #[test]
 fn a_file_that_is_named_must_be_there_and_right() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let missing = command(folder.path()).args(["--config", "/nonexistent.toml"]).output().expect("it runs");
+    let missing = command(folder.path())
+        .args(["--config", "/nonexistent.toml"])
+        .output()
+        .expect("it runs");
     assert!(failed(&missing).contains("cannot read /nonexistent.toml"));
     let file = folder.path().join("config.toml");
     std::fs::write(&file, "\nrot = 1\n").expect("a file");
-    let wrong = command(folder.path()).arg("--config").arg(&file).output().expect("it runs");
+    let wrong = command(folder.path())
+        .arg("--config")
+        .arg(&file)
+        .output()
+        .expect("it runs");
     assert!(failed(&wrong).contains("line 2: unknown key `rot`"));
 }
 
@@ -61,7 +90,10 @@ fn lines_of_the_log_can_be_json() {
     assert!(lines.len() >= 2, "{log}");
     for line in lines {
         let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        assert!(value["level"].is_string() && value["timestamp"].is_string(), "{line}");
+        assert!(
+            value["level"].is_string() && value["timestamp"].is_string(),
+            "{line}"
+        );
     }
 }
 
@@ -72,7 +104,10 @@ fn a_killed_daemon_leaves_nothing_in_the_way_of_the_next() {
     program.child.wait().expect("it ends");
     let socket = program.socket();
     assert!(socket.exists(), "nobody has removed it");
-    let folder = std::mem::replace(&mut program.folder, tempfile::tempdir().expect("a temporary folder"));
+    let folder = std::mem::replace(
+        &mut program.folder,
+        tempfile::tempdir().expect("a temporary folder"),
+    );
     Program::in_folder(folder, &[]).stop();
     assert!(!socket.exists());
 }

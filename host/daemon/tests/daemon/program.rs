@@ -88,6 +88,10 @@ pub(crate) fn good(output: &Output) -> String {
 #[track_caller]
 pub(crate) fn failed(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{}{text}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        !output.status.success(),
+        "{}{text}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     text
 }
