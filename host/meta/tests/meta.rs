@@ -36,6 +36,8 @@ mod leases;
 mod migration;
 #[path = "meta/namespaces.rs"]
 mod namespaces;
+#[path = "meta/plugin_lists.rs"]
+mod plugin_lists;
 #[path = "meta/races.rs"]
 mod races;
 #[path = "meta/records.rs"]

@@ -1,6 +1,7 @@
 //! Namespaces: names, labels, deletion.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use transom_meta::events::Event;
 use transom_meta::leases::{CONTENT, IMAGES};
 use transom_meta::{Class, Labels, Namespace};
@@ -45,6 +46,15 @@ fn names_follow_the_rule_of_identifiers() {
         text.ends_with("greater than maximum length (76 characters)"),
         "{text}"
     );
+}
+
+proptest! {
+    #[test]
+    fn a_name_is_what_containerds_expression_matches(name in "[aZ0._-]{0,6}|[a-z.]{70,80}|.{0,4}") {
+        let rule = regex::Regex::new("^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$").unwrap();
+        let wanted = name.len() <= 76 && rule.is_match(&name);
+        assert_eq!(Namespace::new(&name).is_ok(), wanted, "{name:?}");
+    }
 }
 
 #[tokio::test]
