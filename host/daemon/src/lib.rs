@@ -3,12 +3,13 @@
 //! A request flows through `socket` (who may talk), `rpc` (which service; numbers, counts, nets), one file of
 //! [`services`] (message to domain and back, with [`convert`], [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
 //! [`answers`] are what streams are made of. [`server`] puts everything together: [`config`], [`places`], [`lock`],
-//! [`identity`], [`parts`], [`metrics`], [`log`], [`notify`], [`shutdown`]. `main` only reads arguments and environment.
+//! [`identity`], [`filters`], [`parts`], [`metrics`], [`log`], [`notify`], [`shutdown`]. `main` only reads arguments and environment.
 
 pub mod answers;
 pub mod config;
 pub mod convert;
 pub mod error;
+pub mod filters;
 pub mod headers;
 pub mod identity;
 pub mod limits;

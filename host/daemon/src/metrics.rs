@@ -1,8 +1,10 @@
-//! What the daemon counts, for Prometheus. `http` serves it.
+//! What the daemon counts, for Prometheus. `http` serves it, `stores` asks the key-value store.
 
 pub mod http;
+mod stores;
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
+use transom_meta::filter::{FilterError, PluginFailure};
+use transom_meta::kv::Kv;
 
 /// All counters of one daemon. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
@@ -28,6 +32,19 @@ struct Inner {
     ingested: Counter,
     read: Counter,
     streams: Gauge,
+    plugin_calls: Family<PluginCall, Counter>,
+    plugin_seconds: Family<PluginName, Counter<f64, AtomicU64>>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PluginCall {
+    plugin: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PluginName {
+    plugin: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -50,6 +67,8 @@ impl Default for Metrics {
             ingested: Counter::default(),
             read: Counter::default(),
             streams: Gauge::default(),
+            plugin_calls: Family::default(),
+            plugin_seconds: Family::default(),
             registry: Mutex::default(),
         };
         registry.register(
@@ -73,6 +92,17 @@ impl Default for Metrics {
             "write_streams",
             "Write streams that are open",
             inner.streams.clone(),
+        );
+        registry.register(
+            "plugin_calls",
+            "Calls of plugins, by result: ok, refused, or how the plugin failed (crash is a trap)",
+            inner.plugin_calls.clone(),
+        );
+        registry.register_with_unit(
+            "plugin",
+            "Time that plugins took",
+            Unit::Seconds,
+            inner.plugin_seconds.clone(),
         );
         *inner.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         Metrics {
@@ -115,6 +145,28 @@ impl Metrics {
         }
     }
 
+    /// A plugin was called.
+    pub fn plugin(&self, plugin: &str, took: Duration, error: Option<&FilterError>) {
+        let call = PluginCall {
+            plugin: plugin.to_owned(),
+            result: plugin_result(error),
+        };
+        self.inner.plugin_calls.get_or_create(&call).inc();
+        let name = PluginName {
+            plugin: plugin.to_owned(),
+        };
+        self.inner
+            .plugin_seconds
+            .get_or_create(&name)
+            .inc_by(took.as_secs_f64());
+    }
+
+    /// Counts what a key-value store does.
+    pub fn store(&self, kv: Arc<dyn Kv>) {
+        self.registry()
+            .register_collector(Box::new(stores::Store::new(kv)));
+    }
+
     /// Adds what another part counts.
     pub fn extend(&self, register: impl FnOnce(&mut Registry)) {
         register(&mut self.registry());
@@ -144,6 +196,19 @@ pub struct OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.streams.dec();
+    }
+}
+
+fn plugin_result(error: Option<&FilterError>) -> &'static str {
+    match error {
+        None => "ok",
+        Some(FilterError::Plugin { failure, .. }) => match failure {
+            PluginFailure::Refused => "refused",
+            PluginFailure::Limit => "limit",
+            PluginFailure::Answer => "answer",
+            _ => "crash",
+        },
+        Some(_) => "refused",
     }
 }
 

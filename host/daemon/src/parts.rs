@@ -100,9 +100,9 @@ impl Part {
     }
 }
 
-/// The parts of a daemon of its own; `filters` are the names of its filter plugins.
+/// The parts of a daemon of its own; `filters` are its filter plugins.
 #[must_use]
-pub fn of_daemon(config: &Config, filters: &[String]) -> Vec<Part> {
+pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
     let mut parts = vec![
         content(config),
         metadata(config),
@@ -123,7 +123,7 @@ pub fn of_daemon(config: &Config, filters: &[String]) -> Vec<Part> {
     parts.push(Part::new("grpc", "events").requires(&["event"]));
     parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
     parts.extend(general());
-    parts.extend(filters.iter().map(|name| Part::filter(name.as_str())));
+    parts.extend(filters);
     parts
 }
 

@@ -55,3 +55,9 @@ impl Places {
 pub fn metadata(root: &Path) -> PathBuf {
     root.join("io.transom.metadata.v1")
 }
+
+/// Where the compiled code of plugins is kept in a root.
+#[must_use]
+pub fn compiled(root: &Path) -> PathBuf {
+    root.join("io.transom.plugins.v1").join("compiled")
+}

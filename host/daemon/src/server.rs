@@ -1,5 +1,7 @@
 //! The daemon as a whole: opened, served, stopped.
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use transom_content::Store;
@@ -7,6 +9,7 @@ use transom_meta::filter::Plugins;
 use transom_meta::{Metadata, Options, kv};
 
 use crate::config::Config;
+use crate::filters::{self, Loaded};
 use crate::identity::Identity;
 use crate::lock::Lock;
 use crate::metrics::{Metrics, http};
@@ -170,9 +173,13 @@ impl Opening<'_> {
     }
 
     async fn whole(&self, builder: Builder, store: Store) -> Result<Builder, Failure> {
-        let plugins = Plugins::default();
+        let Loaded {
+            plugins,
+            parts: filters,
+        } = self.filters().await;
         let metadata = open_metadata(self.config, store, plugins.clone()).await?;
-        let parts = parts::of_daemon(self.config, &plugins.names());
+        self.metrics.store(Arc::clone(metadata.kv()));
+        let parts = parts::of_daemon(self.config, filters);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
         Ok(builder
@@ -185,14 +192,24 @@ impl Opening<'_> {
     }
 }
 
+impl Opening<'_> {
+    async fn filters(&self) -> Loaded {
+        let (folders, root) = (self.config.filters.clone(), self.config.root.clone());
+        let metrics = self.metrics.clone();
+        joined(tokio::task::spawn_blocking(move || filters::load(&folders, &root, &metrics)).await)
+    }
+}
+
+fn joined<T>(task: Result<T, tokio::task::JoinError>) -> T {
+    // Nothing cancels a blocking task, so that it has panicked if it has no result.
+    task.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
 async fn open_metadata(config: &Config, store: Store, plugins: Plugins) -> Result<Metadata, Failure> {
     let (kind, folder) = (config.metadata.store, places::metadata(&config.root));
     // Reading a store's files may take a while.
-    let opened = tokio::task::spawn_blocking(move || kv::open(kind, &folder)).await;
-    let kv = match opened {
-        Ok(opened) => opened.map_err(transom_meta::Error::from)?,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let opened = joined(tokio::task::spawn_blocking(move || kv::open(kind, &folder)).await);
+    let kv = opened.map_err(transom_meta::Error::from)?;
     let options = Options {
         sharing: config.metadata.sharing,
         grace: config.metadata.grace,

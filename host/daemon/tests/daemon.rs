@@ -12,6 +12,8 @@ mod ctr;
 mod errors;
 #[path = "daemon/events.rs"]
 mod events;
+#[path = "daemon/filters.rs"]
+mod filters;
 #[path = "daemon/introspection.rs"]
 mod introspection;
 #[path = "daemon/process.rs"]

@@ -23,7 +23,6 @@ impl Containerd {
             "grpc.v1.cri",
             "internal.v1.opt",
             "internal.v1.restart",
-            "aufs",
         ];
         let disabled = disabled
             .map(|plugin| format!("\"io.containerd.{plugin}\""))
