@@ -10,6 +10,7 @@
 pub mod error;
 pub mod events;
 pub mod filter;
+pub mod gc;
 pub mod images;
 mod key;
 pub mod kv;
