@@ -10,6 +10,7 @@
 //! | `c/<namespace>/<digest>` | content of a namespace |
 //! | `b/<digest>/<namespace>` | empty: which namespaces have the blob |
 //! | `g/<namespace>/<ref>` | an ingest |
+//! | `e/<digest>/<namespace>/<ref>` | empty: an ingest that needs no bytes, because the blob is here |
 //! | `l/<namespace>/<lease>` | a lease |
 //! | `r/<namespace>/<length of lease, 4 hex digits><lease><type>/<id>` | empty: a resource of a lease |
 //! | `s/<namespace>/<snapshotter>/<key>` | a snapshot |
@@ -113,6 +114,16 @@ pub(crate) fn parse_holder(key: &[u8]) -> Option<(Digest, Namespace)> {
         .strip_prefix("b/")?
         .rsplit_once('/')?;
     Some((digest.parse().ok()?, Namespace::new(namespace).ok()?))
+}
+
+/// The key that says that an ingest waits to be given a blob that is here.
+pub(crate) fn expecter(digest: &str, namespace: &Namespace, reference: &str) -> Bytes {
+    format!("e/{digest}/{namespace}/{reference}").into()
+}
+
+/// The ingests that wait to be given a blob.
+pub(crate) fn expecters(digest: &Digest) -> Range {
+    Range::prefix(format!("e/{digest}/"))
 }
 
 /// The key of a resource of a lease; `kind` is `content`, `images`, `ingests` or `snapshots/<snapshotter>`.

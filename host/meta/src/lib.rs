@@ -7,6 +7,7 @@
 //!
 //! `docs/formats/metadata.md` describes every key and record.
 
+pub mod content;
 pub mod error;
 pub mod events;
 pub mod filter;

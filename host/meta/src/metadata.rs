@@ -10,6 +10,7 @@ use prost::Message;
 use tokio::sync::{Notify, RwLock};
 use tokio::task::JoinError;
 
+use crate::content::DigestLocks;
 use crate::events::Exchange;
 use crate::filter::{Fields, FilterError, Filters, Plugins};
 use crate::kv::{Kv, Range};
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) gate: Arc<RwLock<()>>,
     pub(crate) barrier: Barrier,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) digests: DigestLocks,
     sequence: Sequence,
 }
 
@@ -96,6 +98,7 @@ impl Metadata {
             gate: Arc::default(),
             barrier: Barrier::default(),
             activity: Arc::default(),
+            digests: DigestLocks::default(),
             sequence: Sequence::default(),
         };
         migration::run(&*inner.kv, migration::STEPS).await?;

@@ -113,6 +113,9 @@ pub(crate) struct IngestRecord {
     /// The blob that it shares with another namespace, or empty.
     #[prost(string, tag = "3")]
     pub(crate) expected: String,
+    /// When it was first opened; for one that shares a blob, of which the content store knows nothing.
+    #[prost(message, optional, tag = "4")]
+    pub(crate) started: Option<Time>,
 }
 
 /// A lease.
