@@ -160,7 +160,7 @@ impl Opening<'_> {
         let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
         builder
             .add(introspection.server())
-            .add(self.content(Backend::Flat(store)).server())
+            .add(self.content(Backend::flat(store)).server())
     }
 
     fn content(&self, backend: Backend) -> content::Service {
@@ -181,10 +181,12 @@ impl Opening<'_> {
         self.metrics.store(Arc::clone(metadata.kv()));
         let parts = parts::of_daemon(self.config, filters);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
+        let content = self.content(Backend::whole(metadata.clone(), plugins.clone()));
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
         Ok(builder
             .add(introspection.server())
             .add(events.server())
+            .add(content.server())
             .add(namespaces::Service::new(metadata.clone()).server())
             .add(images::Service::new(metadata.clone()).server())
             .add(leases::Service::new(metadata).server())

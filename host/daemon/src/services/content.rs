@@ -1,10 +1,11 @@
 //! `containerd.services.content.v1.Content`, over the metadata or straight over the blobs.
 //!
-//! [`backend`] is what both have in common, `ingest` a writer of either, `write` the state machine of the write stream, `read`
+//! [`backend`] is what both have in common, [`flat`] the blobs alone, [`ingest`] a writer of either, `write` the state machine of the write stream, `read`
 //! and `list` the streams out.
 
 pub mod backend;
-mod ingest;
+pub mod flat;
+pub mod ingest;
 mod list;
 mod read;
 mod write;
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 use transom_api::content as api;
 use transom_api::content::content_server::{Content, ContentServer};
+use transom_meta::content::{IngestStatus, Record};
 use transom_meta::{Class, names};
 use transom_oci::Digest;
 
@@ -26,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::status;
 
-use backend::{Backend, Info, IngestStatus};
+use backend::Backend;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ fn digest(digest: &str) -> Result<Digest, Status> {
     names::digest(digest).map_err(|reason| Status::invalid_argument(reason.to_string()))
 }
 
-fn info(info: Info) -> api::Info {
+fn info(info: Record) -> api::Info {
     api::Info {
         digest: info.digest.to_string(),
         size: length(info.size),
@@ -98,6 +100,11 @@ fn ingest_status(status: IngestStatus) -> api::Status {
             .map(|digest| digest.to_string())
             .unwrap_or_default(),
     }
+}
+
+/// What a blocking task gave. Nothing cancels one, so that without a result it has panicked, and so does the request.
+fn unwound<T>(task: Result<T, tokio::task::JoinError>) -> T {
+    task.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 fn length(bytes: u64) -> i64 {
@@ -176,10 +183,7 @@ impl Content for Service {
         let who = self.shared.backend.who(&request)?;
         let reference = &request.get_ref().r#ref;
         let found = self.shared.backend.ingest_status(&who, reference).await;
-        let found = found.map_err(|error| {
-            let text = format!("could not get status for ref {reference:?}: {error}");
-            status::said(error.class(), text)
-        })?;
+        let found = found.map_err(|e| status::of(&e))?;
         let status = Some(ingest_status(found));
         Ok(Response::new(api::StatusResponse { status }))
     }
@@ -192,7 +196,7 @@ impl Content for Service {
         let found = self
             .shared
             .backend
-            .ingest_statuses(&who, request.into_inner().filters)
+            .ingest_statuses(&who, &request.get_ref().filters)
             .await;
         let found = found.map_err(|e| status::of(&e))?;
         let statuses = found.into_iter().map(ingest_status).collect();

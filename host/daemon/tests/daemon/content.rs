@@ -153,7 +153,7 @@ async fn info(rig: &Rig, digest: &str) -> Result<Info, Status> {
 
 /// Every kind of daemon that serves content.
 async fn rigs() -> Vec<Rig> {
-    vec![Rig::proxy().await]
+    vec![Rig::start().await, Rig::proxy().await]
 }
 
 #[tokio::test]

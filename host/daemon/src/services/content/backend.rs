@@ -1,68 +1,79 @@
-//! Where content is: in namespaces, or all in one place for a containerd that keeps the records itself.
+//! Where content is: in namespaces, or all in one place for a containerd that keeps the records itself (see `flat`).
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tonic::{Request, Status};
-use transom_content::{Blob, IngestOptions, Store, Walk};
-use transom_meta::filter::{Facts, Fields, Filters, Plugins};
-use transom_meta::{Caller, Error, Labels};
+use transom_content::{Blob, Store};
+use transom_meta::content::{IngestStatus, Record};
+use transom_meta::filter::{Filters, Plugins};
+use transom_meta::{Caller, Error, Labels, Metadata};
 use transom_oci::Digest;
 
+use super::flat::{Flat, Walking};
 use super::ingest::Ingest;
-use crate::limits::LIST_PAGE;
+use crate::convert;
 
 /// Where content is.
 #[derive(Clone, Debug)]
 pub enum Backend {
-    /// One place without namespaces, records and collecting: what a containerd uses as its content store.
-    Flat(Store),
+    /// In namespaces.
+    Whole {
+        /// The records.
+        metadata: Metadata,
+        /// The filter plugins that a list may name.
+        plugins: Plugins,
+    },
+    /// All in one place, without records.
+    Flat(Flat),
 }
 
-/// On whose behalf; nobody's where there are no namespaces.
-pub type Who = Option<Caller>;
-
-/// What is known of a blob.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Info {
-    /// Its name.
-    pub digest: Digest,
-    /// Bytes.
-    pub size: u64,
-    /// When it was made.
-    pub created: SystemTime,
-    /// When it was last changed.
-    pub updated: SystemTime,
-    /// Its labels.
-    pub labels: Labels,
+/// On whose behalf.
+#[derive(Clone, Debug)]
+pub enum Who {
+    /// A namespace's.
+    Caller(Caller),
+    /// Nobody's: there are no namespaces.
+    Nobody,
 }
 
-/// How far an ingest is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IngestStatus {
-    /// The client's ref.
-    pub reference: String,
-    /// Bytes so far.
-    pub offset: u64,
-    /// Bytes that there will be, if somebody said.
-    pub total: Option<u64>,
-    /// The blob that it shares.
-    pub expected: Option<Digest>,
-    /// When it was first opened.
-    pub started: SystemTime,
-    /// When it was last written.
-    pub updated: SystemTime,
+/// A backend with the one on whose behalf it is asked.
+#[derive(Debug)]
+enum Asked<'b> {
+    Whole(&'b Metadata, &'b Caller),
+    Flat(&'b Flat),
 }
 
 impl Backend {
+    /// Content in namespaces.
+    #[must_use]
+    pub fn whole(metadata: Metadata, plugins: Plugins) -> Backend {
+        Backend::Whole { metadata, plugins }
+    }
+
+    /// Content in one place.
+    #[must_use]
+    pub fn flat(store: Store) -> Backend {
+        Backend::Flat(Flat::new(store))
+    }
+
     /// On whose behalf a request is made.
     ///
     /// # Errors
-    /// As [`caller`](crate::convert::caller), where there are namespaces.
-    pub fn who<T>(&self, _request: &Request<T>) -> Result<Who, Status> {
+    /// As [`caller`](convert::caller), where there are namespaces.
+    pub fn who<T>(&self, request: &Request<T>) -> Result<Who, Status> {
         match self {
-            Backend::Flat(_) => Ok(None),
+            Backend::Whole { .. } => convert::caller(request).map(Who::Caller),
+            Backend::Flat(_) => Ok(Who::Nobody),
+        }
+    }
+
+    fn asked<'b>(&'b self, who: &'b Who) -> Result<Asked<'b>, Error> {
+        match (self, who) {
+            (Backend::Whole { metadata, .. }, Who::Caller(caller)) => Ok(Asked::Whole(metadata, caller)),
+            (Backend::Flat(flat), _) => Ok(Asked::Flat(flat)),
+            (Backend::Whole { .. }, Who::Nobody) => Err(Error::FailedPrecondition {
+                what: "namespace is required".to_owned(),
+            }),
         }
     }
 
@@ -70,29 +81,28 @@ impl Backend {
     ///
     /// # Errors
     /// [`Error::NotFound`] or that of the store.
-    pub async fn info(&self, _who: &Who, digest: &Digest) -> Result<Info, Error> {
-        match self {
-            Backend::Flat(store) => {
-                let digest = digest.clone();
-                let found = on(store, move |store| store.info(&digest)).await?;
-                Ok(flat_info(found))
-            }
+    pub async fn info(&self, who: &Who, digest: &Digest) -> Result<Record, Error> {
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => metadata.content_info(caller, digest).await,
+            Asked::Flat(flat) => flat.info(digest).await,
         }
     }
 
     /// Changes labels.
     ///
     /// # Errors
-    /// Those of [`info`](Backend::info); [`Error::FailedPrecondition`] where nothing keeps labels.
+    /// Those of [`info`](Backend::info), [`Error::Immutable`], [`Error::Label`]; [`Error::FailedPrecondition`] where nothing
+    /// keeps labels.
     pub async fn update(
         &self,
-        _who: &Who,
-        _digest: &Digest,
-        _labels: Labels,
-        _paths: &[String],
-    ) -> Result<Info, Error> {
-        match self {
-            Backend::Flat(_) => Err(Error::FailedPrecondition {
+        who: &Who,
+        digest: &Digest,
+        labels: Labels,
+        paths: &[String],
+    ) -> Result<Record, Error> {
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => metadata.content_update(caller, digest, labels, paths).await,
+            Asked::Flat(_) => Err(Error::FailedPrecondition {
                 what: "update not supported on immutable content store".to_owned(),
             }),
         }
@@ -102,16 +112,21 @@ impl Backend {
     ///
     /// # Errors
     /// [`Error::Filter`].
-    pub async fn list(&self, _who: &Who, filters: Vec<String>) -> Result<Listing, Error> {
-        match self {
-            Backend::Flat(store) => {
-                let filters = Arc::new(Filters::compile(&filters, &Plugins::default())?);
-                let walk = on(store, |store| store.walk()).await?;
-                Ok(Listing::Flat {
-                    walk: Some(Box::new(walk)),
-                    filters,
-                })
-            }
+    pub async fn list(&self, who: &Who, filters: Vec<String>) -> Result<Listing, Error> {
+        let plugins = match self {
+            Backend::Whole { plugins, .. } => plugins.clone(),
+            Backend::Flat(_) => Plugins::default(),
+        };
+        let filters = compiled(filters, plugins).await?;
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => Ok(Listing::Whole {
+                filters,
+                metadata: metadata.clone(),
+                caller: caller.clone(),
+                after: None,
+                done: false,
+            }),
+            Asked::Flat(flat) => Ok(Listing::Flat(flat.list(filters).await?)),
         }
     }
 
@@ -119,12 +134,10 @@ impl Backend {
     ///
     /// # Errors
     /// As [`info`](Backend::info).
-    pub async fn delete(&self, _who: &Who, digest: &Digest) -> Result<(), Error> {
-        match self {
-            Backend::Flat(store) => {
-                let digest = digest.clone();
-                on(store, move |store| store.delete(&digest)).await
-            }
+    pub async fn delete(&self, who: &Who, digest: &Digest) -> Result<(), Error> {
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => metadata.content_delete(caller, digest).await,
+            Asked::Flat(flat) => flat.delete(digest).await,
         }
     }
 
@@ -132,12 +145,10 @@ impl Backend {
     ///
     /// # Errors
     /// As [`info`](Backend::info).
-    pub async fn reader(&self, _who: &Who, digest: &Digest) -> Result<Blob, Error> {
-        match self {
-            Backend::Flat(store) => {
-                let digest = digest.clone();
-                on(store, move |store| store.reader(&digest)).await
-            }
+    pub async fn reader(&self, who: &Who, digest: &Digest) -> Result<Blob, Error> {
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => metadata.content_reader(caller, digest).await,
+            Asked::Flat(flat) => flat.reader(digest).await,
         }
     }
 
@@ -145,13 +156,10 @@ impl Backend {
     ///
     /// # Errors
     /// [`Error::NotFound`] or that of the store.
-    pub async fn ingest_status(&self, _who: &Who, reference: &str) -> Result<IngestStatus, Error> {
-        match self {
-            Backend::Flat(store) => {
-                let reference = reference.to_owned();
-                let found = on(store, move |store| store.status(&reference)).await?;
-                Ok(flat_status(found))
-            }
+    pub async fn ingest_status(&self, who: &Who, reference: &str) -> Result<IngestStatus, Error> {
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => metadata.ingest_status(caller, reference).await,
+            Asked::Flat(flat) => flat.ingest_status(reference).await,
         }
     }
 
@@ -159,24 +167,10 @@ impl Backend {
     ///
     /// # Errors
     /// [`Error::Filter`].
-    pub async fn ingest_statuses(
-        &self,
-        _who: &Who,
-        filters: Vec<String>,
-    ) -> Result<Vec<IngestStatus>, Error> {
-        match self {
-            Backend::Flat(store) => {
-                let filters = Filters::compile(&filters, &Plugins::default())?;
-                let found = on(store, |store| {
-                    let found = store.statuses(|_| true)?;
-                    found
-                        .map(|status| status.map(flat_status))
-                        .collect::<Result<Vec<_>, _>>()
-                });
-                let mut found = found.await?;
-                filters.retain(&mut found)?;
-                Ok(found)
-            }
+    pub async fn ingest_statuses(&self, who: &Who, filters: &[String]) -> Result<Vec<IngestStatus>, Error> {
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => metadata.ingest_statuses(caller, filters).await,
+            Asked::Flat(flat) => flat.ingest_statuses(filters).await,
         }
     }
 
@@ -184,12 +178,10 @@ impl Backend {
     ///
     /// # Errors
     /// As [`ingest_status`](Backend::ingest_status).
-    pub async fn ingest_abort(&self, _who: &Who, reference: &str) -> Result<(), Error> {
-        match self {
-            Backend::Flat(store) => {
-                let reference = reference.to_owned();
-                on(store, move |store| store.abort(&reference)).await
-            }
+    pub async fn ingest_abort(&self, who: &Who, reference: &str) -> Result<(), Error> {
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => metadata.ingest_abort(caller, reference).await,
+            Asked::Flat(flat) => flat.ingest_abort(reference).await,
         }
     }
 
@@ -199,36 +191,47 @@ impl Backend {
     /// That of the store; [`Error::AlreadyExists`] if `expected` is there; [`Error::NotFound`] if the caller's lease is not.
     pub async fn ingest(
         &self,
-        _who: &Who,
+        who: &Who,
         reference: &str,
         total: Option<u64>,
         expected: Option<&Digest>,
     ) -> Result<Ingest, Error> {
-        match self {
-            Backend::Flat(store) => {
-                let reference = reference.to_owned();
-                let options = IngestOptions {
-                    total,
-                    expected: expected.cloned(),
-                    ..IngestOptions::default()
-                };
-                let writer = on(store, move |store| store.ingest(&reference, options)).await?;
-                Ok(Ingest::flat(writer))
+        match self.asked(who)? {
+            Asked::Whole(metadata, caller) => {
+                let writer = metadata.ingest(caller, reference, total, expected).await?;
+                Ok(Ingest::Whole(Box::new(writer)))
             }
+            Asked::Flat(flat) => flat.ingest(reference, total, expected).await,
         }
     }
+}
+
+/// Plugins may take a while to read an expression.
+async fn compiled(filters: Vec<String>, plugins: Plugins) -> Result<Arc<Filters>, Error> {
+    let compile = move || Filters::compile(&filters, &plugins);
+    Ok(Arc::new(super::unwound(
+        tokio::task::spawn_blocking(compile).await,
+    )?))
 }
 
 /// A list under way.
 #[derive(Debug)]
 pub enum Listing {
-    /// Of a whole store, in no order.
-    Flat {
-        /// What is left; nothing once it has failed.
-        walk: Option<Box<Walk>>,
+    /// Of a namespace, in the order of the digests.
+    Whole {
+        /// The records.
+        metadata: Metadata,
+        /// Whose.
+        caller: Caller,
         /// What is wanted.
         filters: Arc<Filters>,
+        /// The last one that was looked at.
+        after: Option<Digest>,
+        /// There is no next page.
+        done: bool,
     },
+    /// Of a whole store, in no order.
+    Flat(Walking),
 }
 
 impl Listing {
@@ -236,112 +239,24 @@ impl Listing {
     ///
     /// # Errors
     /// [`Error::Filter`] if a plugin fails, that of the store.
-    pub async fn next(&mut self) -> Result<Option<Vec<Info>>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Error> {
         match self {
-            Listing::Flat { walk, filters } => {
-                let Some(mut left) = walk.take() else {
-                    return Ok(None);
-                };
-                let filters = Arc::clone(filters);
-                let read = move || {
-                    let found = left.by_ref().take(LIST_PAGE);
-                    let page = found
-                        .map(|found| found.map(flat_info))
-                        .collect::<Result<Vec<_>, _>>();
-                    let mut page = page.map_err(Error::from)?;
-                    let more = page.len() == LIST_PAGE;
-                    filters.retain(&mut page)?;
-                    Ok((page, more.then_some(left)))
-                };
-                let (page, left) = unwound(tokio::task::spawn_blocking(read).await)?;
-                *walk = left;
+            Listing::Whole { done: true, .. } => Ok(None),
+            Listing::Whole {
+                metadata,
+                caller,
+                filters,
+                after,
+                done,
+            } => {
+                let (page, last) = metadata
+                    .content_list_page(caller, filters, after.as_ref())
+                    .await?;
+                *done = last.is_none();
+                *after = last;
                 Ok(Some(page))
             }
+            Listing::Flat(walking) => walking.next().await,
         }
-    }
-}
-
-impl Fields for Info {
-    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
-        match path {
-            ["digest", ..] => Some(self.digest.to_string().into()),
-            ["labels", rest @ ..] => transom_meta::filter::label(&self.labels, rest),
-            _ => None,
-        }
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        Facts {
-            kind: "content",
-            digest: Some(self.digest.to_string().into()),
-            size: Some(self.size),
-            created: Some(self.created),
-            updated: Some(self.updated),
-            labels: Some(&self.labels),
-            ..Facts::default()
-        }
-    }
-}
-
-impl Fields for IngestStatus {
-    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
-        match path {
-            ["ref", ..] => Some(self.reference.as_str().into()),
-            _ => None,
-        }
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        Facts {
-            kind: "ingest",
-            name: Some(self.reference.as_str().into()),
-            size: Some(self.offset),
-            created: Some(self.started),
-            updated: Some(self.updated),
-            ..Facts::default()
-        }
-    }
-}
-
-/// Does something with the store beside the tasks of other requests.
-async fn on<T: Send + 'static>(
-    store: &Store,
-    work: impl FnOnce(&Store) -> Result<T, transom_content::Error> + Send + 'static,
-) -> Result<T, Error> {
-    let store = store.clone();
-    unwound(tokio::task::spawn_blocking(move || work(&store).map_err(Error::from)).await)
-}
-
-/// What a blocking task gave. Its panic is the request's.
-pub(super) fn unwound<T>(joined: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
-    match joined {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::Kv(transom_meta::kv::KvError::Stopped {
-                reason: String::new(),
-            })),
-        },
-    }
-}
-
-fn flat_info(info: transom_content::Info) -> Info {
-    Info {
-        digest: info.digest,
-        size: info.size,
-        created: info.created,
-        updated: info.updated,
-        labels: Labels::new(),
-    }
-}
-
-fn flat_status(status: transom_content::Status) -> IngestStatus {
-    IngestStatus {
-        reference: status.reference,
-        offset: status.offset,
-        total: status.total,
-        expected: None,
-        started: status.started,
-        updated: status.updated,
     }
 }

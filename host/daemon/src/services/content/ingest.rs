@@ -2,43 +2,34 @@
 
 use bytes::Bytes;
 use transom_content::Writer;
+use transom_meta::content::IngestStatus;
 use transom_meta::{Error, Labels};
 use transom_oci::Digest;
 
-use super::backend::{IngestStatus, unwound};
+use super::{flat, unwound};
 
 /// A writer.
 #[derive(Debug)]
 pub enum Ingest {
+    /// Of a namespace.
+    Whole(Box<transom_meta::content::Writer>),
     /// Of a store without namespaces. Away while a thread has it, and for good if that panics.
     Flat(Option<Box<Writer>>),
 }
 
 impl Ingest {
-    pub(super) fn flat(writer: Writer) -> Ingest {
-        Ingest::Flat(Some(Box::new(writer)))
-    }
-
     /// How far it is.
     pub(super) fn status(&self) -> Result<IngestStatus, Error> {
         match self {
-            Ingest::Flat(writer) => {
-                let status = writer.as_ref().ok_or_else(away)?.status();
-                Ok(IngestStatus {
-                    reference: status.reference,
-                    offset: status.offset,
-                    total: status.total,
-                    expected: None,
-                    started: status.started,
-                    updated: status.updated,
-                })
-            }
+            Ingest::Whole(writer) => writer.status(),
+            Ingest::Flat(writer) => Ok(flat::status(writer.as_ref().ok_or_else(away)?.status())),
         }
     }
 
     /// The digest of the bytes so far.
     pub(super) fn digest(&self) -> Result<Digest, Error> {
         match self {
+            Ingest::Whole(writer) => writer.digest(),
             Ingest::Flat(writer) => Ok(writer.as_ref().ok_or_else(away)?.digest()),
         }
     }
@@ -46,6 +37,7 @@ impl Ingest {
     /// Appends bytes.
     pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         match self {
+            Ingest::Whole(writer) => writer.write(bytes).await,
             Ingest::Flat(writer) => with(writer, move |writer| writer.write(&bytes)).await,
         }
     }
@@ -53,6 +45,7 @@ impl Ingest {
     /// Starts over.
     pub(super) async fn truncate(&mut self) -> Result<(), Error> {
         match self {
+            Ingest::Whole(writer) => writer.truncate().await,
             Ingest::Flat(writer) => with(writer, |writer| writer.truncate(0)).await,
         }
     }
@@ -62,15 +55,14 @@ impl Ingest {
         &mut self,
         total: Option<u64>,
         expected: Option<&Digest>,
-        _labels: Labels,
+        labels: Labels,
     ) -> Result<Digest, Error> {
         match self {
+            Ingest::Whole(writer) => Ok(writer.commit(total, expected, labels).await?.digest),
             Ingest::Flat(writer) => {
                 let expected = expected.cloned();
-                with(writer, move |writer| {
-                    writer.commit(total, expected.as_ref()).map(|info| info.digest)
-                })
-                .await
+                let committed = with(writer, move |writer| writer.commit(total, expected.as_ref()));
+                Ok(committed.await?.digest)
             }
         }
     }
@@ -78,9 +70,12 @@ impl Ingest {
     /// Keeps what was not committed.
     pub(super) async fn close(self) -> Result<(), Error> {
         match self {
+            Ingest::Whole(writer) => writer.close().await,
             Ingest::Flat(writer) => {
                 let writer = writer.ok_or_else(away)?;
-                unwound(tokio::task::spawn_blocking(move || writer.close().map_err(Error::from)).await)
+                Ok(unwound(
+                    tokio::task::spawn_blocking(move || writer.close()).await,
+                )?)
             }
         }
     }
@@ -92,12 +87,12 @@ async fn with<T: Send + 'static>(
 ) -> Result<T, Error> {
     let mut writer = place.take().ok_or_else(away)?;
     let task = tokio::task::spawn_blocking(move || {
-        let done = work(&mut writer).map_err(Error::from);
-        Ok((writer, done))
+        let done = work(&mut writer);
+        (writer, done)
     });
-    let (writer, done) = unwound(task.await)?;
+    let (writer, done) = unwound(task.await);
     *place = Some(writer);
-    done
+    Ok(done?)
 }
 
 fn away() -> Error {
