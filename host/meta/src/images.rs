@@ -10,16 +10,13 @@ use crate::filter::Filters;
 use crate::key::{self, Kind};
 use crate::leases::{self, lease_add, lease_remove};
 use crate::metadata::matching;
-use crate::names::{self, Caller, Labels};
+use crate::names::{self, Caller, Labels, Namespace};
 use crate::record::{ImageRecord, Time, time};
 use crate::transaction::{Tries, Txn};
-use crate::{Error, Metadata, Node};
+use crate::{Error, Metadata, Node, gc};
 
 mod change;
 mod view;
-
-/// The label that lets an image expire; a caller's lease keeps such an image.
-const EXPIRE: &str = "containerd.io/gc.expire";
 
 /// An image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +149,7 @@ impl Metadata {
                 });
             };
             let mut updated = Image::read(&image.name, record);
+            let mut dropped = updated.keeps(&caller.namespace);
             updated.change(&image, paths)?;
             updated.updated = epoch.unwrap_or_else(SystemTime::now);
             updated.enlist(&mut txn, caller).await?;
@@ -161,6 +159,9 @@ impl Metadata {
             };
             updated.store(&mut txn, caller, key, event).await?;
             if txn.commit().await? {
+                let kept = updated.keeps(&caller.namespace);
+                dropped.retain(|node| !kept.contains(node));
+                self.inner.try_end_grace(&caller.namespace, dropped).await;
                 return Ok(updated);
             }
         }
@@ -187,9 +188,12 @@ impl Metadata {
             lease_remove(&mut txn, caller, leases::IMAGES, name);
             txn.delete(key);
             txn.removes();
-            let name = name.to_owned();
-            txn.publish(Envelope::now(&caller.namespace, Event::ImageDelete { name }));
+            let image = Image::read(name, record);
+            let dropped = image.keeps(&caller.namespace);
+            let event = Event::ImageDelete { name: image.name };
+            txn.publish(Envelope::now(&caller.namespace, event));
             if txn.commit().await? {
+                self.inner.try_end_grace(&caller.namespace, dropped).await;
                 return Ok(());
             }
         }
@@ -199,7 +203,8 @@ impl Metadata {
 impl Image {
     /// Adds an image that expires to the caller's lease.
     async fn enlist(&self, txn: &mut Txn<'_>, caller: &Caller) -> Result<(), Error> {
-        if self.labels.contains_key(EXPIRE) {
+        // Its lease keeps an image that expires.
+        if self.labels.contains_key(gc::labels::EXPIRE) {
             lease_add(txn, caller, leases::IMAGES, &self.name).await?;
         }
         Ok(())
@@ -210,11 +215,17 @@ impl Image {
         txn.enter(namespace).await?;
         txn.put(key, &self.record());
         txn.touch(Node::Image(namespace.clone(), self.name.clone()));
-        if let Ok(target) = names::digest(&self.target.digest) {
-            txn.touch(Node::Content(namespace.clone(), target));
-        }
+        self.keeps(namespace).into_iter().for_each(|node| txn.touch(node));
         txn.publish(Envelope::now(namespace, event));
         Ok(())
+    }
+
+    /// What the collector keeps because of this image.
+    fn keeps(&self, namespace: &Namespace) -> Vec<Node> {
+        let mut nodes = gc::labels::references(namespace, &self.labels);
+        let target = names::digest(&self.target.digest).ok();
+        nodes.extend(target.map(|target| Node::Content(namespace.clone(), target)));
+        nodes
     }
 
     fn read(name: &str, record: ImageRecord) -> Image {

@@ -11,7 +11,7 @@ use crate::metadata::{Inner, matching};
 use crate::names::{self, Caller, Labels, Namespace};
 use crate::record::{LeaseRecord, Time, time};
 use crate::transaction::{Tries, Txn};
-use crate::{Error, Metadata, Node};
+use crate::{Error, Metadata, Node, gc};
 
 mod view;
 
@@ -105,12 +105,17 @@ impl Metadata {
             if txn.get::<LeaseRecord>(&key).await?.as_ref() != Some(&closing) {
                 continue;
             }
-            for resource in inner.keys(key::resources(namespace, id)).await? {
-                txn.delete(resource);
-            }
+            let resources = inner.keys(key::resources(namespace, id)).await?;
+            let kept = resources.iter().filter_map(|key| {
+                let (namespace, _, kind, id) = key::parse_resource(key)?;
+                gc::labels::resource(&namespace, kind, id)
+            });
+            let dropped = kept.collect();
+            resources.into_iter().for_each(|resource| txn.delete(resource));
             txn.delete(key);
             txn.removes();
             if txn.commit().await? {
+                inner.try_end_grace(namespace, dropped).await;
                 return Ok(());
             }
         }
@@ -153,7 +158,7 @@ impl Metadata {
                     object: object(lease),
                 });
             }
-            let node = resource_node(namespace, kind, id)?;
+            let node = resource(namespace, kind, id)?;
             txn.enter(namespace).await?;
             add(&mut txn, namespace, lease, kind, id).await?;
             txn.touch(node);
@@ -183,13 +188,14 @@ impl Metadata {
                     object: object(lease),
                 });
             }
-            resource_node(namespace, kind, id)?;
+            let node = resource(namespace, kind, id)?;
             let key = key::resource(namespace, lease, kind, id);
             if txn.has(&key).await? {
                 txn.delete(key);
                 txn.removes();
             }
             if txn.commit().await? {
+                self.inner.try_end_grace(namespace, vec![node]).await;
                 return Ok(());
             }
         }
@@ -283,39 +289,30 @@ async fn add(
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Unimplemented`].
-fn resource_node(namespace: &Namespace, kind: &str, id: &str) -> Result<Node, Error> {
+fn resource(namespace: &Namespace, kind: &str, id: &str) -> Result<Node, Error> {
     let invalid = |what| Err(Error::Invalid { what });
-    let (first, rest) = match kind.split_once('/') {
-        Some((first, rest)) => (first, Some(rest)),
-        None => (kind, None),
-    };
-    let whole = match (first, rest) {
-        (CONTENT | IMAGES | INGESTS, Some(_)) => return invalid(format!("invalid resource type {kind}")),
-        (CONTENT | IMAGES | INGESTS, None) => "",
-        (SNAPSHOTS, Some(name)) if !name.is_empty() && !name.contains('/') => name,
-        (SNAPSHOTS, _) => return invalid(format!("invalid snapshot resource type {kind}")),
+    match kind.split_once('/') {
+        None if matches!(kind, CONTENT | IMAGES | INGESTS) => {}
+        Some((SNAPSHOTS, name)) if !name.is_empty() && !name.contains('/') => {}
+        Some((CONTENT | IMAGES | INGESTS, _)) => return invalid(format!("invalid resource type {kind}")),
+        Some((SNAPSHOTS, _)) => return invalid(format!("invalid snapshot resource type {kind}")),
+        None if kind == SNAPSHOTS => return invalid(format!("invalid snapshot resource type {kind}")),
         _ => {
             return Err(Error::Unimplemented {
                 what: format!("resource type {kind} not supported yet"),
             });
         }
-    };
+    }
     names::length("resource id", id)?;
-    if first == CONTENT {
-        return match names::digest(id) {
-            Ok(digest) => Ok(Node::Content(namespace.clone(), digest)),
-            Err(reason) => invalid(format!("invalid content resource id {id}: {reason}")),
-        };
+    if kind == CONTENT
+        && let Err(reason) = names::digest(id)
+    {
+        return invalid(format!("invalid content resource id {id}: {reason}"));
     }
-    if id.is_empty() {
-        return invalid(format!("invalid resource id: {kind} without a name"));
+    match gc::labels::resource(namespace, kind, id) {
+        Some(node) if !id.is_empty() => Ok(node),
+        _ => invalid(format!("invalid resource id: {kind} without a name")),
     }
-    let (namespace, id) = (namespace.clone(), id.to_owned());
-    Ok(match first {
-        IMAGES => Node::Image(namespace, id),
-        INGESTS => Node::Ingest(namespace, id),
-        _ => Node::Snapshot(namespace, whole.to_owned(), id),
-    })
 }
 
 /// In containerd's form: the nanoseconds of the clock, a dash, 24 random bits.

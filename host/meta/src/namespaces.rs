@@ -9,7 +9,7 @@ use crate::key::{self, Kind};
 use crate::kv::{Durability, Range};
 use crate::metadata::Inner;
 use crate::names::{self, Labels, Namespace};
-use crate::record::NamespaceRecord;
+use crate::record::{IngestRecord, NamespaceRecord};
 use crate::transaction::Tries;
 use crate::{Error, Metadata};
 
@@ -133,11 +133,9 @@ impl Metadata {
             for kind in [Kind::Image, Kind::Content, Kind::Snapshot] {
                 txn.require_empty(&key::all(kind, namespace));
             }
-            for range in contents(namespace) {
-                for key in inner.keys(range).await? {
-                    txn.delete(key);
-                    txn.removes();
-                }
+            for key in inner.contents(namespace).await? {
+                txn.delete(key);
+                txn.removes();
             }
             txn.delete(key);
             let name = namespace.to_string();
@@ -191,6 +189,30 @@ impl Inner {
         })
     }
 
+    /// The keys of what goes with a namespace. The bytes of its ingests are the collector's.
+    async fn contents(&self, namespace: &Namespace) -> Result<Vec<Bytes>, Error> {
+        let mut keys = Vec::new();
+        let mut rest = Some(key::all(Kind::Ingest, namespace));
+        while let Some(range) = rest {
+            let (page, more) = self.page::<IngestRecord>(&range).await?;
+            for (key, record) in page {
+                if let Some(reference) = key::name(&key).filter(|_| !record.expected.is_empty()) {
+                    keys.push(key::expecter(&record.expected, namespace, reference));
+                }
+                keys.push(key);
+            }
+            rest = more;
+        }
+        for range in [
+            key::all(Kind::Lease, namespace),
+            key::all_resources(namespace),
+            key::all(Kind::Grace, namespace),
+        ] {
+            keys.append(&mut self.keys(range).await?);
+        }
+        Ok(keys)
+    }
+
     /// The snapshotters that have snapshots in the namespace, each found by one read.
     async fn snapshotters(&self, namespace: &Namespace) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
@@ -207,16 +229,6 @@ impl Inner {
         }
         Ok(found)
     }
-}
-
-/// What goes with a namespace.
-fn contents(namespace: &Namespace) -> [Range; 4] {
-    [
-        key::all(Kind::Lease, namespace),
-        key::all_resources(namespace),
-        key::all(Kind::Ingest, namespace),
-        key::all(Kind::Grace, namespace),
-    ]
 }
 
 fn changed(mut labels: Labels, new: &Labels, paths: &[String]) -> Result<Labels, Error> {

@@ -14,6 +14,8 @@ mod filter_plugins;
 mod filter_properties;
 #[path = "meta/format.rs"]
 mod format;
+#[path = "meta/grace.rs"]
+mod grace;
 #[path = "meta/images.rs"]
 mod images;
 #[path = "meta/images_update.rs"]
