@@ -44,3 +44,5 @@ mod plugin_lists;
 mod races;
 #[path = "meta/records.rs"]
 mod records;
+#[path = "meta/kv_measure.rs"]
+mod kv_measure;

@@ -1,6 +1,7 @@
 //! The files of the stores that persist: whose they are, and what happens when they are damaged or the disk is full.
 
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -234,6 +235,29 @@ fn a_write_that_the_disk_refuses_leaves_nothing_in_redb() {
     });
     drop(kv);
     check_nothing_is_left(Kind::Redb, &folder);
+}
+
+/// A daemon that is started again on a full disk can read what it knows.
+#[test]
+fn redb_opens_on_a_full_disk_after_a_crash() {
+    let Some(disk) = Small::mount("24m") else {
+        return;
+    };
+    let folder = disk.0.path().join("meta");
+    let copy = tempfile::tempdir().unwrap();
+    let kv = open(Kind::Redb, &folder);
+    run(commit(&*kv, [], [put("a", "1")]));
+    // As a crash would leave it: it is still open.
+    std::fs::copy(folder.join("redb"), copy.path().join("redb")).unwrap();
+    drop(kv);
+    std::fs::copy(copy.path().join("redb"), folder.join("redb")).unwrap();
+    let mut ballast = std::fs::File::create(disk.0.path().join("ballast")).unwrap();
+    while ballast.write_all(&[0; 4096]).is_ok() {}
+    assert_eq!(rustix::fs::statvfs(disk.0.path()).unwrap().f_bavail, 0);
+    let kv = open(Kind::Redb, &folder);
+    assert_eq!(run(everything(&*kv)).len(), 1);
+    let error = run(try_commit(&*kv, vec![put("b", "")])).unwrap_err();
+    assert!(matches!(error, KvError::NoSpace), "{error}");
 }
 
 /// sled has to be opened again, and by another process: what failed stays locked in this one.
