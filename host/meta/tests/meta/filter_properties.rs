@@ -35,7 +35,7 @@ impl Said {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let value = match path.as_slice() {
             ["wasm", _] => return thing.name.contains(&self.value) == (self.operator == "=="),
-            path => thing.field(path).map(|value| value.into_owned()),
+            path => thing.field(path).map(std::borrow::Cow::into_owned),
         };
         match self.operator {
             "==" => value.as_ref() == Some(&self.value),
