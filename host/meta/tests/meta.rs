@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "meta/content.rs"]
+mod content;
 #[path = "meta/events.rs"]
 mod events;
 #[path = "meta/filter.rs"]
@@ -28,6 +30,8 @@ mod kv;
 mod kv_crash;
 #[path = "meta/kv_files.rs"]
 mod kv_files;
+#[path = "meta/kv_measure.rs"]
+mod kv_measure;
 #[path = "meta/kv_power.rs"]
 mod kv_power;
 #[path = "meta/kv_workload.rs"]
@@ -44,5 +48,3 @@ mod plugin_lists;
 mod races;
 #[path = "meta/records.rs"]
 mod records;
-#[path = "meta/kv_measure.rs"]
-mod kv_measure;
