@@ -277,6 +277,7 @@ fn checked_imports(world: &World, bytes: &[u8]) -> Result<Vec<String>, LoadError
     component::check_kind(bytes)?;
     component::validate(bytes)?;
     let names = component::read(bytes)?;
+    world::check_kind(world, &names)?;
     let forbidden = world::forbidden(world, &names, bytes);
     if !forbidden.is_empty() {
         return Err(LoadError::Forbidden(forbidden));

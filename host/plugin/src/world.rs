@@ -72,8 +72,28 @@ impl fmt::Display for VersionMismatch {
 impl World {
     /// The world that a component seems to be made for: that of which it has the export, or else that of processors.
     pub(crate) fn of(component: &Component) -> &'static World {
-        let exports = |world: &World| component.exports.iter().any(|name| split(name).0 == world.export);
-        if exports(&FILTER) { &FILTER } else { &PROCESSOR }
+        if FILTER.is_exported(component) {
+            &FILTER
+        } else {
+            &PROCESSOR
+        }
+    }
+
+    fn is_exported(&self, component: &Component) -> bool {
+        let mut exports = component.exports.iter();
+        exports.any(|name| split(name).0 == self.export)
+    }
+}
+
+/// Tells a sound plugin of another kind, of which the imports would say less.
+pub(crate) fn check_kind(world: &World, component: &Component) -> Result<(), LoadError> {
+    let mut others = [&PROCESSOR, &FILTER]
+        .into_iter()
+        .filter(|other| other.name != world.name);
+    if others.any(|other| other.is_exported(component)) {
+        check_exports(world, component)
+    } else {
+        Ok(())
     }
 }
 
