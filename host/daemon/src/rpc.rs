@@ -62,7 +62,7 @@ impl std::fmt::Debug for Builder {
 impl Builder {
     /// Adds a service.
     #[must_use]
-    pub fn add<S>(mut self, service: S) -> Builder
+    pub fn service<S>(mut self, service: S) -> Builder
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService,
         S: Clone + Send + Sync + 'static,

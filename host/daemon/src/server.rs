@@ -144,8 +144,8 @@ struct Opening<'c> {
 impl Opening<'_> {
     async fn services(self, store: Store) -> Result<Services, Failure> {
         let builder = Builder::default()
-            .add(version::Service.server())
-            .add(health::Service::new(self.shutdown.clone()).server());
+            .service(version::Service.server())
+            .service(health::Service::new(self.shutdown.clone()).server());
         let builder = if self.config.proxy_backend {
             self.proxied(builder, store)
         } else {
@@ -159,8 +159,8 @@ impl Opening<'_> {
         let parts = parts::of_proxy(self.config);
         let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
         builder
-            .add(introspection.server())
-            .add(self.content(Backend::flat(store)).server())
+            .service(introspection.server())
+            .service(self.content(Backend::flat(store)).server())
     }
 
     fn content(&self, backend: Backend) -> content::Service {
@@ -184,13 +184,13 @@ impl Opening<'_> {
         let content = self.content(Backend::whole(metadata.clone(), plugins.clone()));
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
         Ok(builder
-            .add(introspection.server())
-            .add(events.server())
-            .add(content.server())
-            .add(namespaces::Service::new(metadata.clone()).server())
-            .add(images::Service::new(metadata.clone()).server())
-            .add(leases::Service::new(metadata).server())
-            .add(streaming::Service::new(self.streams.clone()).server()))
+            .service(introspection.server())
+            .service(events.server())
+            .service(content.server())
+            .service(namespaces::Service::new(metadata.clone()).server())
+            .service(images::Service::new(metadata.clone()).server())
+            .service(leases::Service::new(metadata).server())
+            .service(streaming::Service::new(self.streams.clone()).server()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tests of the daemon; one file of `daemon/` for each part.
 
+#[path = "daemon/blobs.rs"]
+mod blobs;
 #[path = "daemon/config.rs"]
 mod config;
 #[path = "daemon/containerd.rs"]
@@ -26,3 +28,5 @@ mod rig;
 mod server;
 #[path = "daemon/streaming.rs"]
 mod streaming;
+#[path = "daemon/write.rs"]
+mod write;

@@ -242,7 +242,9 @@ fn duration(value: Duration) -> String {
         ("ms", 1_000_000),
         ("us", 1000),
     ];
-    let fits = units.iter().find(|(_, unit)| nanos > 0 && nanos % unit == 0);
+    let fits = units
+        .iter()
+        .find(|(_, unit)| nanos > 0 && nanos.is_multiple_of(*unit));
     match fits {
         _ if nanos == 0 => "\"0s\"".to_owned(),
         Some((name, unit)) => format!("\"{}{name}\"", nanos / unit),

@@ -42,7 +42,7 @@ impl Service {
 /// The empty name is the whole server.
 fn is_known(service: &str) -> bool {
     let of_service = |path: &String| path.trim_start_matches('/').split('/').next() == Some(service);
-    service.is_empty() || methods().keys().any(|path| of_service(path))
+    service.is_empty() || methods().keys().any(of_service)
 }
 
 fn response(status: ServingStatus) -> HealthCheckResponse {

@@ -1,6 +1,6 @@
 //! `containerd.services.images.v1.Images`.
 
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use transom_api::images as api;
 use transom_api::images::images_server::{Images, ImagesServer};
 use transom_api::types::Descriptor;
@@ -31,18 +31,14 @@ impl Service {
     }
 }
 
-fn failed(error: Error) -> Status {
-    status::of(&error)
-}
-
 /// The suffix comes twice: containerd wraps what is wrapped already, and clients take off one.
-fn list_failed(error: Error) -> Status {
+fn list_failed(error: &Error) -> Status {
+    let once = status::of(error);
     match error {
-        Error::Filter(_) if error.class() == transom_meta::Class::InvalidArgument => {
-            let once = status::of(&error);
+        Error::Filter(_) if once.code() == Code::InvalidArgument => {
             Status::invalid_argument(format!("{}: invalid argument", once.message()))
         }
-        error => failed(error),
+        _ => once,
     }
 }
 
@@ -91,7 +87,7 @@ impl Images for Service {
             .metadata
             .image(&caller, &request.get_ref().name)
             .await
-            .map_err(failed)?;
+            .map_err(|e| status::of(&e))?;
         let image = Some(message(image));
         Ok(Response::new(api::GetImageResponse { image }))
     }
@@ -102,7 +98,11 @@ impl Images for Service {
     ) -> Result<Response<api::ListImagesResponse>, Status> {
         let caller = caller(&request)?;
         let images = self.metadata.images(&caller, &request.get_ref().filters).await;
-        let images = images.map_err(list_failed)?.into_iter().map(message).collect();
+        let images = images
+            .map_err(|e| list_failed(&e))?
+            .into_iter()
+            .map(message)
+            .collect();
         Ok(Response::new(api::ListImagesResponse { images }))
     }
 
@@ -118,7 +118,7 @@ impl Images for Service {
             .metadata
             .create_image(&caller, image, epoch)
             .await
-            .map_err(failed)?;
+            .map_err(|e| status::of(&e))?;
         let image = Some(message(created));
         Ok(Response::new(api::CreateImageResponse { image }))
     }
@@ -133,7 +133,7 @@ impl Images for Service {
         let epoch = time("source_date_epoch", request.source_date_epoch)?;
         let paths = paths(request.update_mask);
         let updated = self.metadata.update_image(&caller, image, &paths, epoch).await;
-        let image = Some(message(updated.map_err(failed)?));
+        let image = Some(message(updated.map_err(|e| status::of(&e))?));
         Ok(Response::new(api::UpdateImageResponse { image }))
     }
 
@@ -144,7 +144,7 @@ impl Images for Service {
         self.metadata
             .delete_image(&caller, &request.name, target)
             .await
-            .map_err(failed)?;
+            .map_err(|e| status::of(&e))?;
         if request.sync {
             super::settle(&self.metadata).await?;
         }

@@ -3,8 +3,8 @@
 use tonic::{Request, Response, Status};
 use transom_api::leases as api;
 use transom_api::leases::leases_server::{Leases, LeasesServer};
+use transom_meta::Metadata;
 use transom_meta::leases::Lease;
-use transom_meta::{Error, Metadata};
 
 use super::limited;
 use crate::convert::timestamp;
@@ -31,10 +31,6 @@ impl Service {
     }
 }
 
-fn failed(error: Error) -> Status {
-    status::of(&error)
-}
-
 fn message(lease: Lease) -> api::Lease {
     api::Lease {
         id: lease.id,
@@ -55,7 +51,7 @@ impl Leases for Service {
             .metadata
             .create_lease(&namespace, &request.id, request.labels)
             .await;
-        let lease = Some(message(created.map_err(failed)?));
+        let lease = Some(message(created.map_err(|e| status::of(&e))?));
         Ok(Response::new(api::CreateResponse { lease }))
     }
 
@@ -65,7 +61,7 @@ impl Leases for Service {
         self.metadata
             .delete_lease(&namespace, &request.id)
             .await
-            .map_err(failed)?;
+            .map_err(|e| status::of(&e))?;
         if request.sync {
             super::settle(&self.metadata).await?;
         }
@@ -75,7 +71,11 @@ impl Leases for Service {
     async fn list(&self, request: Request<api::ListRequest>) -> Result<Response<api::ListResponse>, Status> {
         let namespace = namespace(request.metadata())?;
         let leases = self.metadata.leases(&namespace, &request.get_ref().filters).await;
-        let leases = leases.map_err(failed)?.into_iter().map(message).collect();
+        let leases = leases
+            .map_err(|e| status::of(&e))?
+            .into_iter()
+            .map(message)
+            .collect();
         Ok(Response::new(api::ListResponse { leases }))
     }
 
@@ -87,7 +87,7 @@ impl Leases for Service {
         let added = metadata
             .add_resource(&namespace, &request.id, &resource.r#type, &resource.id)
             .await;
-        added.map_err(failed)?;
+        added.map_err(|e| status::of(&e))?;
         Ok(Response::new(()))
     }
 
@@ -102,7 +102,7 @@ impl Leases for Service {
         let deleted = metadata
             .delete_resource(&namespace, &request.id, &resource.r#type, &resource.id)
             .await;
-        deleted.map_err(failed)?;
+        deleted.map_err(|e| status::of(&e))?;
         Ok(Response::new(()))
     }
 
@@ -115,7 +115,7 @@ impl Leases for Service {
             .metadata
             .resources(&namespace, &request.get_ref().id)
             .await
-            .map_err(failed)?;
+            .map_err(|e| status::of(&e))?;
         let resources = found.into_iter().map(|resource| api::Resource {
             id: resource.id,
             r#type: resource.kind,

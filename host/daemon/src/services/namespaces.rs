@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 use transom_api::namespaces as api;
 use transom_api::namespaces::namespaces_server::{Namespaces, NamespacesServer};
-use transom_meta::{Error, Metadata, Namespace};
+use transom_meta::{Metadata, Namespace};
 
 use super::limited;
 use crate::convert::paths;
@@ -30,11 +30,7 @@ impl Service {
 }
 
 fn named(name: &str) -> Result<Namespace, Status> {
-    Namespace::new(name).map_err(failed)
-}
-
-fn failed(error: Error) -> Status {
-    status::of(&error)
+    Namespace::new(name).map_err(|e| status::of(&e))
 }
 
 #[tonic::async_trait]
@@ -48,7 +44,7 @@ impl Namespaces for Service {
             .metadata
             .namespace_labels(&named(&name)?)
             .await
-            .map_err(failed)?;
+            .map_err(|e| status::of(&e))?;
         let namespace = Some(api::Namespace { name, labels });
         Ok(Response::new(api::GetNamespaceResponse { namespace }))
     }
@@ -57,7 +53,7 @@ impl Namespaces for Service {
         &self,
         _: Request<api::ListNamespacesRequest>,
     ) -> Result<Response<api::ListNamespacesResponse>, Status> {
-        let found = self.metadata.namespaces().await.map_err(failed)?;
+        let found = self.metadata.namespaces().await.map_err(|e| status::of(&e))?;
         let message = |(name, labels): (Namespace, _)| api::Namespace {
             name: name.to_string(),
             labels,
@@ -78,7 +74,7 @@ impl Namespaces for Service {
         self.metadata
             .create_namespace(&name, labels)
             .await
-            .map_err(failed)?;
+            .map_err(|e| status::of(&e))?;
         Ok(Response::new(api::CreateNamespaceResponse {
             namespace: Some(message),
         }))
@@ -96,14 +92,17 @@ impl Namespaces for Service {
             .metadata
             .update_namespace(&name, message.labels, &paths)
             .await;
-        updated.map_err(failed)?;
+        updated.map_err(|e| status::of(&e))?;
         // containerd never fills it, and its clients do not read it.
         Ok(Response::new(api::UpdateNamespaceResponse { namespace: None }))
     }
 
     async fn delete(&self, request: Request<api::DeleteNamespaceRequest>) -> Result<Response<()>, Status> {
         let name = named(&request.get_ref().name)?;
-        self.metadata.delete_namespace(&name).await.map_err(failed)?;
+        self.metadata
+            .delete_namespace(&name)
+            .await
+            .map_err(|e| status::of(&e))?;
         Ok(Response::new(()))
     }
 }

@@ -95,7 +95,10 @@ fn content() {
             .contains("not found")
     );
     let wrong = ctr.fed(&["content", "ingest", "--expected-size=4", "r2"], b"abc");
-    assert!(failed(&wrong).contains("failed to read expected number of bytes"), "ctr looks itself: {wrong:?}");
+    assert!(
+        failed(&wrong).contains("failed to read expected number of bytes"),
+        "ctr looks itself: {wrong:?}"
+    );
     let other = format!("--expected-digest={}", sha256(b"other"));
     let wrong = ctr.fed(&["content", "ingest", &other, "r3"], b"abc");
     assert!(failed(&wrong).contains("unexpected commit digest"), "{wrong:?}");

@@ -85,7 +85,6 @@ impl Flat {
         let options = IngestOptions {
             total,
             expected: expected.cloned(),
-            ..IngestOptions::default()
         };
         let writer = self.on(move |store| store.ingest(&reference, options)).await?;
         Ok(Ingest::Flat(Some(Box::new(writer))))
