@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::OFlags;
 use transom_oci::{Algorithm, Digest};
 
+use crate::flush::Flush;
 use crate::folder::{Folder, remove_tree};
 use crate::lock::{Locks, Phase};
 use crate::status::read_status;
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) steps: Steps,
     /// The folders that this store has brought to the disk.
     durable: Mutex<Vec<PathBuf>>,
+    /// The syncs of the folders of blobs, in the order of [`Algorithm::ALL`].
+    flushes: [Flush; Algorithm::ALL.len()],
 }
 
 /// What is known of a blob without reading it.
@@ -85,6 +88,7 @@ impl Store {
             locks: Arc::default(),
             steps,
             durable: Mutex::default(),
+            flushes: Default::default(),
         };
         Ok(Store {
             inner: Arc::new(inner),
@@ -144,6 +148,15 @@ impl Store {
                 return removed;
             }
         }
+        self.inner.set_aside(reference)
+    }
+
+    /// As [`abort`](Store::abort), but leaves an ingest alone that a writer of this store has open.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open, [`Error::RefNotFound`] if there is no such ingest, [`Error::Io`].
+    pub fn abort_unused(&self, reference: &str) -> Result<(), Error> {
+        let _held = self.inner.locks.take(reference)?;
         self.inner.set_aside(reference)
     }
 
@@ -337,6 +350,14 @@ impl Inner {
             durable.push(path.to_path_buf());
         }
         Ok(())
+    }
+
+    /// Brings the names of the blobs of an algorithm to the disk, in one sync for all who ask at the same time.
+    pub(crate) fn sync_blobs(&self, algorithm: Algorithm) -> Result<(), Error> {
+        let path = self.algorithm_path(algorithm);
+        self.flushes[algorithm as usize]
+            .wait(&path, layout::sync_folder)
+            .map_err(|e| Error::io("sync folder", &path, e))
     }
 
     /// Takes an ingest folder out of everybody's sight in one step, then removes it. Its lock is not needed: a writer goes

@@ -72,3 +72,18 @@ pub const EVENT_BYTES: usize = 64;
 
 /// Events that a subscriber takes from its queue at a time: plugins are asked about many at once.
 pub const EVENT_BATCH: usize = 256;
+
+/// Objects that the collector removes in one exclusive step at most. Some milliseconds of an embedded store.
+pub const GC_BATCH: usize = 256;
+
+/// How long an exclusive step of the collector should take; after a longer one, the next ones remove less.
+pub const GC_HOLD: Duration = Duration::from_millis(2);
+
+/// Objects whose references the collector follows before it lets others work: some hundred microseconds.
+pub const GC_BUDGET: usize = 4096;
+
+/// Objects touched by transactions that the collector reads again within an exclusive step; more are read outside of one.
+pub const GC_TOUCHED: usize = 64;
+
+/// How often it does that before it reads all of them within a step: then transactions touch more than it can read.
+pub const GC_ROUNDS: u32 = 16;

@@ -13,6 +13,7 @@ use tokio::task::JoinError;
 use crate::content::DigestLocks;
 use crate::events::Exchange;
 use crate::filter::{Fields, FilterError, Filters, Plugins};
+use crate::gc::Collector;
 use crate::kv::{Kv, Range};
 use crate::record::{CounterRecord, decode};
 use crate::transaction::{Tries, Txn};
@@ -66,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) gate: Arc<RwLock<()>>,
     pub(crate) barrier: Barrier,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) collector: Collector,
     pub(crate) digests: DigestLocks,
     sequence: Sequence,
 }
@@ -98,6 +100,7 @@ impl Metadata {
             gate: Arc::default(),
             barrier: Barrier::default(),
             activity: Arc::default(),
+            collector: Collector::default(),
             digests: DigestLocks::default(),
             sequence: Sequence::default(),
         };
@@ -272,5 +275,11 @@ impl Activity {
         self.mutations.fetch_add(1, Ordering::Relaxed);
         self.deletions.fetch_add(removed, Ordering::Relaxed);
         self.changed.notify_one();
+    }
+
+    /// Forgets it: a collection begins.
+    pub(crate) fn reset(&self) {
+        self.mutations.store(0, Ordering::Relaxed);
+        self.deletions.store(0, Ordering::Relaxed);
     }
 }
