@@ -4,7 +4,7 @@
 //! ref), `ingest` (opening and resuming), [`writer`] (append, hash, commit), `steps` (the named points of a
 //! commit), [`read`] (blobs and verified reads), [`walk`] and [`status`] (listing), [`verify`] (re-hashing what is
 //! there), [`sweep`] (what a crash left). Beside them: `layout` (names on disk), `folder` (one ingest folder
-//! by its handle), [`timestamp`], [`limits`], [`error`].
+//! by its handle), `flush` (one sync for many), [`timestamp`], [`limits`], [`error`].
 //!
 //! `docs/formats/content.md` describes every file on disk, and where this store and containerd's differ.
 //!
@@ -21,6 +21,7 @@
 //! ```
 
 pub mod error;
+mod flush;
 mod folder;
 mod ingest;
 mod layout;

@@ -295,7 +295,7 @@ impl Writer {
             steps.reached(Step::Renamed);
         }
         // Also if the blob was there: whoever placed it may not have come to this point.
-        let synced = layout::sync_folder(blobs).map_err(|e| Error::io("sync folder", blobs, e));
+        let synced = self.inner.sync_blobs(digest.algorithm());
         steps.reached(Step::NameSynced);
         // What follows only tidies up: a blob without it is whole, and a sweep makes up for it.
         let mut untidy = Ok(());
