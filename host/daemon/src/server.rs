@@ -76,6 +76,12 @@ impl Daemon {
         })
     }
 
+    /// All services, to be asked without a socket.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        self.services.clone()
+    }
+
     /// Where metrics are served; the port is the one that was taken.
     #[must_use]
     pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {

@@ -46,7 +46,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(lost)
 }
 
-/// Waits until what nothing keeps any more is gone.
-pub(crate) async fn settle(_metadata: &transom_meta::Metadata) -> Result<(), Status> {
+/// Collects, and waits until what nothing keeps any more is gone.
+pub(crate) async fn settle(metadata: &transom_meta::Metadata) -> Result<(), Status> {
+    metadata.collect().await.map_err(|e| crate::status::of(&e))?;
     Ok(())
 }

@@ -21,7 +21,7 @@ use transom_tests::needs::target_dir;
 /// Tries inputs made at random on what strangers' bytes meet.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// tar, scan, chain, image, plugin, text or all
+    /// tar, scan, chain, image, plugin, request, text, filter or all
     target: String,
     /// How long, for each target.
     #[arg(long, default_value_t = 10)]

@@ -4,6 +4,8 @@
 #[allow(clippy::unwrap_used, reason = "its texts are in the repository")]
 mod guests;
 
+mod requests;
+
 use std::fs;
 use std::io;
 
@@ -27,6 +29,8 @@ pub fn seeds(target: &str) -> io::Result<Vec<Vec<u8>>> {
         "chain" => chains(),
         "image" => images(),
         "plugin" => Ok(components()),
+        "filter" => Ok(filters()),
+        "request" => Ok(requests::seeds()),
         _ => Ok(texts()),
     }
 }
@@ -193,6 +197,18 @@ fn components() -> Vec<Vec<u8>> {
     all
 }
 
+fn filters() -> Vec<Vec<u8>> {
+    let texts = [
+        r#"name==a, labels."k/y"==é,labels.a.b!=x"#,
+        r"name~=/^a|\\d{2,3}$/,labels.a",
+        r#"name~=|[[:alpha:]\\]-z]+|,name=="\x61\u00e9\U0001f600\101\n""#,
+        r#"wasm.semver=="labels.version >= 1.2",wasm.cel!=true"#,
+        r#"name~="(?i)\\Q[a\\E\\pL\\p{^Greek}[^]a--b&&c]\\b""#,
+        "labels.version >= 1.2, != 1.3.* || tag ~ ^2 && annotations.\"a b\" = v1.0.0-rc.1",
+    ];
+    texts.map(|text| text.as_bytes().to_vec()).into()
+}
+
 fn texts() -> Vec<Vec<u8>> {
     let digest = format!("sha256:{}", "5f".repeat(32));
     let texts = [
@@ -206,6 +222,7 @@ fn texts() -> Vec<Vec<u8>> {
         "windows/arm/v7".to_owned(),
         include_str!("../../../plugins/xz/plugin.toml").to_owned(),
         include_str!("../../../plugins/secrets/plugin.toml").to_owned(),
+        include_str!("../../../plugins/semver/plugin.toml").to_owned(),
     ];
     texts
         .iter()

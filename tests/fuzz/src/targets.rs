@@ -1,8 +1,10 @@
 //! The targets, by name.
 
 mod chain;
+mod filter;
 mod image;
 mod plugin;
+mod request;
 mod scan;
 mod tar;
 mod text;
@@ -13,8 +15,10 @@ use std::path::Path;
 use tempfile::TempDir;
 
 pub use self::chain::{MEDIA_TYPES, chain};
+pub use self::filter::filter;
 pub use self::image::image;
 pub use self::plugin::plugin;
+pub use self::request::request;
 pub use self::scan::scan;
 pub use self::tar::tar;
 pub use self::text::text;
@@ -27,13 +31,15 @@ pub use self::text::text;
 pub type Target = fn(&[u8]) -> String;
 
 /// All targets.
-pub const ALL: [(&str, Target); 6] = [
+pub const ALL: [(&str, Target); 8] = [
     ("tar", tar),
     ("scan", scan),
     ("chain", chain),
     ("image", image),
     ("plugin", plugin),
+    ("request", request),
     ("text", text),
+    ("filter", filter),
 ];
 
 /// A folder for temporary files: in memory if there is such a place.
