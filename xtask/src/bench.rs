@@ -2,10 +2,11 @@
 //!
 //! Read in this order: [`data`] (what is unpacked), [`place`] (a file system of its own, so that nothing before or
 //! beside it counts), [`measure`] (one run of a command), [`peers`] (containerd, pipes of command-line tools),
-//! [`daemon`] (requests to both daemons), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
+//! [`daemon`] (requests to both daemons), [`filters`] (label filters), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
 
 mod daemon;
 mod data;
+mod filters;
 pub(crate) mod measure;
 mod peers;
 mod place;
@@ -55,6 +56,8 @@ pub(crate) enum Part {
     Calls,
     /// The daemon's requests against containerd's.
     Daemon,
+    /// Records that label filters match in a second.
+    Filters,
 }
 
 /// What `cargo xtask bench` was asked for.
@@ -81,6 +84,11 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     }
     let guests = target::set_up(None)?;
     plugins::build(&guests)?;
+    // They need no data, no peer and no place on disk.
+    if options.parts == [Part::Filters] {
+        report::machine(options.runs);
+        return filters::bench(&target_dir().join("plugins"), options.runs);
+    }
     run(cargo()
         .args([
             "build",
@@ -108,26 +116,34 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     };
     bench.warm_up()?;
     report::machine(options.runs);
-    let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
-    if wanted(Part::Unpack) {
-        bench.unpack(&images)?;
-    }
-    if wanted(Part::Overlap) {
-        bench.overlap(&images)?;
-    }
-    if wanted(Part::Wasm) {
-        bench.wasm(&images, &folder.join("data"))?;
-    }
-    if wanted(Part::Calls) {
-        bench.calls(&images)?;
-    }
-    if wanted(Part::Daemon) {
-        daemon::bench(&bench.place, options.runs)?;
-    }
-    Ok(())
+    bench.measure(options, &images, &folder)
 }
 
 impl Bench {
+    /// Every part that was asked for.
+    fn measure(&self, options: &Options, images: &[Image], folder: &Path) -> Result<()> {
+        let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
+        if wanted(Part::Unpack) {
+            self.unpack(images)?;
+        }
+        if wanted(Part::Overlap) {
+            self.overlap(images)?;
+        }
+        if wanted(Part::Wasm) {
+            self.wasm(images, &folder.join("data"))?;
+        }
+        if wanted(Part::Calls) {
+            self.calls(images)?;
+        }
+        if wanted(Part::Daemon) {
+            daemon::bench(&self.place, options.runs)?;
+        }
+        if wanted(Part::Filters) {
+            filters::bench(&self.plugins, options.runs)?;
+        }
+        Ok(())
+    }
+
     /// Compiles the plugins once, so that no run pays for it.
     fn warm_up(&self) -> Result<()> {
         for name in ["count", "secrets", "xz"] {

@@ -54,7 +54,7 @@ enum Task {
     },
     /// Tries inputs made at random on everything that reads strangers' bytes
     Fuzz {
-        /// tar, scan, chain, image, plugin, text or all
+        /// tar, scan, chain, image, plugin, request, text, filter or all
         #[arg(default_value = "all")]
         target: String,
         /// How long each target gets

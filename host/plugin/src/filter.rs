@@ -86,8 +86,11 @@ impl Host {
             digest,
             imports,
             component,
-            limits,
+            mut limits,
         } = checked;
+        // A filter reads and writes nothing, so that all of its time is time without either.
+        limits.stall = limits.cpu;
+        limits.wall = limits.wall.max(10 * limits.cpu);
         let ready =
             Ready::new(self.linker(), &component).map_err(|error| LoadError::Types(format!("{error:#}")))?;
         let info = describe(self.shared(), &ready, &limits)?;

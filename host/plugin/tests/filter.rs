@@ -302,10 +302,9 @@ fn a_manifest_must_agree() {
     );
     let limits = |text: &str| format!("{text}[limits]\nmemory_mib = 8\ncpu_seconds = 3\n");
     let limited = manifest(limits).unwrap();
-    assert_eq!(
-        (limited.limits().memory, limited.limits().cpu),
-        (8 << 20, Duration::from_secs(3))
-    );
+    let cpu = Duration::from_secs(3);
+    let limits = limited.limits();
+    assert_eq!((limits.memory, limits.cpu, limits.stall), (8 << 20, cpu, cpu));
 }
 
 #[test]

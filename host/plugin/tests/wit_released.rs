@@ -92,7 +92,7 @@ fn the_list_of_digests_names_exactly_what_is_there() {
 
 #[test]
 fn what_carries_a_released_version_is_the_released_text() {
-    for package in ["common", "processor"] {
+    for package in ["common", "processor", "filter"] {
         let texts: Vec<(String, String)> = files(&wit())
             .into_iter()
             .filter(|file| file.starts_with(&format!("{package}/")))
