@@ -20,8 +20,10 @@ pub(crate) mod labels;
 pub mod resources;
 mod run;
 mod scan;
+pub mod scheduler;
 
 pub use resources::{Object, Removal, Resources};
+pub use scheduler::{Scheduler, Settings};
 
 /// What one collection did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,33 @@ pub struct Removed {
     pub uploads: u64,
 }
 
+/// What all collections since the start did together, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Runs that came to their end.
+    pub runs: u64,
+    /// Runs that failed.
+    pub failures: u64,
+    /// How long the runs took.
+    pub duration: Duration,
+    /// How often transactions had to wait for a run.
+    pub pauses: u64,
+    /// All of those waits together.
+    pub paused: Duration,
+    /// Bytes of the blobs and ingests that were removed.
+    pub bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, run: &Stats) {
+        self.runs += 1;
+        self.duration += run.duration;
+        self.pauses += run.pauses;
+        self.paused += run.paused;
+        self.bytes += run.bytes;
+    }
+}
+
 /// Lets one run happen at a time, and those who wait for the same one share it.
 #[derive(Default)]
 pub(crate) struct Collector {
@@ -74,6 +103,7 @@ pub(crate) struct Collector {
     /// Held during a run: the number of the one that ended last, and what became of it.
     ended: Arc<tokio::sync::Mutex<Ended>>,
     last: Mutex<Option<Stats>>,
+    totals: Mutex<Totals>,
 }
 
 /// A run that has come to its end.
@@ -141,6 +171,12 @@ impl Metadata {
         *lock(&self.inner.collector.last)
     }
 
+    /// What all collections since the start did together.
+    #[must_use]
+    pub fn collections(&self) -> Totals {
+        *lock(&self.inner.collector.totals)
+    }
+
     async fn run(&self) -> Result<(), Error> {
         let collector = &self.inner.collector;
         let parts = lock(&collector.parts).clone();
@@ -149,10 +185,12 @@ impl Metadata {
             Ok(stats) => {
                 tracing::debug!(?stats, "collected garbage");
                 *lock(&collector.last) = Some(stats);
+                lock(&collector.totals).add(&stats);
                 Ok(())
             }
             Err(error) => {
                 tracing::warn!(%error, "collecting garbage failed");
+                lock(&collector.totals).failures += 1;
                 Err(error)
             }
         }

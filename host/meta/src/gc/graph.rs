@@ -1,6 +1,6 @@
 //! What refers to what, and what has been reached.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::labels::Conditional;
 use super::resources::Object;
@@ -169,36 +169,30 @@ impl Graph {
         sorted
     }
 
+    /// Depth first, and in the reverse of the order in which the searches end: only a reference that closes a cycle can lead
+    /// back to what comes before it.
     fn order(&self, nodes: &HashMap<Id, &Node>) -> Vec<Id> {
-        let targets = |id: Id| {
-            let edges = self.vertices[id as usize].edges.iter();
-            edges.map(|&(to, _)| to).filter(|to| nodes.contains_key(to))
-        };
-        let mut referrers: HashMap<Id, usize> = nodes.keys().map(|&id| (id, 0)).collect();
-        for &id in nodes.keys() {
-            targets(id).for_each(|to| *referrers.entry(to).or_default() += 1);
-        }
-        let mut free: Vec<Id> = nodes.keys().copied().filter(|id| referrers[id] == 0).collect();
-        let mut rest: Vec<Id> = nodes.keys().copied().collect();
+        let mut seen = HashSet::with_capacity(nodes.len());
         let mut order = Vec::with_capacity(nodes.len());
-        loop {
-            let Some(id) = free.pop().or_else(|| rest.pop()) else {
-                return order;
-            };
-            // Taken out of the map means that it has its place.
-            if referrers.remove(&id).is_none() {
+        for &start in nodes.keys() {
+            if !seen.insert(start) {
                 continue;
             }
-            order.push(id);
-            for to in targets(id) {
-                if let Some(count) = referrers.get_mut(&to) {
-                    *count -= 1;
-                    if *count == 0 {
-                        free.push(to);
-                    }
+            let mut path = vec![(start, 0)];
+            while let Some((id, next)) = path.last_mut() {
+                let Some(&(to, _)) = self.vertices[*id as usize].edges.get(*next) else {
+                    order.push(*id);
+                    path.pop();
+                    continue;
+                };
+                *next += 1;
+                if nodes.contains_key(&to) && seen.insert(to) {
+                    path.push((to, 0));
                 }
             }
         }
+        order.reverse();
+        order
     }
 }
 
