@@ -40,7 +40,7 @@ impl Flush {
             state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(outcome) = mine.get() {
-            return outcome.clone().map_err(io::Error::from);
+            return outcome.map_err(io::Error::from);
         }
         state.running = true;
         state.next = Arc::default();
@@ -74,7 +74,7 @@ impl Drop for End<'_> {
     fn drop(&mut self) {
         let mut state = self.flush.lock();
         // Nobody else sets it: whoever syncs has taken it out of the state.
-        let _ = self.outcome.set(self.result.clone());
+        let _ = self.outcome.set(self.result);
         state.running = false;
         self.flush.ended.notify_all();
     }
