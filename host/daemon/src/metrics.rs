@@ -1,7 +1,7 @@
-//! What the daemon counts, for Prometheus. `http` serves it, `stores` asks the key-value store.
+//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata.
 
 pub mod http;
-mod stores;
+mod records;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -15,8 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
+use transom_meta::Metadata;
 use transom_meta::filter::{FilterError, PluginFailure};
-use transom_meta::kv::Kv;
 
 /// All counters of one daemon. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
@@ -60,7 +60,6 @@ struct Method {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("transom");
         let inner = Inner {
             calls: Family::default(),
             latencies: Family::new_with_constructor(latency),
@@ -71,43 +70,11 @@ impl Default for Metrics {
             plugin_seconds: Family::default(),
             registry: Mutex::default(),
         };
-        registry.register(
-            "rpc",
-            "Requests that have ended, by method and code",
-            inner.calls.clone(),
-        );
-        registry.register_with_unit(
-            "rpc_latency",
-            "From a request to the end of its answer, by method",
-            Unit::Seconds,
-            inner.latencies.clone(),
-        );
-        registry.register(
-            "ingested_bytes",
-            "Bytes written by clients",
-            inner.ingested.clone(),
-        );
-        registry.register("read_bytes", "Bytes of blobs sent to clients", inner.read.clone());
-        registry.register(
-            "write_streams",
-            "Write streams that are open",
-            inner.streams.clone(),
-        );
-        registry.register(
-            "plugin_calls",
-            "Calls of plugins, by result: ok, refused, or how the plugin failed (crash is a trap)",
-            inner.plugin_calls.clone(),
-        );
-        registry.register_with_unit(
-            "plugin",
-            "Time that plugins took",
-            Unit::Seconds,
-            inner.plugin_seconds.clone(),
-        );
-        *inner.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
-        Metrics {
+        let metrics = Metrics {
             inner: Arc::new(inner),
-        }
+        };
+        metrics.name_all();
+        metrics
     }
 }
 
@@ -161,15 +128,12 @@ impl Metrics {
             .inc_by(took.as_secs_f64());
     }
 
-    /// Counts what a key-value store does.
-    pub fn store(&self, kv: Arc<dyn Kv>) {
-        self.registry()
-            .register_collector(Box::new(stores::Store::new(kv)));
-    }
-
-    /// Adds what another part counts.
-    pub fn extend(&self, register: impl FnOnce(&mut Registry)) {
-        register(&mut self.registry());
+    /// Counts what the key-value store and the collector of garbage do.
+    pub fn records(&self, metadata: Metadata) {
+        let records = records::Records::new(metadata);
+        let mut root = self.registry();
+        root.sub_registry_with_prefix("transom")
+            .register_collector(Box::new(records));
     }
 
     /// All of it, in the OpenMetrics text format.
@@ -180,6 +144,29 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry())?;
         Ok(text)
+    }
+
+    /// Gives everything that is counted here its name.
+    fn name_all(&self) {
+        let inner = &self.inner;
+        let mut root = self.registry();
+        let registry = root.sub_registry_with_prefix("transom");
+        let help = "Requests that have ended, by method and code";
+        registry.register("rpc", help, inner.calls.clone());
+        let help = "From a request to the end of its answer, by method";
+        registry.register_with_unit("rpc_latency", help, Unit::Seconds, inner.latencies.clone());
+        registry.register(
+            "ingested_bytes",
+            "Bytes written by clients",
+            inner.ingested.clone(),
+        );
+        registry.register("read_bytes", "Bytes of blobs sent to clients", inner.read.clone());
+        let help = "Write streams that are open";
+        registry.register("write_streams", help, inner.streams.clone());
+        let help = "Calls of plugins, by result: ok, refused, or how the plugin failed (crash is a trap)";
+        registry.register("plugin_calls", help, inner.plugin_calls.clone());
+        let help = "Time that plugins took";
+        registry.register_with_unit("plugin", help, Unit::Seconds, inner.plugin_seconds.clone());
     }
 
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {

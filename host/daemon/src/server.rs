@@ -6,9 +6,10 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use transom_content::Store;
 use transom_meta::filter::Plugins;
+use transom_meta::gc::{Scheduler, Settings};
 use transom_meta::{Metadata, Options, kv};
 
-use crate::config::Config;
+use crate::config::{Config, Gc};
 use crate::filters::{self, Loaded};
 use crate::identity::Identity;
 use crate::lock::Lock;
@@ -29,6 +30,8 @@ use crate::{Failure, limits, lock, parts, places};
 pub struct Daemon {
     config: Config,
     services: Services,
+    /// Where there are records.
+    collector: Option<Arc<Scheduler>>,
     socket: Socket,
     listener: Option<TcpListener>,
     metrics: Metrics,
@@ -50,15 +53,14 @@ impl Daemon {
         tidy(store.clone());
         let metrics = Metrics::default();
         let streams = Streams::default();
-        let services = Opening {
+        let opening = Opening {
             config: &config,
             identity: Identity::of(&config.root)?,
             metrics: metrics.clone(),
             shutdown: shutdown.clone(),
             streams: streams.clone(),
-        }
-        .services(store)
-        .await?;
+        };
+        let (services, collector) = opening.services(store).await?;
         let listener = match config.metrics {
             Some(address) => Some(http::listen(address).await?),
             None => None,
@@ -67,6 +69,7 @@ impl Daemon {
         Ok(Daemon {
             config,
             services,
+            collector,
             socket,
             listener,
             metrics,
@@ -102,18 +105,20 @@ impl Daemon {
         let metrics = self
             .listener
             .map(|listener| tokio::spawn(http::serve(listener, self.metrics)));
-        let begun = self.shutdown.clone();
-        let server = Server::builder()
-            .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
-            .max_concurrent_streams(limits::STREAMS)
-            .serve_with_incoming_shutdown(self.services, self.socket, async move { begun.begun().await });
-        notify.ready();
-        let deadline = async {
+        let stop = async {
             self.shutdown.begun().await;
             tracing::info!("stopping");
             notify.stopping();
             self.streams.end();
+        };
+        let server = Server::builder()
+            .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(limits::STREAMS)
+            .serve_with_incoming_shutdown(self.services, self.socket, stop);
+        notify.ready();
+        let deadline = async {
+            self.shutdown.begun().await;
             tokio::time::sleep(self.config.shutdown_timeout).await;
         };
         let served = tokio::select! {
@@ -125,6 +130,10 @@ impl Daemon {
         };
         if let Some(metrics) = metrics {
             metrics.abort();
+        }
+        // Requests that were cut off may still have it; then a collection ends with the process.
+        if let Some(collector) = self.collector.and_then(Arc::into_inner) {
+            collector.stop().await;
         }
         served.map_err(Failure::Server)
     }
@@ -148,16 +157,17 @@ struct Opening<'c> {
 }
 
 impl Opening<'_> {
-    async fn services(self, store: Store) -> Result<Services, Failure> {
+    async fn services(self, store: Store) -> Result<(Services, Option<Arc<Scheduler>>), Failure> {
         let builder = Builder::default()
             .service(version::Service.server())
             .service(health::Service::new(self.shutdown.clone()).server());
-        let builder = if self.config.proxy_backend {
-            self.proxied(builder, store)
+        let (builder, collector) = if self.config.proxy_backend {
+            (self.proxied(builder, store), None)
         } else {
-            self.whole(builder, store).await?
+            let (builder, collector) = self.whole(builder, store).await?;
+            (builder, Some(collector))
         };
-        Ok(builder.build(self.metrics.clone()))
+        Ok((builder.build(self.metrics.clone()), collector))
     }
 
     /// The content of a containerd, which keeps all records itself.
@@ -178,33 +188,43 @@ impl Opening<'_> {
         )
     }
 
-    async fn whole(&self, builder: Builder, store: Store) -> Result<Builder, Failure> {
+    async fn whole(&self, builder: Builder, store: Store) -> Result<(Builder, Arc<Scheduler>), Failure> {
         let Loaded {
             plugins,
             parts: filters,
         } = self.filters().await;
         let metadata = open_metadata(self.config, store, plugins.clone()).await?;
-        self.metrics.store(Arc::clone(metadata.kv()));
+        self.metrics.records(metadata.clone());
+        let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
         let parts = parts::of_daemon(self.config, filters);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
         let content = self.content(Backend::whole(metadata.clone(), plugins.clone()));
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
-        Ok(builder
+        let builder = builder
             .service(introspection.server())
             .service(events.server())
             .service(content.server())
             .service(namespaces::Service::new(metadata.clone()).server())
-            .service(images::Service::new(metadata.clone()).server())
-            .service(leases::Service::new(metadata).server())
-            .service(streaming::Service::new(self.streams.clone()).server()))
+            .service(images::Service::new(metadata.clone(), Arc::clone(&collector)).server())
+            .service(leases::Service::new(metadata, Arc::clone(&collector)).server())
+            .service(streaming::Service::new(self.streams.clone()).server());
+        Ok((builder, collector))
     }
-}
 
-impl Opening<'_> {
     async fn filters(&self) -> Loaded {
         let (folders, root) = (self.config.filters.clone(), self.config.root.clone());
         let metrics = self.metrics.clone();
         joined(tokio::task::spawn_blocking(move || filters::load(&folders, &root, &metrics)).await)
+    }
+}
+
+fn settings(gc: &Gc) -> Settings {
+    Settings {
+        pause_threshold: gc.pause_threshold,
+        deletion_threshold: gc.deletion_threshold,
+        mutation_threshold: gc.mutation_threshold,
+        schedule_delay: gc.schedule_delay,
+        startup_delay: gc.startup_delay,
     }
 }
 

@@ -45,9 +45,3 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let work = move || span.in_scope(work);
     tokio::task::spawn_blocking(work).await.map_err(lost)
 }
-
-/// Collects, and waits until what nothing keeps any more is gone.
-pub(crate) async fn settle(metadata: &transom_meta::Metadata) -> Result<(), Status> {
-    metadata.collect().await.map_err(|e| crate::status::of(&e))?;
-    Ok(())
-}

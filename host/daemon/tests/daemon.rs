@@ -18,6 +18,8 @@ mod events;
 mod filters;
 #[path = "daemon/introspection.rs"]
 mod introspection;
+#[path = "daemon/panics.rs"]
+mod panics;
 #[path = "daemon/process.rs"]
 mod process;
 #[path = "daemon/program.rs"]

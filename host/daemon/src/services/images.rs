@@ -1,9 +1,12 @@
 //! `containerd.services.images.v1.Images`.
 
+use std::sync::Arc;
+
 use tonic::{Code, Request, Response, Status};
 use transom_api::images as api;
 use transom_api::images::images_server::{Images, ImagesServer};
 use transom_api::types::Descriptor;
+use transom_meta::gc::Scheduler;
 use transom_meta::images::{Image, NewImage, Target};
 use transom_meta::{Error, Metadata};
 
@@ -15,13 +18,14 @@ use crate::status;
 #[derive(Clone, Debug)]
 pub struct Service {
     metadata: Metadata,
+    collector: Arc<Scheduler>,
 }
 
 impl Service {
-    /// A service over `metadata`.
+    /// A service over `metadata`; `collector` removes what a deletion leaves, for those who wait for it.
     #[must_use]
-    pub fn new(metadata: Metadata) -> Service {
-        Service { metadata }
+    pub fn new(metadata: Metadata, collector: Arc<Scheduler>) -> Service {
+        Service { metadata, collector }
     }
 
     /// The service for a server.
@@ -146,7 +150,7 @@ impl Images for Service {
             .await
             .map_err(|e| status::of(&e))?;
         if request.sync {
-            super::settle(&self.metadata).await?;
+            self.collector.collect().await.map_err(|e| status::of(&e))?;
         }
         Ok(Response::new(()))
     }

@@ -1,9 +1,12 @@
 //! `containerd.services.leases.v1.Leases`.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 use transom_api::leases as api;
 use transom_api::leases::leases_server::{Leases, LeasesServer};
 use transom_meta::Metadata;
+use transom_meta::gc::Scheduler;
 use transom_meta::leases::Lease;
 
 use super::limited;
@@ -15,13 +18,14 @@ use crate::status;
 #[derive(Clone, Debug)]
 pub struct Service {
     metadata: Metadata,
+    collector: Arc<Scheduler>,
 }
 
 impl Service {
-    /// A service over `metadata`.
+    /// A service over `metadata`; `collector` removes what a deletion leaves, for those who wait for it.
     #[must_use]
-    pub fn new(metadata: Metadata) -> Service {
-        Service { metadata }
+    pub fn new(metadata: Metadata, collector: Arc<Scheduler>) -> Service {
+        Service { metadata, collector }
     }
 
     /// The service for a server.
@@ -63,7 +67,7 @@ impl Leases for Service {
             .await
             .map_err(|e| status::of(&e))?;
         if request.sync {
-            super::settle(&self.metadata).await?;
+            self.collector.collect().await.map_err(|e| status::of(&e))?;
         }
         Ok(Response::new(()))
     }

@@ -195,6 +195,10 @@ async fn requests_are_counted() {
         "transom_rpc_total{method=\"containerd.services.images.v1.Images/List\",code=\"FAILED_PRECONDITION\"} 1",
         "transom_rpc_latency_seconds_count{method=\"containerd.services.version.v1.Version/Version\"} 1",
         "transom_ingested_bytes_total 0",
+        "transom_kv_flushes_total ",
+        "transom_kv_flush_seconds_total ",
+        "transom_gc_runs_total ",
+        "transom_gc_pause_seconds_total ",
     ] {
         assert!(answer.contains(line), "{line} in {answer}");
     }
