@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{self, Context, Poll};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +35,16 @@ where
     ReceiverStream::new(messages)
 }
 
+/// An answer of at most one message, which is there already.
+pub fn ready<T>(message: Option<T>) -> Answers<T> {
+    let (sink, messages) = mpsc::channel(1);
+    if let Some(message) = message {
+        // The queue is empty, so this finds room.
+        let _ = sink.try_send(Ok(message));
+    }
+    ReceiverStream::new(messages)
+}
+
 /// Sends a message. `false` if the client has gone.
 pub async fn send<T>(sink: &Sink<T>, message: T) -> bool {
     sink.send(Ok(message)).await.is_ok()
@@ -48,7 +58,7 @@ impl<F: Future<Output = Result<(), Status>>> Future for Caught<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(polled) => Poll::Ready(ready!(polled)),
+            Ok(polled) => Poll::Ready(task::ready!(polled)),
             Err(panic) => Poll::Ready(Err(panicked(&*panic))),
         }
     }

@@ -18,6 +18,10 @@ pub const READERS: usize = 128;
 /// Bytes of one message of a read; containerd's.
 pub const READ_CHUNK_BYTES: usize = 1 << 20;
 
+/// A read of at most so many bytes is answered at once, on the thread of the request, if the system has them in memory:
+/// clients that copy through a small buffer ask for every buffer on its own, and a change of threads costs as much as the read.
+pub const SMALL_READ_BYTES: usize = 128 << 10;
+
 /// Chunks of a read that are made before the client has taken the last one: the disk reads while the socket sends.
 pub const READ_AHEAD: usize = 2;
 
