@@ -87,3 +87,13 @@ pub const GC_TOUCHED: usize = 64;
 
 /// How often it does that before it reads all of them within a step: then transactions touch more than it can read.
 pub const GC_ROUNDS: u32 = 16;
+
+/// Problems that a check lists one by one; further ones are only counted. The report is kept in memory, and nobody reads more.
+pub const FSCK_FINDINGS: usize = 1000;
+
+/// Before a ref that is being written is tried again for the first time. Each further pause is twice as long.
+pub const REF_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest pause of [`REF_PAUSE`]: about half a second in all, as containerd 1.6 waits. Its clients open a ref again right
+/// after they closed it, and take a refusal for an answer.
+pub const REF_PAUSE_MAX: Duration = Duration::from_millis(256);

@@ -11,6 +11,7 @@ use super::{IngestStatus, Record};
 use crate::Error;
 use crate::metadata::{Inner, joined};
 use crate::names::{self, Caller, Labels};
+use crate::limits;
 
 /// An ingest open for writing.
 ///
@@ -53,13 +54,23 @@ impl Source {
         backend: &str,
         total: Option<u64>,
     ) -> Result<Source, Error> {
-        let (blobs, backend) = (blobs.clone(), backend.to_owned());
         let options = IngestOptions {
             total,
             ..IngestOptions::default()
         };
-        let open = move || blobs.ingest(&backend, options);
-        let writer = joined(tokio::task::spawn_blocking(open).await)?;
+        let mut pause = limits::REF_PAUSE;
+        let writer = loop {
+            let (blobs, backend, options) = (blobs.clone(), backend.to_owned(), options.clone());
+            let open = move || blobs.ingest(&backend, options);
+            match joined(tokio::task::spawn_blocking(open).await) {
+                // The writer before may still be closing: a client does not wait for that, and old ones do not try again.
+                Err(transom_content::Error::Locked { .. }) if pause <= limits::REF_PAUSE_MAX => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                opened => break opened?,
+            }
+        };
         Ok(Source::Own(Some(Box::new(writer))))
     }
 }
