@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub const SKIP_LOG: &str = "TRANSOM_SKIP_LOG";
 
 /// A program that a test may need: its file name and the Debian package that has it.
-pub const PROGRAMS: [(&str, &str); 11] = [
+pub const PROGRAMS: [(&str, &str); 12] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("umoci", "umoci"),
@@ -22,7 +22,14 @@ pub const PROGRAMS: [(&str, &str); 11] = [
     ("zstd", "zstd"),
     ("pigz", "pigz"),
     ("python3", "python3"),
+    ("go", "golang-go"),
 ];
+
+/// What tests use and no program shows: a file, and the Debian package that has it.
+pub const LIBRARIES: [(&str, &str); 1] = [(
+    "/usr/share/gocode/src/github.com/containerd/containerd/client.go",
+    "golang-github-containerd-containerd-dev",
+)];
 
 /// Says that the running test is left out and why. The caller returns after it.
 ///
@@ -75,6 +82,18 @@ pub fn require_program(name: &str) -> Option<PathBuf> {
         ));
     }
     found
+}
+
+/// Whether all of [`LIBRARIES`] are here; if not, the test is skipped and must return.
+#[must_use]
+pub fn require_libraries() -> bool {
+    let missing = LIBRARIES.iter().find(|(file, _)| !Path::new(file).exists());
+    if let Some((_, package)) = missing {
+        skip(&format!(
+            "needs {package}: `sudo apt-get install -y --no-install-recommends {package}`"
+        ));
+    }
+    missing.is_none()
 }
 
 /// The component that a package under `plugins/` was built to; if it is not built, the test is skipped and

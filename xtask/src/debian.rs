@@ -1,10 +1,11 @@
 //! Installing Debian packages, where that can be done without asking.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use transom_tests::needs::{PROGRAMS, find_program};
+use transom_tests::needs::{LIBRARIES, PROGRAMS, find_program};
 
 use crate::run::run_quietly;
 
@@ -69,7 +70,9 @@ pub(crate) fn missing(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
 
 /// Gets the programs that tests use. What cannot be had is said: the tests that need it will be skipped.
 pub(crate) fn get_test_programs() {
-    let missing = missing(&PROGRAMS);
+    let mut missing = missing(&PROGRAMS);
+    let libraries = LIBRARIES.iter().filter(|(file, _)| !Path::new(file).exists());
+    missing.extend(libraries.map(|(_, package)| *package));
     if missing.is_empty() {
         println!("programs that tests compare with: all there");
         return;

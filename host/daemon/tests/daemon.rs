@@ -30,5 +30,7 @@ mod rig;
 mod server;
 #[path = "daemon/streaming.rs"]
 mod streaming;
+#[path = "daemon/suite.rs"]
+mod suite;
 #[path = "daemon/write.rs"]
 mod write;
