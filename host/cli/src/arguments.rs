@@ -1,11 +1,21 @@
 //! What can be typed. The help texts are these doc comments.
 
+mod content;
+mod daemon;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use transom_oci::{Digest, Platform};
+use transom_oci::Platform;
+
+pub(crate) use content::{Abort, Active, Content, Edit, Get, Ingest, Label, List, Prune, References, Remove};
+pub(crate) use daemon::{
+    Completion, Events, Gc, Image, ImageCheck, ImageLabel, ImageList, ImageRemove, ImageTag, Lease,
+    LeaseCreate, LeaseList, LeaseRemove, LeaseResource, LeaseResources, Man, Names, Namespace,
+    NamespaceLabels, NamespaceList, PluginList,
+};
 
 /// Unpack, inspect and store container images, through plugins in a sandbox.
 #[derive(Debug, Parser)]
@@ -19,14 +29,28 @@ pub(crate) struct Arguments {
     /// Write results as JSON, one document each, to stdout; errors too, to stderr.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// The folder of the content store [default: /var/lib/transom as root, else the XDG data folder]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// How much to log to stderr; plugins log too.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log_level: LogLevel,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What is worked on.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Work on the content store in this folder, without a daemon.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// The daemon's socket, also $TRANSOM_ADDRESS or $CONTAINERD_ADDRESS
+    /// [default: /run/transom/transom.sock as root, else below $XDG_RUNTIME_DIR]
+    #[arg(short, long, global = true, value_name = "SOCKET")]
+    pub(crate) address: Option<PathBuf>,
+    /// The namespace to work in, also $CONTAINERD_NAMESPACE [default: default]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -56,12 +80,34 @@ pub(crate) enum Command {
     Unpack(Box<Unpack>),
     /// Show what an image is made of, and which stages its layers would pass through.
     Inspect(Inspect),
-    /// Work on a content store, without a daemon.
+    /// Work on blobs: a daemon's, or with --root those in a folder.
     #[command(subcommand)]
     Content(Content),
-    /// Work on plugins.
+    /// Work on a daemon's images.
+    #[command(subcommand, visible_aliases = ["images", "i"])]
+    Image(Image),
+    /// Work on leases, which keep blobs from being collected.
+    #[command(subcommand, visible_alias = "leases")]
+    Lease(Lease),
+    /// Work on namespaces.
+    #[command(subcommand, visible_aliases = ["namespaces", "ns"])]
+    Namespace(Namespace),
+    /// Show what changes, in all namespaces, until interrupted.
+    #[command(visible_alias = "event")]
+    Events(Events),
+    /// Collect garbage, or show how it is collected.
     #[command(subcommand)]
+    Gc(Gc),
+    /// Work on plugins.
+    #[command(subcommand, visible_alias = "plugins")]
     Plugin(Plugin),
+    /// Show the versions of this command and of the daemon.
+    Version,
+    /// Write a completion script for a shell to stdout.
+    Completion(Completion),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(Man),
 }
 
 const IMAGE_HELP: &str = "An OCI layout folder, an OCI archive or a `docker save` archive, gzip- or zstd-compressed ones too, \
@@ -156,86 +202,14 @@ pub(crate) struct Inspect {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Content {
-    /// Store a blob under its digest, from a file or stdin. What was interrupted goes on where it stopped.
-    Ingest(Ingest),
-    /// Write a blob to stdout.
-    Get(Get),
-    /// List blobs.
-    #[command(visible_alias = "list")]
-    Ls(List),
-    /// List ingests that were begun and not finished.
-    Active(Active),
-    /// Remove blobs.
-    #[command(visible_aliases = ["delete", "del", "remove"])]
-    Rm(Remove),
-    /// Give up an ingest and remove what it had stored.
-    Abort(Abort),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Ingest {
-    /// A name for this ingest, under which it can be resumed.
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// What to store; it must begin with the same bytes when an ingest is resumed.
-    #[arg(value_name = "FILE", default_value = "-")]
-    pub(crate) file: PathBuf,
-    /// The bytes it must have; with fewer, the ingest is kept to be resumed.
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) expected_size: Option<u64>,
-    /// The digest it must have (sha256, sha384 or sha512).
-    #[arg(long, value_name = "DIGEST")]
-    pub(crate) expected_digest: Option<Digest>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Get {
-    /// The blob.
-    #[arg(value_name = "DIGEST")]
-    pub(crate) digest: Digest,
-    /// Hash the bytes while they are read, and fail if they are not the digest's.
-    #[arg(long)]
-    pub(crate) verify: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Only the digests.
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Read and hash every blob, and fail naming the first bad one.
-    #[arg(long)]
-    pub(crate) verify: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Active {
-    /// Only those whose REF contains this.
-    #[arg(value_name = "TEXT")]
-    pub(crate) filter: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Remove {
-    /// The blobs.
-    #[arg(value_name = "DIGEST", required = true)]
-    pub(crate) digests: Vec<Digest>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Abort {
-    /// The ingest.
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum Plugin {
     /// Show what a component imports and exports, whether it would be loaded, and what it says of itself.
     Inspect(PluginInspect),
     /// Run a plugin on stdin, to stdout; what it reports goes to stderr.
     Run(PluginRun),
+    /// List the parts that a daemon is made of, WASM plugins among them.
+    #[command(visible_alias = "list")]
+    Ls(PluginList),
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,17 @@
 //! One file for each noun, and what several of them need.
 
 pub(crate) mod content;
+pub(crate) mod events;
+pub(crate) mod gc;
+pub(crate) mod generate;
+pub(crate) mod image;
 pub(crate) mod inspect;
+pub(crate) mod lease;
+pub(crate) mod namespace;
 pub(crate) mod plugin;
 pub(crate) mod report;
 pub(crate) mod unpack;
+pub(crate) mod version;
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -52,4 +59,18 @@ fn print_json(document: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(document)
         .map_err(|error| Failure::io("cannot write the result as JSON", &io::Error::other(error)))?;
     print(&format!("{text}\n"))
+}
+
+/// Does the same to each; what cannot be done to one is done to the others still, and said. The first failure decides the exit
+/// code.
+async fn each<T>(things: &[T], mut work: impl AsyncFnMut(&T) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut first: Option<Failure> = None;
+    for thing in things {
+        match work(thing).await {
+            Ok(()) => {}
+            Err(failure) if first.is_none() => first = Some(failure),
+            Err(failure) => eprintln!("transom: {}", failure.message()),
+        }
+    }
+    first.map_or(Ok(()), Err)
 }

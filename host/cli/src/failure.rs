@@ -22,12 +22,14 @@ pub(crate) enum Kind {
     NotFound,
     /// Bytes are not what they should be.
     Damaged,
-    /// A plugin refused the layer, or a plugin was refused.
+    /// A plugin refused the layer, or a plugin was refused, or the daemon refuses the caller.
     Refused,
     /// A limit was met; it can be raised.
     Limit,
     /// The disk is full.
     NoSpace,
+    /// No daemon answers, or another is at work on the same thing. Later it may go well.
+    Unavailable,
     /// Ctrl-C, or a request to terminate.
     Interrupted,
 }
@@ -42,6 +44,7 @@ impl Kind {
             Kind::Refused => 5,
             Kind::Limit => 6,
             Kind::NoSpace => 7,
+            Kind::Unavailable => 8,
             Kind::Interrupted => 130,
         }
     }
@@ -55,6 +58,7 @@ impl Kind {
             Kind::Refused => "refused",
             Kind::Limit => "limit",
             Kind::NoSpace => "no-space",
+            Kind::Unavailable => "unavailable",
             Kind::Interrupted => "interrupted",
         }
     }
@@ -89,6 +93,12 @@ impl Failure {
         self
     }
 
+    /// The same failure, with what may help.
+    pub(crate) fn advise(mut self, hint: &str) -> Failure {
+        self.message = format!("{}; {hint}", self.message);
+        self
+    }
+
     fn of(kind: Kind, error: &dyn Error) -> Failure {
         Failure {
             kind,
@@ -96,9 +106,23 @@ impl Failure {
         }
     }
 
+    /// No daemon answers.
+    pub(crate) fn unavailable(what: impl fmt::Display, error: &dyn Error) -> Failure {
+        Failure::new(Kind::Unavailable, format!("{what}: {}", chain(error)))
+    }
+
+    /// A daemon answered, but not with what it must.
+    pub(crate) fn silent(what: impl fmt::Display) -> Failure {
+        Failure::new(Kind::Other, format!("the daemon's answer lacks {what}"))
+    }
+
     /// An I/O error with what was being done.
     pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Failure {
         Failure::new(kind_of_io(error), format!("{what}: {error}"))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -269,6 +293,33 @@ impl From<transom_content::Error> for Failure {
     }
 }
 
+impl From<tonic::Status> for Failure {
+    /// What a daemon answered, in its own words. An invalid argument was typed on the command line: a filter, a label, a name.
+    fn from(status: tonic::Status) -> Failure {
+        use tonic::Code;
+        let kind = match status.code() {
+            Code::InvalidArgument => Kind::Usage,
+            Code::NotFound => Kind::NotFound,
+            Code::DataLoss => Kind::Damaged,
+            Code::PermissionDenied | Code::Unauthenticated => Kind::Refused,
+            Code::ResourceExhausted => Kind::Limit,
+            Code::Unavailable | Code::DeadlineExceeded => Kind::Unavailable,
+            // containerd has no code for it.
+            _ if status.message().contains("no space left on device") => Kind::NoSpace,
+            _ => Kind::Other,
+        };
+        if status.message().is_empty() {
+            let what = format!("the daemon answered only {:?}", status.code());
+            return Failure::new(kind, what);
+        }
+        let text = match status.source() {
+            Some(source) => format!("{}: {}", status.message(), chain(source)),
+            None => status.message().to_owned(),
+        };
+        Failure::new(kind, crate::show::printable(&text))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,6 +344,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_daemon_says_is_left_as_it_is() {
+        use tonic::{Code, Status};
+        for (code, text, kind) in [
+            (Code::NotFound, "content x: not found", Kind::NotFound),
+            (
+                Code::InvalidArgument,
+                "filters: parse error: invalid argument",
+                Kind::Usage,
+            ),
+            (
+                Code::FailedPrecondition,
+                "namespace is required: failed precondition",
+                Kind::Other,
+            ),
+            (Code::Unavailable, "ref x locked: unavailable", Kind::Unavailable),
+            (Code::Unknown, "write /a: no space left on device", Kind::NoSpace),
+        ] {
+            let failure = Failure::from(Status::new(code, text));
+            assert_eq!((failure.kind, failure.message.as_str()), (kind, text));
+        }
+        assert_eq!(
+            Failure::from(Status::new(Code::Internal, "")).message,
+            "the daemon answered only Internal"
+        );
+    }
+
+    #[test]
     fn exit_codes_are_told_apart() {
         let all = [
             Kind::Other,
@@ -302,6 +380,7 @@ mod tests {
             Kind::Refused,
             Kind::Limit,
             Kind::NoSpace,
+            Kind::Unavailable,
             Kind::Interrupted,
         ];
         let codes: std::collections::BTreeSet<u8> = all.into_iter().map(Kind::exit_code).collect();

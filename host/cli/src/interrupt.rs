@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tokio::sync::Notify;
 use transom_layer::cancel::Cancel;
 
 use crate::failure::Failure;
@@ -46,6 +47,14 @@ impl Interrupt {
 
     pub(crate) fn is_requested(&self) -> bool {
         self.cancel.is_requested()
+    }
+
+    /// Comes when the job is asked to stop.
+    pub(crate) async fn requested(&self) {
+        let asked = Arc::new(Notify::new());
+        let asking = Arc::clone(&asked);
+        let _hook = self.cancel.on_cancel(move || asking.notify_one());
+        asked.notified().await;
     }
 
     /// Stdin, the reading of which ends with an error once the job is asked to stop. To be called once.

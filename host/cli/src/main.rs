@@ -1,14 +1,17 @@
 //! The `transom` command.
 //!
-//! Read in this order: `arguments` (what can be typed), `commands` (one file for each noun), `handlers` (from plugin and
-//! processor flags to a chain of stages), `progress` (what is shown meanwhile), `show` (how things are written for
-//! people), `failure` (exit codes and hints), `interrupt` (Ctrl-C), `places` (default folders).
+//! Read in this order: `arguments` (what can be typed), `commands` (one file for each noun), `client` (the daemon that most of
+//! them talk to), `handlers` (from plugin and processor flags to a chain of stages), `progress` (what is shown meanwhile),
+//! `show` (how things are written for people), `failure` (exit codes and hints), `interrupt` (Ctrl-C), `places` (default
+//! folders), `limits`.
 
 mod arguments;
+mod client;
 mod commands;
 mod failure;
 mod handlers;
 mod interrupt;
+mod limits;
 mod places;
 mod progress;
 mod show;
@@ -34,11 +37,20 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
     let json = arguments.json;
+    let place = arguments.place;
     match arguments.command {
         Command::Unpack(command) => commands::unpack::run(*command, json, &interrupt),
         Command::Inspect(command) => commands::inspect::run(command, json, &interrupt),
-        Command::Content(command) => commands::content::run(command, arguments.root, json, &interrupt),
-        Command::Plugin(command) => commands::plugin::run(command, json, &interrupt),
+        Command::Content(command) => commands::content::run(command, place, json, &interrupt),
+        Command::Image(command) => commands::image::run(command, &place, json, &interrupt),
+        Command::Lease(command) => commands::lease::run(command, &place, json, &interrupt),
+        Command::Namespace(command) => commands::namespace::run(command, &place, json, &interrupt),
+        Command::Events(command) => commands::events::run(command, &place, json, &interrupt),
+        Command::Gc(command) => commands::gc::run(&command, &place, json, &interrupt),
+        Command::Plugin(command) => commands::plugin::run(command, &place, json, &interrupt),
+        Command::Version => commands::version::run(&place, json, &interrupt),
+        Command::Completion(command) => commands::generate::completion(&command),
+        Command::Man(command) => commands::generate::man(&command),
     }
 }
 

@@ -8,6 +8,18 @@ pub(crate) fn root() -> Option<PathBuf> {
     place("/var/lib/transom", "XDG_DATA_HOME", ".local/share")
 }
 
+/// Where `transomd` listens if nobody says otherwise.
+pub(crate) fn socket() -> Option<PathBuf> {
+    const NAME: &str = "transom.sock";
+    if is_root() {
+        return Some(PathBuf::from("/run/transom").join(NAME));
+    }
+    match absolute("XDG_RUNTIME_DIR") {
+        Some(folder) => Some(folder.join("transom").join(NAME)),
+        None => Some(root()?.join("run").join(NAME)),
+    }
+}
+
 /// Where compiled plugins are kept: below `/var/cache/transom`, or `$XDG_CACHE_HOME/transom`.
 pub(crate) fn compiled() -> Option<PathBuf> {
     Some(place("/var/cache/transom", "XDG_CACHE_HOME", ".cache")?.join("compiled"))
@@ -24,13 +36,14 @@ fn place(system: &str, variable: &str, below_home: &str) -> Option<PathBuf> {
     if is_root() {
         return Some(system.into());
     }
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
     let base = absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))?;
     Some(base.join("transom"))
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
 }
 
 /// Whether this process may give files to others.

@@ -44,6 +44,36 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is larger than any file"))
 }
 
+/// A time span as Go writes and reads it: numbers with the units h, m, s and ms, such as `1h30m`; also `0`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration: write numbers with h, m, s or ms, such as 90m or 1h30m");
+    let mut total = Duration::ZERO;
+    let mut rest = text
+        .strip_prefix('0')
+        .filter(|rest| rest.is_empty())
+        .unwrap_or(text);
+    if text.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, after) = rest.split_at(digits);
+        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let (unit, after) = after.split_at(letters);
+        let unit = match unit {
+            "h" => Duration::from_secs(3600),
+            "m" => Duration::from_secs(60),
+            "s" => Duration::from_secs(1),
+            "ms" => Duration::from_millis(1),
+            _ => return Err(wrong()),
+        };
+        let span = unit.checked_mul(number.parse().map_err(|_| wrong())?);
+        total = span.and_then(|span| total.checked_add(span)).ok_or_else(wrong)?;
+        rest = after;
+    }
+    Ok(total)
+}
+
 /// A duration in the unit that suits it.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -60,7 +90,12 @@ pub(crate) fn duration(time: Duration) -> String {
 
 /// How long ago something was: `12 seconds`, `3 hours`, `5 days`.
 pub(crate) fn age(since: SystemTime) -> String {
-    let seconds = since.elapsed().unwrap_or_default().as_secs();
+    span(since.elapsed().unwrap_or_default())
+}
+
+/// A time span in the largest unit that it has one of: `12 seconds`, `3 hours`, `5 days`.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
     let (count, unit) = match seconds {
         0..60 => (seconds, "second"),
         60..3600 => (seconds / 60, "minute"),
@@ -144,6 +179,22 @@ mod tests {
         assert_eq!(parse_size("2G"), Ok(2 << 30));
         for bad in ["", "K", "1KB", "1KK", "-1", "1.5G", "99999999999T"] {
             assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("24h", 86_400),
+            ("1h30m", 5400),
+            ("90s", 90),
+            ("2000ms", 2),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["", "1", "h", "1d", "-1h", "1.5h", "1h ", "99999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 

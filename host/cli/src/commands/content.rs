@@ -1,297 +1,59 @@
-//! `transom content`: a content store on a folder, without a daemon.
+//! `transom content`: a daemon's blobs, or with `--root` those in a folder.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod daemon;
+mod edit;
+mod folder;
+mod ingest;
+mod input;
+mod prune;
 
 use serde_json::json;
-use transom_content::{IngestOptions, Store, Writer, content_root, timestamp};
 
 use super::{print, print_json};
-use crate::arguments::{Active, Content, Get, Ingest, List, Progress, Remove};
-use crate::failure::{Failure, Kind};
-use crate::interrupt::{Interrupt, Stdin};
-use crate::places;
-use crate::progress::Bars;
-use crate::show::{age, printable, size, table};
+use crate::arguments::{Content, Ingest, Place};
+use crate::client::Target;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::show::{printable, size};
 
-/// Bytes read and written at a time.
-const BLOCK: usize = 1 << 20;
-
-pub(crate) fn run(
-    command: Content,
-    root: Option<PathBuf>,
-    json: bool,
-    interrupt: &Interrupt,
-) -> Result<(), Failure> {
-    let root = root.or_else(places::root).ok_or_else(|| {
-        Failure::usage("no folder for the content store: HOME is not set; name one with --root DIR")
-    })?;
-    let store = Store::open(content_root(root))?;
-    match command {
-        Content::Ingest(command) => ingest(&store, &command, json, interrupt),
-        Content::Get(command) => get(&store, &command, interrupt),
-        Content::Ls(command) => list(&store, &command, json),
-        Content::Active(command) => active(&store, &command, json),
-        Content::Rm(command) => remove(&store, &command, json),
-        Content::Abort(command) => Ok(store.abort(&command.reference)?),
+pub(crate) fn run(command: Content, place: Place, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+    if place.root.is_none() {
+        return daemon::run(command, &Target::new(&place)?, json, interrupt);
     }
-}
-
-fn ingest(store: &Store, command: &Ingest, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
-    if let Some(digest) = &command.expected_digest
-        && let Ok(info) = store.info(digest)
-    {
-        return stored(&info.digest, info.size, true, json);
+    if place.address.is_some() {
+        return Err(Failure::usage(
+            "--root works on a folder and --address on a daemon: leave one out",
+        ));
     }
-    let options = IngestOptions {
-        total: command.expected_size,
-        expected: command.expected_digest.clone(),
+    let daemons_own = match &command {
+        Content::Ingest(command) => command.lease.is_some(),
+        Content::Ls(command) => !command.filters.is_empty(),
+        Content::Label(_) | Content::Edit(_) | Content::Prune(_) => true,
+        _ => false,
     };
-    let (mut input, length) = open_input(command, interrupt)?;
-    let mut writer = store.ingest(&command.reference, options)?;
-    let resumed = writer.offset();
-    skip(&mut input, resumed, command, interrupt)?;
-    if resumed > 0 && !json {
-        eprintln!(
-            "transom: {} goes on at {}",
-            printable(&command.reference),
-            size(resumed)
-        );
-    }
-    let counter = Arc::new(AtomicU64::new(resumed));
-    let bar = Bars::new(Progress::Auto).follow("ingest", command.expected_size.or(length), &counter);
-    copy(&mut input, &mut writer, &counter, interrupt)?;
-    drop(bar);
-    if let Some(total) = command.expected_size.filter(|total| writer.offset() < *total) {
-        let so_far = writer.offset();
-        writer.close()?;
-        let message = format!(
-            "the input ended after {so_far} of {total} bytes; they are kept: ingest {} again to go on",
-            command.reference
-        );
-        return Err(Failure::new(Kind::Damaged, message));
-    }
-    match writer.commit(command.expected_size, command.expected_digest.as_ref()) {
-        Ok(info) => stored(&info.digest, info.size, false, json),
-        Err(transom_content::Error::AlreadyExists { digest }) => {
-            let size = store.info(&digest)?.size;
-            stored(&digest, size, true, json)
-        }
-        Err(error) => Err(error.into()),
+    match place.root {
+        Some(root) if !daemons_own => folder::run(command, root, json, interrupt),
+        _ => Err(Failure::usage(
+            "labels, filters and leases are a daemon's, a folder has none: leave --root out",
+        )),
     }
 }
 
-fn stored(digest: &transom_oci::Digest, bytes: u64, before: bool, json: bool) -> Result<(), Failure> {
+/// Says what was stored.
+fn stored(digest: &str, bytes: u64, before: bool, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&json!({ "digest": digest, "size": bytes, "alreadyExisted": before }));
     }
     print(&format!("{digest}\n"))
 }
 
-enum Source {
-    File(File),
-    Stdin(Stdin),
-}
-
-impl Read for Source {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Source::File(file) => file.read(into),
-            Source::Stdin(stdin) => stdin.read(into),
-        }
-    }
-}
-
-fn open_input(command: &Ingest, interrupt: &Interrupt) -> Result<(Source, Option<u64>), Failure> {
-    if command.file.as_os_str() == "-" {
-        return Ok((Source::Stdin(interrupt.stdin()), None));
-    }
-    let failed = |error: io::Error| Failure::io(command.file.display(), &error);
-    let file = File::open(&command.file).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(Failure::usage(format!(
-            "{} is a folder; only files can be stored",
-            command.file.display()
-        )));
-    }
-    let length = metadata.is_file().then_some(metadata.len());
-    Ok((Source::File(file), length))
-}
-
-/// Passes over what an earlier ingest has stored already. The digest tells at the end whether it was the same.
-fn skip(input: &mut Source, count: u64, command: &Ingest, interrupt: &Interrupt) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::io(command.file.display(), &error);
-    let too_short = || {
-        let message = format!(
-            "the input is shorter than the {count} bytes that ingest {} already has; abort it to start over (transom content abort)",
-            command.reference
+/// Says that an ingest is taken up again.
+fn goes_on(command: &Ingest, at: u64, json: bool) {
+    if at > 0 && !json {
+        eprintln!(
+            "transom: {} goes on at {}",
+            printable(&command.reference),
+            size(at)
         );
-        Failure::new(Kind::Damaged, message)
-    };
-    if let Source::File(file) = input
-        && file.metadata().map_err(failed)?.is_file()
-    {
-        if file.metadata().map_err(failed)?.len() < count {
-            return Err(too_short());
-        }
-        file.seek(SeekFrom::Start(count)).map_err(failed)?;
-        return Ok(());
     }
-    let mut left = count;
-    let mut block = vec![0; BLOCK];
-    while left > 0 {
-        if interrupt.is_requested() {
-            return Err(Failure::interrupted());
-        }
-        let wanted = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK);
-        let got = match input.read(&mut block[..wanted]) {
-            Err(_) if interrupt.is_requested() => return Err(Failure::interrupted()),
-            got => got.map_err(failed)?,
-        };
-        if got == 0 {
-            return Err(too_short());
-        }
-        left -= got as u64;
-    }
-    Ok(())
-}
-
-fn copy(
-    input: &mut Source,
-    writer: &mut Writer,
-    counter: &AtomicU64,
-    interrupt: &Interrupt,
-) -> Result<(), Failure> {
-    let mut block = vec![0; BLOCK];
-    loop {
-        if interrupt.is_requested() {
-            return Err(Failure::new(
-                Kind::Interrupted,
-                "interrupted; what was stored is kept, ingest again to go on",
-            ));
-        }
-        let count = match input.read(&mut block) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) if interrupt.is_requested() => continue,
-            Err(error) => return Err(Failure::io("reading the input", &error)),
-        };
-        writer.write(&block[..count])?;
-        counter.store(writer.offset(), Ordering::Relaxed);
-    }
-}
-
-fn get(store: &Store, command: &Get, interrupt: &Interrupt) -> Result<(), Failure> {
-    let blob = store.reader(&command.digest)?;
-    let mut input: Box<dyn Read> = if command.verify {
-        Box::new(blob.verifying())
-    } else {
-        Box::new(blob)
-    };
-    let mut stdout = io::stdout().lock();
-    let mut block = vec![0; BLOCK];
-    loop {
-        if interrupt.is_requested() {
-            return Err(Failure::interrupted());
-        }
-        let count = input.read(&mut block).map_err(read_failure)?;
-        if count == 0 {
-            break;
-        }
-        match stdout.write_all(&block[..count]) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.map_err(|error| Failure::io("cannot write to stdout", &error))?,
-        }
-    }
-    stdout
-        .flush()
-        .map_err(|error| Failure::io("cannot write to stdout", &error))
-}
-
-/// A verifying reader reports damage as an I/O error with the store's own error inside.
-fn read_failure(error: io::Error) -> Failure {
-    match error.downcast::<transom_content::Error>() {
-        Ok(error) => error.into(),
-        Err(error) => Failure::io("reading the blob", &error),
-    }
-}
-
-fn list(store: &Store, command: &List, json: bool) -> Result<(), Failure> {
-    let mut rows = Vec::new();
-    for info in store.walk()? {
-        let info = info?;
-        if json {
-            let created = timestamp::format(info.created);
-            print_json(&json!({ "digest": info.digest, "size": info.size, "created": created }))?;
-        } else if command.quiet {
-            print(&format!("{}\n", info.digest))?;
-        } else {
-            rows.push(vec![info.digest.to_string(), size(info.size), age(info.created)]);
-        }
-    }
-    if !json && !command.quiet {
-        print(&table(&["DIGEST", "SIZE", "AGE"], &rows))?;
-    }
-    match if command.verify {
-        store.verify_all()?.first_bad()?
-    } else {
-        None
-    } {
-        None => Ok(()),
-        Some(bad) => {
-            let damage = bad.damage.map(|damage| damage.to_string()).unwrap_or_default();
-            Err(Failure::new(
-                Kind::Damaged,
-                format!("content {}: {damage}", bad.digest),
-            ))
-        }
-    }
-}
-
-fn active(store: &Store, command: &Active, json: bool) -> Result<(), Failure> {
-    let filter = command.filter.clone().unwrap_or_default();
-    let mut rows = Vec::new();
-    for status in store.statuses(|reference| reference.contains(&filter))? {
-        let status = status?;
-        if json {
-            print_json(&json!({
-                "ref": status.reference,
-                "offset": status.offset,
-                "total": status.total,
-                "startedAt": timestamp::format(status.started),
-                "updatedAt": timestamp::format(status.updated),
-            }))?;
-        } else {
-            let total = status.total.map_or_else(|| "-".to_owned(), size);
-            rows.push(vec![
-                printable(&status.reference),
-                size(status.offset),
-                total,
-                age(status.started),
-            ]);
-        }
-    }
-    if json {
-        Ok(())
-    } else {
-        print(&table(&["REF", "SIZE", "OF", "AGE"], &rows))
-    }
-}
-
-fn remove(store: &Store, command: &Remove, json: bool) -> Result<(), Failure> {
-    let mut failure = None;
-    for digest in &command.digests {
-        match store.delete(digest) {
-            Ok(()) if json => print_json(&json!({ "removed": digest }))?,
-            Ok(()) => print(&format!("{digest}\n"))?,
-            // The others are still removed; the first that could not be decides the exit code.
-            Err(error) => failure = failure.or(Some(Failure::from(error))),
-        }
-    }
-    failure.map_or(Ok(()), Err)
 }

@@ -1,4 +1,6 @@
-//! `transom plugin`: look at one, run one.
+//! `transom plugin`: look at one, run one, list a daemon's.
+
+mod list;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,14 +20,16 @@ use transom_plugin::{Manifest, Report, inspect};
 
 use super::report::{StageJson, stage_text};
 use super::{print, print_json};
-use crate::arguments::{Plugin, PluginInspect, PluginRun};
+use crate::arguments::{Place, Plugin, PluginInspect, PluginRun};
+use crate::client::Target;
 use crate::failure::{Failure, Kind};
 use crate::handlers::{self, split};
 use crate::interrupt::Interrupt;
 use crate::show::{printable, size};
 
-pub(crate) fn run(command: Plugin, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+pub(crate) fn run(command: Plugin, place: &Place, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     match command {
+        Plugin::Ls(command) => list::run(&command, &Target::new(place)?, json, interrupt),
         Plugin::Inspect(command) => inspect_plugin(&command, json),
         Plugin::Run(command) => run_plugin(&command, json, interrupt),
     }
