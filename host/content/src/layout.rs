@@ -10,6 +10,7 @@ use transom_oci::{Algorithm, Digest};
 
 pub(crate) const BLOBS: &str = "blobs";
 pub(crate) const INGEST: &str = "ingest";
+pub(crate) const DAMAGED: &str = "damaged";
 
 pub(crate) const REF: &str = "ref";
 pub(crate) const DATA: &str = "data";

@@ -276,7 +276,34 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if a folder cannot be read or a leftover cannot be removed.
     pub fn sweep(&self, older_than: Duration) -> Result<SweepReport, Error> {
-        sweep::sweep(&self.inner, older_than)
+        sweep::sweep(&self.inner, Some(older_than))
+    }
+
+    /// What a [`sweep`](Store::sweep) would find; changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a folder cannot be read.
+    pub fn survey(&self) -> Result<SweepReport, Error> {
+        sweep::sweep(&self.inner, None)
+    }
+
+    /// Moves a damaged blob to `damaged/` beside `blobs/`, where nothing finds it and somebody can look at it; where it is
+    /// then. One of the same name that is there already is replaced.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`].
+    pub fn set_aside(&self, digest: &Digest) -> Result<PathBuf, Error> {
+        let (from, folder) = (self.blob_path(digest), self.inner.root.join(layout::DAMAGED));
+        let to = folder.join(format!("{}-{}", digest.algorithm(), digest.hex()));
+        layout::make_folder(&folder).map_err(|e| Error::io("make folder", &folder, e))?;
+        match std::fs::rename(&from, &to) {
+            Err(e) if is_absent(&e) => Err(Error::NotFound {
+                digest: digest.clone(),
+            }),
+            other => other
+                .map(|()| to)
+                .map_err(|e| Error::io("set aside blob", &from, e)),
+        }
     }
 }
 

@@ -82,13 +82,14 @@ pub enum Action {
     InUse,
     /// Kept it: it was changed too lately.
     TooYoung,
-    /// Kept it: it is not ours to remove.
+    /// Kept it: it is not ours to remove, or nothing was to be removed.
     Left,
     /// Tried to remove it, in vain.
     Failed(Error),
 }
 
-pub(crate) fn sweep(inner: &Inner, older_than: Duration) -> Result<SweepReport, Error> {
+/// With no age nothing is changed.
+pub(crate) fn sweep(inner: &Inner, older_than: Option<Duration>) -> Result<SweepReport, Error> {
     let now = SystemTime::now();
     let mut sweep = Sweep {
         inner,
@@ -113,7 +114,7 @@ pub(crate) fn sweep(inner: &Inner, older_than: Duration) -> Result<SweepReport, 
 struct Sweep<'a> {
     inner: &'a Inner,
     now: SystemTime,
-    older_than: Duration,
+    older_than: Option<Duration>,
     report: SweepReport,
 }
 
@@ -209,10 +210,13 @@ impl Sweep<'_> {
             }
             let writable = |found: std::fs::Metadata| found.mode() & 0o222 != 0;
             if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && writable(found)) {
-                let sealed = File::open(&path).and_then(|file| seal(&file));
-                let action = match sealed {
-                    Ok(()) => Action::Sealed,
-                    Err(e) => Action::Failed(Error::io("make read-only", &path, e)),
+                let action = match self
+                    .older_than
+                    .map(|_| File::open(&path).and_then(|file| seal(&file)))
+                {
+                    Some(Ok(())) => Action::Sealed,
+                    Some(Err(e)) => Action::Failed(Error::io("make read-only", &path, e)),
+                    None => Action::Left,
                 };
                 self.note(&path, Reason::Writable, action, 0);
             }
@@ -221,8 +225,11 @@ impl Sweep<'_> {
     }
 
     fn if_old(&self, path: &Path, remove: impl FnOnce(&Path) -> Result<(), Error>) -> Action {
+        let Some(older_than) = self.older_than else {
+            return Action::Left;
+        };
         match last_change(path) {
-            Ok(changed) if self.now.duration_since(changed).unwrap_or_default() < self.older_than => {
+            Ok(changed) if self.now.duration_since(changed).unwrap_or_default() < older_than => {
                 Action::TooYoung
             }
             Err(e) if !is_absent(&e) => Action::Failed(Error::io("look at", path, e)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use transom_content::{Action, Reason, Store, SweepReport};
 
-use crate::helpers::{blobs, folder, get, open, put, sha256, store};
+use crate::helpers::{blobs, folder, get, open, put, sha256, store, tree};
 
 fn sweep(store: &Store) -> SweepReport {
     store.sweep(Duration::ZERO).unwrap()
@@ -184,4 +184,45 @@ fn blobs_are_sealed_and_empty_ones_named() {
     assert_eq!(mode & 0o7777, 0o444);
     assert_eq!(get(&store, &one), b"one");
     assert_eq!(blobs(&store).len(), 3);
+}
+
+#[test]
+fn a_survey_finds_the_same_and_changes_nothing() {
+    let (store, _dir) = store();
+    put(&store, "blob", b"blob").unwrap();
+    let path = store.blob_path(&sha256(b"blob"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    open(&store, "left").close().unwrap();
+    std::fs::remove_file(folder(&store, "left").join("ref")).unwrap();
+    let before = tree(store.root());
+    let survey = store.survey().unwrap();
+    assert_eq!((survey.removed, survey.sealed, survey.kept), (0, 0, 2));
+    assert!(
+        survey
+            .found
+            .iter()
+            .all(|found| matches!(found.action, Action::Left))
+    );
+    assert_eq!(tree(store.root()), before);
+
+    let report = sweep(&store);
+    assert_eq!((report.removed, report.sealed, report.kept), (1, 1, 0));
+    let reasons = |report: &SweepReport| {
+        let found = report.found.iter();
+        found.map(|found| found.reason.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(&survey), reasons(&report));
+}
+
+#[test]
+fn a_damaged_blob_is_set_aside_where_nothing_finds_it() {
+    let (store, _dir) = store();
+    for _ in 0..2 {
+        put(&store, "blob", b"blob").unwrap();
+        let aside = store.set_aside(&sha256(b"blob")).unwrap();
+        assert_eq!(std::fs::read(aside).unwrap(), b"blob");
+        assert!(blobs(&store).is_empty());
+        assert!(store.set_aside(&sha256(b"blob")).is_err());
+    }
+    assert!(store.survey().unwrap().found.is_empty());
 }

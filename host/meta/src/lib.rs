@@ -3,7 +3,7 @@
 //! Read the files in the order a request flows through them: [`metadata`] (the front door), [`names`] (what may be
 //! called what), [`namespaces`], [`images`], [`content`] and [`leases`] (one folder or file for each kind of object),
 //! `transaction` (read, check, write, all or nothing), `key` and `record` (what is written), [`kv`] (where it is
-//! written). Beside them: [`filter`] (the language of lists), [`events`], [`gc`], [`migration`], [`limits`], [`error`].
+//! written). Beside them: [`filter`] (the language of lists), [`events`], [`gc`], [`fsck`], [`migration`], [`limits`], [`error`].
 //!
 //! `docs/formats/metadata.md` describes every key and record.
 
@@ -11,6 +11,7 @@ pub mod content;
 pub mod error;
 pub mod events;
 pub mod filter;
+pub mod fsck;
 pub mod gc;
 pub mod images;
 mod key;

@@ -57,6 +57,21 @@ pub async fn run(kv: &dyn Kv, steps: &[Step]) -> Result<usize, Error> {
     }
 }
 
+/// Whether a store has a version, which is then the newest one.
+///
+/// # Errors
+/// [`Error::Record`] if it has a version that is not known or too old, [`Error::Kv`].
+pub(crate) async fn is_current(kv: &dyn Kv) -> Result<bool, Error> {
+    let newest = FIRST + STEPS.len() as u64;
+    let Some(value) = kv.get(key::VERSION).await? else {
+        return Ok(false);
+    };
+    match decode::<CounterRecord>(key::VERSION, &value)?.next {
+        version if version == newest => Ok(true),
+        version => Err(unknown(version, newest)),
+    }
+}
+
 /// The version of a store, and its record; none if the store is new.
 async fn version(kv: &dyn Kv) -> Result<(Option<u64>, Option<Bytes>), Error> {
     if let Some(value) = kv.get(key::VERSION).await? {
