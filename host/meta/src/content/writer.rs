@@ -9,9 +9,9 @@ use transom_oci::Digest;
 
 use super::{IngestStatus, Record};
 use crate::Error;
+use crate::limits;
 use crate::metadata::{Inner, joined};
 use crate::names::{self, Caller, Labels};
-use crate::limits;
 
 /// An ingest open for writing.
 ///

@@ -73,7 +73,7 @@ impl<'r> Scan<'r> {
     async fn each<R: Message + Default>(
         &mut self,
         range: Range,
-        see: fn(&mut Self, Namespace, &str, R),
+        see: fn(&mut Self, &Namespace, &str, R),
     ) -> Result<(), Error> {
         let mut rest = Some(range);
         while let Some(range) = rest {
@@ -82,7 +82,7 @@ impl<'r> Scan<'r> {
                 let Some((namespace, name)) = key::parse(&key) else {
                     return Err(unreadable(&key));
                 };
-                see(self, namespace, name, record);
+                see(self, &namespace, name, record);
             }
             rest = more;
             tokio::task::yield_now().await;
@@ -90,12 +90,13 @@ impl<'r> Scan<'r> {
         Ok(())
     }
 
-    fn lease(&mut self, namespace: Namespace, id: &str, record: LeaseRecord) {
-        let node = Node::Lease(namespace, id.to_owned());
+    fn lease(&mut self, namespace: &Namespace, id: &str, record: LeaseRecord) {
+        let LeaseRecord { labels, .. } = record;
+        let node = Node::Lease(namespace.clone(), id.to_owned());
         let mut object = Object::new(node.clone());
-        object.root = !labels::expired(&record.labels, self.now);
+        object.root = !labels::expired(&labels, self.now);
         if object.root {
-            let flat = record.labels.contains_key(labels::FLAT);
+            let flat = labels.contains_key(labels::FLAT);
             let mark = if flat { Mark::Flat } else { Mark::Full };
             self.leases.insert(node, mark);
         }
@@ -130,32 +131,35 @@ impl<'r> Scan<'r> {
         }
     }
 
-    fn image(&mut self, namespace: Namespace, name: &str, record: ImageRecord) {
-        let object = image(&namespace, name, record, self.now);
+    fn image(&mut self, namespace: &Namespace, name: &str, record: ImageRecord) {
+        let object = image(namespace, name, record, self.now);
         if !object.root {
             let mut nodes = object.references();
             nodes.extend(object.parts.iter().cloned());
-            self.dropped.entry(namespace).or_default().append(&mut nodes);
+            self.dropped
+                .entry(namespace.clone())
+                .or_default()
+                .append(&mut nodes);
         }
         self.add(&object);
     }
 
-    fn ingest(&mut self, namespace: Namespace, reference: &str, record: IngestRecord) {
-        let object = ingest(&namespace, reference, &record, self.now);
+    fn ingest(&mut self, namespace: &Namespace, reference: &str, record: IngestRecord) {
+        let object = ingest(namespace, reference, record, self.now);
         self.graph.add(&object);
     }
 
-    fn content(&mut self, namespace: Namespace, name: &str, record: ContentRecord) {
-        if let Some(object) = content(&namespace, name, record) {
+    fn content(&mut self, namespace: &Namespace, name: &str, record: ContentRecord) {
+        if let Some(object) = content(namespace, name, record) {
             self.add(&object);
         }
     }
 
-    fn grace(&mut self, namespace: Namespace, name: &str, record: GraceRecord) {
+    fn grace(&mut self, namespace: &Namespace, name: &str, record: GraceRecord) {
         if time(record.until) < self.now {
-            self.stale.push((key::of(Kind::Grace, &namespace, name), record));
+            self.stale.push((key::of(Kind::Grace, namespace, name), record));
         } else if let Ok(digest) = names::digest(name) {
-            let id = self.graph.id(&Node::Content(namespace, digest));
+            let id = self.graph.id(&Node::Content(namespace.clone(), digest));
             self.graph.mark(id, Mark::Full);
         }
     }
@@ -218,7 +222,7 @@ async fn find(
         }
         Node::Ingest(namespace, reference) => {
             let record = inner.get(&key(Kind::Ingest, reference)).await?;
-            record.map(|record| ingest(namespace, reference, &record, now))
+            record.map(|record| ingest(namespace, reference, record, now))
         }
         // What a lease keeps is touched by itself.
         Node::Lease(..) => None,
@@ -241,13 +245,16 @@ fn image(namespace: &Namespace, name: &str, record: ImageRecord, now: SystemTime
 }
 
 /// Without a time it is kept by a lease, or by nothing.
-fn ingest(namespace: &Namespace, reference: &str, record: &IngestRecord, now: SystemTime) -> Object {
-    let expected = names::digest(&record.expected).ok();
+fn ingest(namespace: &Namespace, reference: &str, record: IngestRecord, now: SystemTime) -> Object {
+    let IngestRecord {
+        expires, expected, ..
+    } = record;
+    let expected = names::digest(&expected).ok();
     let mut object = Object::new(Node::Ingest(namespace.clone(), reference.to_owned()));
     object
         .parts
         .extend(expected.map(|digest| Node::Content(namespace.clone(), digest)));
-    object.root = record.expires.is_some_and(|until| SystemTime::from(until) >= now);
+    object.root = expires.is_some_and(|until| SystemTime::from(until) >= now);
     object
 }
 

@@ -1,7 +1,5 @@
 //! Filters at random: reading never panics, and what matches is what a naive evaluation says.
 
-use std::borrow::Cow;
-
 use proptest::prelude::*;
 use transom_meta::filter::{Fields, Filters, Plugins};
 
