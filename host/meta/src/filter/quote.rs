@@ -41,23 +41,29 @@ fn unescape<'a>(escape: &'a str, bytes: &mut Vec<u8>) -> Option<&'a str> {
         }
         'u' | 'U' => {
             let (number, rest) = number(rest, if first == 'u' { 4 } else { 8 }, 16)?;
-            // Half of a surrogate pair becomes the character that stands for what cannot be shown, as in Go.
-            let surrogate = (0xd800..0xe000).contains(&number);
-            let c = if surrogate {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                char::from_u32(number)?
-            };
-            bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            push(character(number)?, bytes);
             return Some(rest);
         }
         other => {
-            bytes.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes());
+            push(other, bytes);
             return Some(rest);
         }
     };
     bytes.push(simple);
     Some(rest)
+}
+
+/// The character of a number. Half of a surrogate pair becomes the one that stands for what cannot be shown, as in Go.
+fn character(number: u32) -> Option<char> {
+    if (0xd800..0xe000).contains(&number) {
+        Some(char::REPLACEMENT_CHARACTER)
+    } else {
+        char::from_u32(number)
+    }
+}
+
+fn push(c: char, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 fn number(text: &str, digits: usize, base: u32) -> Option<(u32, &str)> {

@@ -170,13 +170,6 @@ fn character(text: &str) -> Result<(char, &str), Reason> {
     let Some((c, after)) = split(text) else {
         return wrong("a backslash is at the end");
     };
-    let number = |digits: &str, base, after| {
-        let number = u32::from_str_radix(digits, base).ok();
-        match number.and_then(char::from_u32) {
-            Some(c) => Ok((c, after)),
-            None => wrong("a number is no character"),
-        }
-    };
     let c = match c {
         'a' => '\x07',
         'f' => '\x0c',
@@ -191,21 +184,29 @@ fn character(text: &str) -> Result<(char, &str), Reason> {
                 _ => wrong("a hexadecimal number is missing"),
             };
         }
-        '0'..='7' => {
-            let digits = text
-                .bytes()
-                .take(3)
-                .take_while(|byte| matches!(byte, b'0'..=b'7'))
-                .count();
-            if c != '0' && digits == 1 {
-                return wrong("there are no references to groups");
-            }
-            return number(&text[..digits], 8, &text[digits..]);
-        }
+        '0'..='7' => return octal(text),
         c if c.is_ascii() && !c.is_ascii_alphanumeric() => c,
         _ => return wrong("an escape is not known"),
     };
     Ok((c, after))
+}
+
+fn octal(text: &str) -> Result<(char, &str), Reason> {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'7');
+    let digits = text.bytes().take(3).take_while(is_digit).count();
+    if digits == 1 && !text.starts_with('0') {
+        return wrong("there are no references to groups");
+    }
+    number(&text[..digits], 8, &text[digits..])
+}
+
+/// The character of a number, and what comes after.
+fn number<'a>(digits: &str, base: u32, after: &'a str) -> Result<(char, &'a str), Reason> {
+    let number = u32::from_str_radix(digits, base).ok();
+    match number.and_then(char::from_u32) {
+        Some(c) => Ok((c, after)),
+        None => wrong("a number is no character"),
+    }
 }
 
 /// A class of characters, behind its `[`.
