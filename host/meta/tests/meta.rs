@@ -16,6 +16,16 @@ mod filter_plugins;
 mod filter_properties;
 #[path = "meta/format.rs"]
 mod format;
+#[path = "meta/fsck.rs"]
+mod fsck;
+#[path = "meta/gc.rs"]
+mod gc;
+#[path = "meta/gc_model.rs"]
+mod gc_model;
+#[path = "meta/gc_part.rs"]
+mod gc_part;
+#[path = "meta/gc_races.rs"]
+mod gc_races;
 #[path = "meta/grace.rs"]
 mod grace;
 #[path = "meta/images.rs"]
