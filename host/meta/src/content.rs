@@ -29,7 +29,7 @@ mod view;
 pub mod writer;
 
 pub use ingests::IngestStatus;
-pub(crate) use locks::DigestLocks;
+pub(crate) use locks::{DigestLocks, Held};
 pub use writer::Writer;
 
 /// What is known of a namespace's content.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::sync::OwnedRwLockReadGuard;
 
+use crate::content::Held;
 use crate::events::Envelope;
 use crate::kv::{Condition, Durability, Outcome, Range, Transaction, Write};
 use crate::metadata::{Inner, joined};
@@ -23,6 +24,7 @@ pub(crate) struct Txn<'m> {
     touched: Vec<Node>,
     events: Vec<Envelope>,
     removed: u64,
+    held: Option<Held>,
     gate: OwnedRwLockReadGuard<()>,
 }
 
@@ -35,6 +37,7 @@ impl<'m> Txn<'m> {
             touched: Vec::new(),
             events: Vec::new(),
             removed: 0,
+            held: None,
             gate: Arc::clone(&inner.gate).read_owned().await,
         }
     }
@@ -105,6 +108,11 @@ impl<'m> Txn<'m> {
         self.removed += 1;
     }
 
+    /// Holds a digest until this has happened, also if the request is given up meanwhile.
+    pub(crate) fn holds(&mut self, digest: Held) {
+        self.held = Some(digest);
+    }
+
     /// An event to publish once this has happened.
     pub(crate) fn publish(&mut self, event: Envelope) {
         self.events.push(event);
@@ -130,7 +138,7 @@ impl<'m> Txn<'m> {
         let kv = Arc::clone(&self.inner.kv);
         let activity = Arc::clone(&self.inner.activity);
         let exchange = self.inner.events.clone();
-        let (events, removed, gate) = (self.events, self.removed, self.gate);
+        let (events, removed, held, gate) = (self.events, self.removed, self.held, self.gate);
         // A task of its own: a client that hangs up takes its request away, but not what the store has already been given.
         // Until that has happened the gate stays shut for the collector, and afterwards the event must come.
         let task = tokio::spawn(async move {
@@ -139,7 +147,7 @@ impl<'m> Txn<'m> {
                 activity.count(removed);
                 events.into_iter().for_each(|event| exchange.send(event));
             }
-            drop(gate);
+            drop((gate, held));
             outcome
         });
         Ok(joined(task.await)? == Outcome::Committed)

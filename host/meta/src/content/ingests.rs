@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use transom_oci::Digest;
 
+use super::Held;
 use super::writer::{Source, Writer};
 use crate::filter::Filters;
 use crate::key::{self, Kind};
@@ -62,8 +63,8 @@ impl Metadata {
             Some(expected) => Some(self.inner.digests.hold(expected).await),
             None => None,
         };
-        let (record, shared) = self.inner.open(caller, reference, total, expected).await?;
-        drop(held);
+        let opened = self.inner.open(caller, reference, total, expected, held);
+        let (record, shared) = opened.await?;
         let source = match (shared, expected) {
             (Some(size), Some(digest)) => Source::shared(digest.clone(), size, time(record.started)),
             _ => Source::open(&self.inner.blobs, &record.backend, total).await?,
@@ -146,6 +147,7 @@ impl Inner {
         reference: &str,
         total: Option<u64>,
         expected: Option<&Digest>,
+        held: Option<Held>,
     ) -> Result<(IngestRecord, Option<u64>), Error> {
         let namespace = &caller.namespace;
         let key = key::of(Kind::Ingest, namespace, reference);
@@ -161,6 +163,9 @@ impl Inner {
                 None => None,
             };
             let mut txn = self.begin().await;
+            if let Some(held) = &held {
+                txn.holds(Held::clone(held));
+            }
             if let Some(digest) = expected {
                 let has = key::of(Kind::Content, namespace, digest.as_str());
                 if txn.has(&has).await? {
@@ -181,7 +186,11 @@ impl Inner {
                     ..IngestRecord::default()
                 },
             };
+            let before = record.expected.clone();
             let record = self.refresh(record, caller, shared.and(expected));
+            if before != record.expected && !before.is_empty() {
+                txn.delete(key::expecter(&before, namespace, reference));
+            }
             store(&mut txn, caller, reference, key.clone(), &record).await?;
             // Not flushed: an ingest whose writer has not closed it may be lost to a power cut, as its bytes may.
             if txn.commit_as(Durability::Eventual).await? {
@@ -259,6 +268,13 @@ impl Inner {
             }
             Err(error) => Err(Error::Content(error)),
         }
+    }
+
+    /// Refuses a blob that has gone since an ingest was to share it: its ingest was collected.
+    pub(super) async fn is_there(&self, digest: &Digest) -> Result<(), Error> {
+        let (blobs, digest) = (self.blobs.clone(), digest.clone());
+        joined(tokio::task::spawn_blocking(move || blobs.info(&digest)).await)?;
+        Ok(())
     }
 
     /// Removes the bytes of an ingest that has no record any more.

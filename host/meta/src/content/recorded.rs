@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use transom_oci::Digest;
 
 use super::ingests::{already, object};
-use super::{Record, Writer};
+use super::{Held, Record, Writer};
 use crate::events::{Envelope, Event};
 use crate::key::{self, Kind};
 use crate::leases;
@@ -30,7 +30,13 @@ impl Writer {
     }
 
     /// Records the blob, which is in its place, and forgets the ingest.
-    pub(super) async fn record(&self, digest: Digest, size: u64, labels: Labels) -> Result<Record, Error> {
+    pub(super) async fn record(
+        &self,
+        held: &Held,
+        digest: Digest,
+        size: u64,
+        labels: Labels,
+    ) -> Result<Record, Error> {
         let namespace = &self.caller.namespace;
         let key = key::of(Kind::Content, namespace, digest.as_str());
         let mut tries = Tries::new();
@@ -38,6 +44,7 @@ impl Writer {
             tries.next(|| format!("content {digest}"))?;
             let now = SystemTime::now();
             let mut txn = self.inner.begin().await;
+            txn.holds(Held::clone(held));
             self.forget(&mut txn).await?;
             let exists = txn.has(&key).await?;
             leases::lease_add(&mut txn, &self.caller, leases::CONTENT, digest.as_str()).await?;

@@ -178,17 +178,19 @@ impl Writer {
         };
         let inner = Arc::clone(&self.inner);
         // From here until the record is written, the collector leaves the blob alone.
-        let _held = inner.digests.hold(&digest).await;
+        let held = inner.digests.hold(&digest).await;
         let (digest, size) = match &self.source {
             Source::Shared {
                 digest, size: actual, ..
             } => {
                 self.check_shared(digest, *actual, size, expected)?;
+                self.inner.is_there(digest).await?;
                 (digest.clone(), *actual)
             }
-            Source::Own(_) => self.commit_bytes(size, expected.cloned()).await?,
+            // Named in any case: what is held is what gets its name.
+            Source::Own(_) => self.commit_bytes(size, digest).await?,
         };
-        self.record(digest, size, labels).await
+        self.record(&held, digest, size, labels).await
     }
 
     /// Keeps the bytes for a later writer of this ref, safe from a power cut.
@@ -209,13 +211,9 @@ impl Writer {
     }
 
     /// Ends the ingest as far as the content store is concerned: the blob is in its place. Gives its digest and size.
-    async fn commit_bytes(
-        &mut self,
-        size: Option<u64>,
-        expected: Option<Digest>,
-    ) -> Result<(Digest, u64), Error> {
+    async fn commit_bytes(&mut self, size: Option<u64>, expected: Digest) -> Result<(Digest, u64), Error> {
         let committed = self
-            .with(move |writer| match writer.commit(size, expected.as_ref()) {
+            .with(move |writer| match writer.commit(size, Some(&expected)) {
                 Ok(info) => Ok((info.digest, info.size)),
                 // Another namespace has it, or had it: the bytes are there.
                 Err(transom_content::Error::AlreadyExists { digest }) => Ok((digest, writer.offset())),
