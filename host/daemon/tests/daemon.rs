@@ -8,6 +8,8 @@ mod config;
 mod containerd;
 #[path = "daemon/content.rs"]
 mod content;
+#[path = "daemon/crash.rs"]
+mod crash;
 #[path = "daemon/ctr.rs"]
 mod ctr;
 #[path = "daemon/errors.rs"]
@@ -24,6 +26,8 @@ mod panics;
 mod process;
 #[path = "daemon/program.rs"]
 mod program;
+#[path = "daemon/races.rs"]
+mod races;
 #[path = "daemon/rig.rs"]
 mod rig;
 #[path = "daemon/server.rs"]
