@@ -76,6 +76,10 @@ pub const EVENT_BATCH: usize = 256;
 /// Objects that the collector removes in one exclusive step at most. Some milliseconds of an embedded store.
 pub const GC_BATCH: usize = 256;
 
+/// The fewest: what a commit of an embedded store costs by itself does not become less with fewer, and a run of many small
+/// steps stops writers for longer in all.
+pub const GC_BATCH_LEAST: usize = 32;
+
 /// How long an exclusive step of the collector should take; after a longer one, the next ones remove less.
 pub const GC_HOLD: Duration = Duration::from_millis(2);
 

@@ -20,6 +20,8 @@ mod format;
 mod fsck;
 #[path = "meta/gc.rs"]
 mod gc;
+#[path = "meta/gc_measure.rs"]
+mod gc_measure;
 #[path = "meta/gc_model.rs"]
 mod gc_model;
 #[path = "meta/gc_part.rs"]

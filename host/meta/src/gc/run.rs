@@ -21,7 +21,7 @@ use super::{Removed, Stats, blobs};
 use crate::events::{Envelope, Event};
 use crate::key::{self, Kind};
 use crate::kv::{Durability, Transaction, Write};
-use crate::limits::{GC_BATCH, GC_BUDGET, GC_HOLD, GC_ROUNDS, GC_TOUCHED};
+use crate::limits::{GC_BATCH, GC_BATCH_LEAST, GC_BUDGET, GC_HOLD, GC_ROUNDS, GC_TOUCHED};
 use crate::metadata::{Barrier, Inner};
 use crate::record::{GraceRecord, IngestRecord};
 use crate::transaction::Tries;
@@ -39,7 +39,7 @@ pub(super) async fn run(inner: &Inner, parts: &[Arc<dyn Resources>]) -> Result<S
         parts,
         scan,
         left: VecDeque::new(),
-        batch: GC_BATCH,
+        batch: GC_BATCH_LEAST,
         pauses,
         removed: Removed::default(),
     };
@@ -142,7 +142,7 @@ impl Run<'_> {
 
     fn adapt(&mut self, held: Duration) {
         self.batch = if held > GC_HOLD {
-            (self.batch / 2).max(1)
+            (self.batch / 2).max(GC_BATCH_LEAST)
         } else {
             (self.batch + self.batch / 4 + 1).min(GC_BATCH)
         };
