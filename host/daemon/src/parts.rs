@@ -1,5 +1,7 @@
 //! The parts of the daemon, as the introspection service lists them: with containerd's type names, which its clients look for.
 
+use std::time::Duration;
+
 use transom_api::introspection::Plugin;
 use transom_api::rpc;
 use transom_api::types::Platform;
@@ -106,7 +108,7 @@ pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
     let mut parts = vec![
         content(config),
         metadata(config),
-        Part::new("gc", "scheduler").requires(&["metadata"]),
+        collector(config),
         Part::new("event", "exchange"),
         Part::new("lease", "manager").requires(&["metadata", "gc"]),
         Part::new("streaming", "manager").requires(&["metadata"]),
@@ -145,6 +147,30 @@ fn content(config: &Config) -> Part {
     Part::new("content", "content")
         .here()
         .exports("root", root.display().to_string())
+}
+
+/// By containerd's names for its settings, and where its work can be seen.
+fn collector(config: &Config) -> Part {
+    let gc = &config.gc;
+    let part = Part::new("gc", "scheduler")
+        .requires(&["metadata"])
+        .exports("PauseThreshold", gc.pause_threshold.to_string())
+        .exports("DeletionThreshold", gc.deletion_threshold.to_string())
+        .exports("MutationThreshold", gc.mutation_threshold.to_string())
+        .exports("ScheduleDelay", go_text(gc.schedule_delay))
+        .exports("StartupDelay", go_text(gc.startup_delay));
+    match config.metrics {
+        Some(address) => part.exports("MetricsAddress", address.to_string()),
+        None => part,
+    }
+}
+
+/// Near enough to how Go writes a time span that it can be read as one.
+fn go_text(span: Duration) -> String {
+    if span.is_zero() {
+        return "0s".to_owned();
+    }
+    format!("{span:?}")
 }
 
 fn metadata(config: &Config) -> Part {

@@ -46,9 +46,16 @@ impl Daemon {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn open(config: Config, shutdown: Shutdown) -> Result<Daemon, Failure> {
+    pub async fn open(mut config: Config, shutdown: Shutdown) -> Result<Daemon, Failure> {
         let lock = Lock::take(&config.root)?;
         lock::folder(&config.state, 0o711)?;
+        let listener = match config.metrics {
+            Some(address) => Some(http::listen(address).await?),
+            None => None,
+        };
+        // The port that was taken is told to whoever asks what the daemon is made of.
+        let taken = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        config.metrics = taken.or(config.metrics);
         let store = Store::open(transom_content::content_root(&config.root))?;
         tidy(store.clone());
         let metrics = Metrics::default();
@@ -61,10 +68,6 @@ impl Daemon {
             streams: streams.clone(),
         };
         let (services, collector) = opening.services(store).await?;
-        let listener = match config.metrics {
-            Some(address) => Some(http::listen(address).await?),
-            None => None,
-        };
         let socket = Socket::listen(&config.socket_path(), &config.socket)?;
         Ok(Daemon {
             config,
