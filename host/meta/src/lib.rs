@@ -24,6 +24,7 @@ pub mod names;
 pub mod namespaces;
 pub mod node;
 mod record;
+pub mod snapshots;
 mod transaction;
 
 pub use error::{Class, Error};

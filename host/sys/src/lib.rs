@@ -6,17 +6,20 @@
 //! 3. [`recorded`]: [`Recorded`], which counts and notes the calls of another implementation and can make any of them
 //!    fail, so that code above can be proved without root, without a full disk and without an old kernel;
 //! 4. [`umask`] and [`clock`]: the thread's own umask, and what CPU time a thread and the process have used;
-//! 5. [`process`]: child processes.
+//! 5. [`process`]: child processes;
+//! 6. [`mount`](mod@mount): mounts.
 
 pub mod calls;
 pub mod clock;
 pub mod linux;
+pub mod mount;
 pub mod process;
 pub mod recorded;
 pub mod umask;
 
 pub use calls::{DirEntry, Result, Sys, Times};
 pub use linux::Linux;
+pub use mount::Mount;
 pub use recorded::{Call, Op, Recorded};
 pub use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, XattrFlags};
 pub use rustix::io::Errno;

@@ -1,0 +1,1 @@
+//! Snapshotters: overlayfs and native.
