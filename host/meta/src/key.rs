@@ -15,6 +15,7 @@
 //! | `r/<namespace>/<length of lease, 4 hex digits><lease><type>/<id>` | empty: a resource of a lease |
 //! | `s/<namespace>/<snapshotter>/<key>` | a snapshot |
 //! | `y/<namespace>/<digest>` | until when content without a reference is kept |
+//! | `p/<snapshotter>/…` | what a snapshotter keeps for itself; see `docs/formats/snapshots.md` |
 //! | `q` | the next number for backend keys |
 
 use bytes::Bytes;
