@@ -58,7 +58,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(which: Which) -> World {
-        let dir = tempfile::tempdir().unwrap();
+        World::within(which, tempfile::tempdir().unwrap()).await
+    }
+
+    /// With its files in memory: for many snapshots, each of whose commits syncs.
+    pub(crate) async fn in_memory(which: Which) -> World {
+        World::within(which, in_memory()).await
+    }
+
+    async fn within(which: Which, dir: TempDir) -> World {
         let kv: Arc<dyn Kv> = Arc::new(Memory::new());
         let local = which.open(&kv, &dir.path().join("root"), None).await.unwrap();
         World {
@@ -113,6 +121,11 @@ impl World {
     pub(crate) async fn list(&self) -> Vec<Info> {
         list(&self.local).await
     }
+}
+
+/// A folder in memory, where there is such a thing.
+pub(crate) fn in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 pub(crate) async fn list(local: &Local) -> Vec<Info> {

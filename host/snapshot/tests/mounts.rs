@@ -231,7 +231,7 @@ fn a_root_that_would_change_the_options_is_refused() {
 #[test]
 fn more_lower_folders_than_the_kernel_takes_are_refused() {
     run(async || {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::helpers::in_memory();
         let local = overlayfs(dir.path(), quiet()).await.unwrap();
         let mut parent = String::new();
         for number in 1..=500 {

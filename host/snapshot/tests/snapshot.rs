@@ -10,6 +10,7 @@ mod helpers;
 mod many;
 mod model;
 mod mounts;
+mod power;
 mod races;
 mod removing;
 mod starting;

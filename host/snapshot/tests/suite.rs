@@ -511,7 +511,8 @@ fn rename_folders() {
 
 #[test]
 fn many_layers_mount() {
-    on_both(async |world: World| {
+    on_both(async |small: World| {
+        let world = World::in_memory(small.which).await;
         world
             .layer("0", "", |at| {
                 write(&at.join("bottom"), "way at the bottom\n");
