@@ -7,7 +7,7 @@ use transom_meta::kv::Kv;
 use transom_meta::kv::memory::Memory;
 use transom_meta::names::Labels;
 use transom_meta::snapshots::{SnapshotError, Snapshotter as _};
-use transom_meta::{migration, record};
+use transom_meta::{fsck, migration, record};
 use transom_snapshot::Found;
 
 use crate::helpers::{Which, World, on, run, write};
@@ -141,5 +141,25 @@ fn two_snapshotters_share_one_store_of_metadata() {
         other.view("k", "", Labels::new()).await.unwrap();
         other.remove("k").await.unwrap();
         world.local.stat("k").await.unwrap();
+    });
+}
+
+#[test]
+fn a_check_of_the_metadata_leaves_the_records_alone() {
+    run(async || {
+        let world = World::new(Which::Native).await;
+        world.local.prepare("k", "", Labels::new()).await.unwrap();
+        world.commit("c", "k").await;
+        world.local.view("v", "c", Labels::new()).await.unwrap();
+        let blobs = transom_content::Store::open(world.dir.path().join("content")).unwrap();
+        let options = fsck::Options {
+            repair: true,
+            ..fsck::Options::default()
+        };
+        let report = fsck::check(&world.kv, &blobs, &options).await.unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        // Two snapshots, a child, a counter, and the version of the store.
+        assert_eq!(report.counts.records, 5);
+        assert_eq!(again(&world).await.unwrap().found().snapshots, 2);
     });
 }
