@@ -135,7 +135,7 @@ mod tests {
             .map(|_| {
                 let receiver = receiver.clone();
                 workers.run(move || {
-                    drop(receiver.recv());
+                    let _ = receiver.recv();
                 })
             })
             .collect();
