@@ -95,7 +95,7 @@ pub trait MountSys: Sys {
     /// `statfs(2)`: the magic number of the file system at `path`, and its `ST_…` flags.
     fn statfs(&self, path: &[u8]) -> Result<(u64, u64)>;
 
-    /// The text of `/proc/self/mountinfo`.
+    /// The text of `/proc/thread-self/mountinfo`.
     fn mount_info(&self) -> Result<Vec<u8>>;
 
     /// `LOOP_CTL_GET_FREE`: the number of a loop device that is free, until somebody takes it.

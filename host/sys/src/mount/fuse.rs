@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::calls::MountSys;
-use super::description::{Mount, refuse_nul};
+use super::description::Mount;
 use super::error::MountError;
 use super::info;
 use super::limits::HELPER_TRIES;
@@ -76,7 +76,6 @@ fn arguments(kind: &str, mount: &Mount, target: &Path) -> Result<Vec<OsString>, 
     }
     let mut arguments = vec![OsString::from(&mount.source), target.as_os_str().to_owned()];
     for option in &mount.options {
-        refuse_nul("option", option)?;
         arguments.push("-o".into());
         arguments.push(option.into());
     }

@@ -141,11 +141,13 @@ fn over_clone<S: MountSys>(
     let mut mapped = options.clone();
     {
         let top = one.place()?;
-        let top = String::from_utf8(top.to_call()).map_err(|_| MountError::BadText {
-            what: "target",
-            text: place.path.display().to_string(),
-            reason: "is not UTF-8, as the lower folders of mapped ids must be",
-        })?;
+        let top = std::str::from_utf8(&top.to_call())
+            .map(str::to_owned)
+            .map_err(|_| MountError::BadText {
+                what: "target",
+                text: place.path.display().to_string(),
+                reason: "is not UTF-8, as the lower folders of mapped ids must be",
+            })?;
         let folders: Vec<String> = folders
             .iter()
             .map(|folder| format!("{top}{}", &folder[common.len()..]))

@@ -76,7 +76,7 @@ fn one_at_a_time<S: MountSys>(
 ) -> Result<bool, MountError> {
     let data = options.joined();
     let settings = split_data(&data);
-    let plain = |text: &&str| !text.is_empty() && text.len() <= TEXT_MAX && !text.contains(['\\', ':']);
+    let plain = |text: &str| !text.is_empty() && text.len() <= TEXT_MAX && !text.contains(['\\', ':', '"']);
     let values = settings.iter().filter(|option| !option.starts_with("lowerdir="));
     let values = values.filter_map(|option| option.split_once('=').map(|(_, value)| value));
     let source = [one.mount.source.as_str()];

@@ -230,7 +230,8 @@ impl MountSys for Linux {
     }
 
     fn mount_info(&self) -> Result<Vec<u8>> {
-        let fd = self.openat(CWD, b"/proc/self/mountinfo", OFlags::RDONLY, 0)?;
+        // The thread's, which may be in a mount namespace of its own.
+        let fd = self.openat(CWD, b"/proc/thread-self/mountinfo", OFlags::RDONLY, 0)?;
         let mut text = Vec::new();
         File::from(fd)
             .take(MOUNT_INFO_MAX)

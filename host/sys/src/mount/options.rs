@@ -81,9 +81,8 @@ fn word(option: &str) -> Option<Word> {
 }
 
 impl Options {
-    /// Reads the options of `mount`, later ones winning over earlier ones.
+    /// Reads the options of `mount`, which were [`check`]ed, later ones winning over earlier ones.
     pub(super) fn parse(mount: &Mount) -> Result<Self, MountError> {
-        check(&mount.options)?;
         let mut options = Options {
             flags: MountFlags::empty(),
             cleared: MountFlags::empty(),
@@ -133,7 +132,8 @@ impl Options {
     }
 }
 
-fn check(options: &[String]) -> Result<(), MountError> {
+/// Refuses options that no mount may have.
+pub(super) fn check(options: &[String]) -> Result<(), MountError> {
     if options.len() > OPTIONS_MAX {
         return Err(MountError::TooMany {
             what: "options of one mount",

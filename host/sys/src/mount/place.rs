@@ -1,5 +1,6 @@
 //! Where a mount goes: the caller's place, or one inside it that the mount names.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -66,11 +67,12 @@ impl Place {
         })
     }
 
-    /// The path to give to calls: one that nobody can redirect, where the place was opened.
-    pub(super) fn to_call(&self) -> Vec<u8> {
+    /// The path to give to calls: one that nobody can redirect, where the place was opened. It is good as long as the
+    /// place is.
+    pub(super) fn to_call(&self) -> Cow<'_, [u8]> {
         match &self.opened {
-            Some(opened) => proc_path(opened),
-            None => self.path.as_os_str().as_bytes().to_vec(),
+            Some(opened) => Cow::Owned(proc_path(opened)),
+            None => Cow::Borrowed(self.path.as_os_str().as_bytes()),
         }
     }
 }

@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use super::calls::{LoopOptions, MountSys};
 use super::description::{Mount, refuse_nul};
 use super::error::MountError;
-use super::options::{Options, REMOUNT};
+use super::options::{self, Options, REMOUNT};
 use super::place::Place;
 use super::{fuse, idmap, layers, loops};
 
@@ -40,6 +40,7 @@ pub(super) struct One<'a, S> {
 pub(super) fn mount<S: MountSys>(sys: &S, mount: &Mount, root: &Path) -> Result<Option<PathBuf>, MountError> {
     refuse_nul("type", &mount.kind)?;
     refuse_nul("source", &mount.source)?;
+    options::check(&mount.options)?;
     let one = One { sys, mount, root };
     let place = one.place()?;
     if let Some(helper) = fuse::helper(&mount.kind) {
@@ -120,7 +121,8 @@ impl<S: MountSys> One<'_, S> {
         if !remounts(options.flags) {
             return Ok(());
         }
-        let top = self.place()?.to_call();
+        let place = self.place()?;
+        let top = place.to_call();
         let mut flags = options.flags | REMOUNT;
         flags |= self.kept(&top, options)?;
         self.sys
@@ -193,6 +195,13 @@ impl<S: MountSys> One<'_, S> {
         }
     }
 
+    fn shown_target(&self) -> PathBuf {
+        match self.mount.target.trim_start_matches('/') {
+            "" => self.root.to_path_buf(),
+            inside => self.root.join(inside),
+        }
+    }
+
     pub(super) fn refused(&self, step: &'static str, errno: Errno) -> MountError {
         self.refused_saying(step, errno, String::new())
     }
@@ -201,7 +210,7 @@ impl<S: MountSys> One<'_, S> {
         MountError::Mount {
             kind: self.mount.kind.clone(),
             source_name: self.mount.source.clone(),
-            target: self.root.join(self.mount.target.trim_start_matches('/')),
+            target: self.shown_target(),
             step,
             errno,
             detail,
