@@ -296,7 +296,10 @@ fn put_text(field: &mut [u8], value: &[u8]) {
     let length = value.len().min(field.len());
     field[..length].copy_from_slice(&value[..length]);
     if value.len() > length {
-        let end = field.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+        let end = field
+            .iter()
+            .rposition(|&byte| byte != b'/')
+            .map_or(0, |last| last + 1);
         if let Some(byte) = field.get_mut(end) {
             *byte = 0;
         }
@@ -333,7 +336,10 @@ fn extension(header: &Header<'_>, out: &mut Vec<u8>) -> Result<(), WriteError> {
     let mut block = [0; BLOCK];
     let name = ascii(&extension_name(header.path));
     let name = &name[..name.len().min(NAME)];
-    let end = name.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    let end = name
+        .iter()
+        .rposition(|&byte| byte != b'/')
+        .map_or(0, |last| last + 1);
     block[..end].copy_from_slice(&name[..end]);
     block[156] = b'x';
     for (from, to) in [(100, 108), (108, 116), (116, 124), (136, 148)] {
@@ -349,7 +355,10 @@ fn extension(header: &Header<'_>, out: &mut Vec<u8>) -> Result<(), WriteError> {
 
 /// What a reader that does not know extended headers unpacks them as.
 fn extension_name(path: &[u8]) -> Vec<u8> {
-    let start = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let start = path
+        .iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(0, |slash| slash + 1);
     let (folder, name) = path.split_at(start);
     let mut out = [folder, b"PaxHeaders.0"].concat();
     if !name.is_empty() {
@@ -493,9 +502,19 @@ mod tests {
         let keys: Vec<String> = body
             .split(|&byte| byte == b' ')
             .skip(1)
-            .map(|rest| String::from_utf8_lossy(rest.split(|&byte| byte == b'=').next().unwrap()).into_owned())
+            .map(|rest| {
+                String::from_utf8_lossy(rest.split(|&byte| byte == b'=').next().unwrap()).into_owned()
+            })
             .collect();
-        let expected = ["SCHILY.xattr.security.capability", "gid", "linkpath", "mtime", "path", "size", "uid"];
+        let expected = [
+            "SCHILY.xattr.security.capability",
+            "gid",
+            "linkpath",
+            "mtime",
+            "path",
+            "size",
+            "uid",
+        ];
         assert_eq!(keys, expected);
     }
 
@@ -511,10 +530,20 @@ mod tests {
     #[test]
     fn data_must_have_the_size_that_was_said() {
         let mut writer = Writer::new(Vec::new());
-        writer.entry(&Header { size: 3, ..file(b"a") }).unwrap();
+        writer
+            .entry(&Header {
+                size: 3,
+                ..file(b"a")
+            })
+            .unwrap();
         assert!(matches!(writer.data(b"four"), Err(WriteError::WrongSize)));
         let mut writer = Writer::new(Vec::new());
-        writer.entry(&Header { size: 3, ..file(b"a") }).unwrap();
+        writer
+            .entry(&Header {
+                size: 3,
+                ..file(b"a")
+            })
+            .unwrap();
         writer.data(b"on").unwrap();
         assert!(matches!(writer.entry(&file(b"b")), Err(WriteError::WrongSize)));
         assert_eq!(writer.remaining(), 1);
