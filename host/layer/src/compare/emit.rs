@@ -145,7 +145,7 @@ impl<'s, S: Sys, K: TarSink> Emitter<'s, S, K> {
             return Ok(Emitted::Done);
         }
         match self.gather(leaf, &path)? {
-            Some(gathered) => self.first_name(trail, leaf, path, key, gathered)?,
+            Some(gathered) => self.first_name(trail, leaf, &path, key, gathered)?,
             None => return Ok(Emitted::Gone),
         }
         Ok(Emitted::Done)
@@ -204,7 +204,7 @@ impl<'s, S: Sys, K: TarSink> Emitter<'s, S, K> {
         &mut self,
         trail: &mut Trail,
         leaf: &Leaf<'_>,
-        path: Vec<u8>,
+        path: &[u8],
         key: Option<Key>,
         gathered: Gathered,
     ) -> Result<(), CompareError> {
@@ -220,15 +220,15 @@ impl<'s, S: Sys, K: TarSink> Emitter<'s, S, K> {
         self.entry(&Header {
             link: &gathered.target,
             size,
-            ..self.header(*kind, &path, &stat, &xattrs)
+            ..self.header(*kind, path, &stat, &xattrs)
         })?;
         if let Some(content) = content {
-            self.copy(content, &path)?;
+            self.copy(content, path)?;
         }
-        let waiting = key.map_or_else(Vec::new, |key| self.links.wrote(key, path.clone()));
+        let waiting = key.map_or_else(Vec::new, |key| self.links.wrote(key, path.to_vec()));
         for name in waiting {
             self.folders_of(trail, &name)?;
-            self.link(&name, &path, &stat, &xattrs)?;
+            self.link(&name, path, &stat, &xattrs)?;
         }
         if let Some(content) = gathered.content {
             self.sys.close(content.file);

@@ -46,7 +46,7 @@ pub(super) enum Entered {
 }
 
 /// Why a view could not be looked at.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Trouble {
     Errno(Errno),
     /// The layer's folder alone does not say what is there.
