@@ -25,7 +25,7 @@ mod parents;
 mod remove;
 pub mod report;
 mod resolve;
-mod stack;
+pub(crate) mod stack;
 mod unpacked;
 mod whiteout;
 mod worker;

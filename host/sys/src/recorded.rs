@@ -39,7 +39,9 @@ pub enum Op {
     Fsetxattr,
     Setxattrat,
     Getxattr,
+    Getxattrat,
     Listxattr,
+    Read,
     Write,
     Pwrite,
     Ftruncate,
@@ -316,8 +318,16 @@ impl<S: Sys> Sys for Recorded<S> {
         self.make(Op::Getxattr, key, |sys| sys.getxattr(fd, key))
     }
 
+    fn getxattrat(&self, dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Result<Vec<u8>> {
+        self.make(Op::Getxattrat, name, |sys| sys.getxattrat(dir, name, key))
+    }
+
     fn listxattr(&self, fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
         self.make(Op::Listxattr, b"", |sys| sys.listxattr(fd))
+    }
+
+    fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize> {
+        self.make(Op::Read, b"", |sys| sys.read(fd, buffer))
     }
 
     fn write(&self, fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize> {
