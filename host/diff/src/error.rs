@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use transom_layer::apply::ApplyError;
 use transom_layer::chain::PlanError;
+use transom_layer::compare::CompareError;
 use transom_layer::pump::PumpError;
 use transom_sys::Errno;
 use transom_sys::mount::MountError;
@@ -78,6 +79,12 @@ pub enum DiffError {
         place: PathBuf,
         /// The kernel's answer.
         errno: Errno,
+    },
+    /// The mounts could not be compared.
+    #[error("failed to write diff: {source}")]
+    Compare {
+        /// Where and why.
+        source: CompareError,
     },
     /// The work was cancelled.
     #[error("context canceled")]

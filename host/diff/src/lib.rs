@@ -1,8 +1,8 @@
 //! Layers and mounts: a layer applied to mounts, and the changes between two sets of mounts as a layer.
 //!
 //! Read in this order: [`blobs`] (what a differ needs of a content store), [`differ`] (what a differ does, and several in
-//! order), [`walking`] (the one that is built in), `place` (where a layer goes), `apply` (how it gets there), `compare` (how
-//! a layer is made), `compression`; [`error`].
+//! order), [`walking`] (the one that is built in), `place` (where a layer goes), `apply` (how it gets there), `sides` (what is
+//! compared), `compare` (how that becomes a blob); [`error`].
 
 mod apply;
 pub mod blobs;
@@ -10,6 +10,7 @@ mod compare;
 pub mod differ;
 pub mod error;
 mod place;
+mod sides;
 pub mod walking;
 
 pub use blobs::Blobs;

@@ -8,6 +8,7 @@ use std::error::Error;
 use tonic::Status;
 use transom_diff::DiffError;
 use transom_layer::apply::ApplyError;
+use transom_layer::compare::CompareError;
 use transom_layer::pump::PumpError;
 use transom_layer::stage::StageError;
 use transom_meta::Class;
@@ -21,6 +22,7 @@ pub(super) fn status(error: &DiffError) -> Status {
     let text = error.to_string();
     match error {
         DiffError::Content { source, .. } => of_store(source.as_ref(), text),
+        DiffError::Compare { source } => of_compare(source, text),
         DiffError::Cancelled => Status::cancelled(text),
         DiffError::Layer { source, .. } => of_layer(source, text),
         DiffError::NotImplemented { .. } => said(Class::Unimplemented, text),
@@ -83,6 +85,19 @@ fn of_stage(error: &StageError, text: String) -> Status {
             ) => Class::ResourceExhausted,
             _ => Class::Unknown,
         },
+        _ => Class::Unknown,
+    };
+    said(class, text)
+}
+
+fn of_compare(error: &CompareError, text: String) -> Status {
+    let class = match error {
+        CompareError::Changed { .. } => Class::Aborted,
+        CompareError::Limit { .. } => Class::ResourceExhausted,
+        CompareError::Io { errno, .. } => of_errno(*errno),
+        CompareError::Panicked { .. } | CompareError::Stopped => {
+            return Status::internal(format!("{text}: internal"));
+        }
         _ => Class::Unknown,
     };
     said(class, text)
