@@ -32,8 +32,9 @@ pub(crate) struct Folder {
     pub(crate) parents: Vec<PathBuf>,
 }
 
-/// Options of a bind mount that change nothing for who writes through it.
-const HARMLESS: [&str; 16] = [
+/// Options of a bind mount that change nothing for who writes through it; `ro` only where a later `rw` takes it back.
+const HARMLESS: [&str; 17] = [
+    "ro",
     "rw",
     "rbind",
     "defaults",
@@ -195,7 +196,7 @@ mod tests {
             mount("overlay", "overlay", &["userxattr", "upperdir=/u", "lowerdir=/a"]),
             mount("overlay", "overlay", &["upperdir=u", "lowerdir=/a"]),
             Mount {
-                target: "sub/..".into(),
+                target: "/".into(),
                 ..overlay.clone()
             },
         ] {
