@@ -59,7 +59,7 @@ struct Work<'a> {
 impl Work<'_> {
     fn blob(&self) -> Result<CompareReport, DiffError> {
         let (left, right) = (self.request.left, self.request.right);
-        if let Some(changes) = sides::overlay(left, right)? {
+        if let Some(changes) = sides::unmounted(left, right)? {
             match self.written(changes) {
                 Err(DiffError::Compare {
                     source: error @ CompareError::Cannot { .. },

@@ -1,8 +1,8 @@
-//! What is compared: the folders of an overlay where they say all, otherwise two trees.
+//! What is compared: the folders behind the mounts where they say all, otherwise two trees, mounted.
 //!
 //! A snapshot's upper folder holds what changed since its parent, so that only it must be read if the other side is that
 //! parent: the lower folders of the right side are all folders of the left one. That is so for an active snapshot and for a
-//! view of a committed one, whose topmost lower folder was the upper one.
+//! view of a committed one, whose topmost lower folder was the upper one. Bind mounts are the folders themselves.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use transom_sys::mount::temp::{TempMount, TempMounts};
 use crate::DiffError;
 use crate::apply::open;
 
-/// The changes of an overlay's upper folder, if `left` is what is below it on the right side. Nothing is mounted.
-pub(crate) fn overlay(left: &[Mount], right: &[Mount]) -> Result<Option<Changes>, DiffError> {
+/// The changes, if nothing needs to be mounted to see them.
+pub(crate) fn unmounted(left: &[Mount], right: &[Mount]) -> Result<Option<Changes>, DiffError> {
     let [mount] = right else { return Ok(None) };
     let (Some(below), Some(folders)) = (layers(left), folders(mount)) else {
         return Ok(None);
@@ -23,12 +23,28 @@ pub(crate) fn overlay(left: &[Mount], right: &[Mount]) -> Result<Option<Changes>
     let Some((upper, lowers)) = folders.split_first() else {
         return Ok(None);
     };
-    if lowers != below {
-        return Ok(None);
+    if mount.is_overlay() {
+        return if lowers == below {
+            overlay(mount, upper, lowers).map(Some)
+        } else {
+            Ok(None)
+        };
     }
+    let lower = match below.as_slice() {
+        [] => None,
+        [folder] if !left.iter().any(Mount::is_overlay) => Some(open(folder)?),
+        _ => return Ok(None),
+    };
+    Ok(Some(Changes::Trees {
+        lower,
+        upper: open(upper)?,
+    }))
+}
+
+fn overlay(mount: &Mount, upper: &Path, lowers: &[PathBuf]) -> Result<Changes, DiffError> {
     let lowers = lowers.iter().map(|folder| open(folder));
     let uses_user_marks = mount.options.iter().any(|option| option == "userxattr");
-    Ok(Some(Changes::Overlay {
+    Ok(Changes::Overlay {
         upper: open(upper)?,
         lowers: lowers.collect::<Result<_, _>>()?,
         marks: if uses_user_marks {
@@ -36,7 +52,7 @@ pub(crate) fn overlay(left: &[Mount], right: &[Mount]) -> Result<Option<Changes>
         } else {
             OverlayMarks::Trusted
         },
-    }))
+    })
 }
 
 /// The folders of all that is mounted, topmost first.
@@ -54,13 +70,12 @@ fn folders(mount: &Mount) -> Option<Vec<PathBuf>> {
     if !mount.target.is_empty() || mount.options.iter().any(maps_ids) {
         return None;
     }
-    let folders = match mount.kind.as_str() {
+    let folders: Vec<PathBuf> = match mount.kind.as_str() {
         "overlay" => mount.upperdir().into_iter().chain(mount.lowerdirs()).collect(),
         // What is mounted below it would be seen through the mount and not in the folder.
         "bind" if !has_mounts_below(&mount.source) => vec![PathBuf::from(&mount.source)],
         _ => return None,
     };
-    let folders: Vec<PathBuf> = folders;
     folders
         .iter()
         .all(|folder| folder.is_absolute())
@@ -136,11 +151,11 @@ mod tests {
     }
 
     fn is_fast(left: &[Mount], right: &[Mount]) -> bool {
-        overlay(left, right).expect("the folders are there").is_some()
+        unmounted(left, right).expect("the folders are there").is_some()
     }
 
     #[test]
-    fn an_upper_folder_says_all_only_over_the_same_folders() {
+    fn folders_say_all_only_over_the_same_folders() {
         let folder = tempfile::tempdir().expect("a folder");
         let of = |upper, lowers: &[&str]| overlay_of(folder.path(), upper, lowers);
         let source = folder.path().join("a").to_str().expect("text").to_owned();
@@ -152,10 +167,13 @@ mod tests {
         );
         assert!(is_fast(&[Mount::bind(&source, true)], &[of(Some("up"), &["a"])]));
         assert!(is_fast(&[], &[Mount::bind(&source, false)]), "without a parent");
+        let both = [Mount::bind(&source, true)];
+        assert!(is_fast(&both, &both));
         for (left, right) in [
             (vec![of(None, &["b", "a"])], active.clone()),
             (vec![of(None, &["a"])], active.clone()),
             (vec![], active.clone()),
+            (vec![active.clone()], Mount::bind(&source, false)),
             (vec![of(None, &["a"]), of(None, &["b"])], active.clone()),
             (
                 vec![of(None, &["a", "b"])],

@@ -54,7 +54,10 @@ fn mount(folder: &Path, number: u32) -> Result<Mount, Error> {
     let (upper, work) = (path(number, "fs"), path(number, "work"));
     std::fs::create_dir_all(&upper)?;
     std::fs::create_dir_all(&work)?;
-    let lowers = (0..number).rev().take(LOWERS_MAX).map(|below| path(below, "fs").display().to_string());
+    let lowers = (0..number)
+        .rev()
+        .take(LOWERS_MAX)
+        .map(|below| path(below, "fs").display().to_string());
     let lowers: Vec<String> = lowers.collect();
     if lowers.is_empty() {
         return Ok(Mount {

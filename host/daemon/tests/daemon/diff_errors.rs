@@ -39,7 +39,7 @@ async fn errors_are_those_that_clients_know() {
         sha256(b"not here")
     );
     assert_eq!((code, text), (Code::NotFound, expected));
-    let cut = &blob[..700];
+    let cut = &blob[..512];
     let (code, text) = refused(apply(&rig, TAR, cut, &mounts).await);
     assert_eq!(code, Code::Unknown);
     assert!(

@@ -15,6 +15,7 @@ use transom_meta::Class;
 use transom_plugin::{Fault, PluginError};
 use transom_sys::Errno;
 
+use super::remote::Refusal;
 use crate::status::said;
 
 /// The status of a failure.
@@ -40,8 +41,8 @@ fn of_store(source: &(dyn Error + Send + Sync + 'static), text: String) -> Statu
     if let Some(error) = source.downcast_ref::<transom_meta::Error>() {
         return said(error.class(), text);
     }
-    match source.downcast_ref::<Status>() {
-        Some(status) => Status::new(status.code(), text),
+    match source.downcast_ref::<Refusal>() {
+        Some(Refusal(status)) => Status::new(status.code(), text),
         None => said(Class::Unknown, text),
     }
 }
@@ -69,10 +70,13 @@ fn of_stage(error: &StageError, text: String) -> Status {
     let class = match error {
         StageError::BlobDigest { .. } | StageError::BlobSize { .. } => Class::DataLoss,
         StageError::OutputLimit { .. } | StageError::RatioLimit { .. } => Class::ResourceExhausted,
-        StageError::Read(error) => match error.get_ref().and_then(|error| error.downcast_ref::<Status>()) {
-            Some(status) => return Status::new(status.code(), text),
-            None => Class::Unknown,
-        },
+        StageError::Read(error) => {
+            let inner = error.get_ref();
+            match inner.and_then(|error| error.downcast_ref::<Refusal>()) {
+                Some(Refusal(status)) => return Status::new(status.code(), text),
+                None => Class::Unknown,
+            }
+        }
         StageError::Plugin(error) => match error.downcast_ref::<PluginError>().map(|error| &error.fault) {
             Some(
                 Fault::Memory { .. }

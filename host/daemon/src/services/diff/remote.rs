@@ -4,6 +4,7 @@
 //! a client that compares through it, and would collect the blob before the client has put a label on it: then the lease is
 //! one of our own, which expires.
 
+use std::error::Error;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -74,6 +75,29 @@ impl Remote {
     }
 }
 
+/// Why a containerd said no, or why it could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", said(.0))]
+pub(super) struct Refusal(pub(super) Status);
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Refusal {
+        Refusal(status)
+    }
+}
+
+/// Its words, and what is behind them if that is more than they say: why there is no connection, for one.
+fn said(status: &Status) -> String {
+    let mut cause = status.source();
+    while let Some(deeper) = cause.and_then(Error::source) {
+        cause = Some(deeper);
+    }
+    match cause.map(ToString::to_string) {
+        Some(cause) if !status.message().contains(&cause) => format!("{}: {cause}", status.message()),
+        _ => status.message().to_owned(),
+    }
+}
+
 /// What asking a containerd takes.
 #[derive(Clone)]
 struct Asked {
@@ -112,20 +136,21 @@ impl Asked {
 
     /// Waits for an answer, but no longer than the request that it is for: a containerd that does not answer must not hold
     /// threads and mounts.
-    fn wait<T>(&self, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Refusal> {
         let cancelled = || Status::cancelled("context canceled");
         if self.cancel.is_requested() {
-            return Err(cancelled());
+            return Err(cancelled().into());
         }
-        self.runtime.block_on(async {
+        let answer = self.runtime.block_on(async {
             tokio::select! {
                 answer = answer => answer,
                 () = self.stopped.notified() => Err(cancelled()),
             }
-        })
+        });
+        Ok(answer?)
     }
 
-    fn info(&self, digest: &Digest) -> Result<api::Info, Status> {
+    fn info(&self, digest: &Digest) -> Result<api::Info, Refusal> {
         let digest = digest.to_string();
         let request = self.request(api::InfoRequest { digest });
         let answer = self.wait(async { self.content().info(request).await })?;
@@ -187,7 +212,7 @@ impl There {
     }
 
     /// The same, with a lease for a new blob.
-    fn leased(&self) -> Result<Asked, Status> {
+    fn leased(&self) -> Result<Asked, Refusal> {
         let mut asked = self.asked.clone();
         if asked.caller.lease.is_none() {
             let id = self
@@ -222,8 +247,8 @@ impl There {
         // Also after the request was cancelled, behind which it cleans up; but then nobody waits for long.
         let aborting = async { tokio::time::timeout(REMOTE_CLEANUP, aborting).await };
         match self.asked.runtime.block_on(aborting) {
-            Ok(aborted) => Ok(aborted.map(drop)?),
-            Err(_) => Err(Status::deadline_exceeded("containerd does not answer").into()),
+            Ok(aborted) => Ok(aborted.map(drop).map_err(Refusal)?),
+            Err(_) => Err(Refusal(Status::deadline_exceeded("containerd does not answer")).into()),
         }
     }
 
@@ -280,7 +305,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn send(&mut self, message: api::WriteContentRequest) -> Result<(), Status> {
+    fn send(&mut self, message: api::WriteContentRequest) -> Result<(), Refusal> {
         let message = api::WriteContentRequest {
             r#ref: self.reference.clone(),
             offset: self.offset,
@@ -292,9 +317,9 @@ impl Writer {
         self.answer().and_then(|()| sent)
     }
 
-    fn answer(&mut self) -> Result<(), Status> {
+    fn answer(&mut self) -> Result<(), Refusal> {
         let answer = self.asked.wait(self.answers.message())?;
-        answer.map(drop).ok_or_else(gone)
+        Ok(answer.map(drop).ok_or_else(gone)?)
     }
 }
 
@@ -320,8 +345,8 @@ impl BlobWriter for Writer {
         });
         match committed {
             Ok(()) => Ok(Committed::New),
-            Err(status) if status.code() == Code::AlreadyExists => Ok(Committed::There),
-            Err(status) => Err(status.into()),
+            Err(Refusal(status)) if status.code() == Code::AlreadyExists => Ok(Committed::There),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
