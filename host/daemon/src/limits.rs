@@ -15,6 +15,10 @@ pub const WRITERS: usize = 512;
 /// Read streams at work at once by default; more wait. Each has up to three chunks in memory.
 pub const READERS: usize = 128;
 
+/// Layers applied and mounts compared at once by default; more wait. Each has four threads and more, and up to 2 MiB in
+/// every pipe between them; no disk is faster with more.
+pub const DIFFS: usize = 32;
+
 /// Bytes of one message of a read; containerd's.
 pub const READ_CHUNK_BYTES: usize = 1 << 20;
 
@@ -63,3 +67,10 @@ pub const METRICS_CONNECTIONS: usize = 16;
 
 /// How long writers whose clients have gone may take to bring what they have to the disk at the end.
 pub const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// How long a blob that was made for a containerd's client is kept there if the client does nothing with it: containerd's own
+/// time for what clients forget.
+pub const BORROWED_LEASE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a containerd may take to forget what was begun there.
+pub const REMOTE_CLEANUP: Duration = Duration::from_secs(5);

@@ -12,6 +12,18 @@ mod content;
 mod crash;
 #[path = "daemon/ctr.rs"]
 mod ctr;
+#[path = "daemon/diff_apply.rs"]
+mod diff_apply;
+#[path = "daemon/diff_behind.rs"]
+mod diff_behind;
+#[path = "daemon/diff_cancel.rs"]
+mod diff_cancel;
+#[path = "daemon/diff_compare.rs"]
+mod diff_compare;
+#[path = "daemon/diff_errors.rs"]
+mod diff_errors;
+#[path = "daemon/diff_processors.rs"]
+mod diff_processors;
 #[path = "daemon/errors.rs"]
 mod errors;
 #[path = "daemon/events.rs"]
@@ -20,6 +32,8 @@ mod events;
 mod filters;
 #[path = "daemon/introspection.rs"]
 mod introspection;
+#[path = "daemon/layers.rs"]
+mod layers;
 #[path = "daemon/panics.rs"]
 mod panics;
 #[path = "daemon/process.rs"]

@@ -162,7 +162,7 @@ pub enum StageError {
     },
     /// A stage put out more than a layer may.
     #[error(
-        "the layer's output exceeds the limit of {limit} bytes; if it is meant to be that large, raise the limit (--max-layer-size)"
+        "the layer's output exceeds the limit of {limit} bytes; if it is meant to be that large, raise the limit (--max-layer-size, or max_layer_size in [diff])"
     )]
     OutputLimit {
         /// Bytes allowed.
@@ -170,7 +170,7 @@ pub enum StageError {
     },
     /// A stage put out too much for what went in.
     #[error(
-        "{output} bytes from a blob of {blob} bytes exceed the ratio of {limit}; if this is no decompression bomb, raise the limit (--max-ratio)"
+        "{output} bytes from a blob of {blob} bytes exceed the ratio of {limit}; if this is no decompression bomb, raise the limit (--max-ratio, or max_ratio in [diff])"
     )]
     RatioLimit {
         /// Output bytes for each byte of the blob allowed.

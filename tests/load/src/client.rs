@@ -9,6 +9,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 use transom_api::content::content_client::ContentClient;
+use transom_api::diff::diff_client::DiffClient;
 use transom_api::images::images_client::ImagesClient;
 use transom_api::leases::leases_client::LeasesClient;
 use transom_api::version::version_client::VersionClient;
@@ -48,6 +49,10 @@ impl Client {
         ContentClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES)
+    }
+
+    pub(crate) fn diff(&self) -> DiffClient<Channel> {
+        DiffClient::new(self.channel.clone())
     }
 
     pub(crate) fn images(&self) -> ImagesClient<Channel> {

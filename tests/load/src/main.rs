@@ -2,10 +2,12 @@
 //! document. `cargo xtask bench daemon` runs it against ours and containerd in turn, and watches the daemons' CPU time and
 //! memory from outside.
 //!
-//! Read in this order: `main.rs` (what is asked for), [`client`] (connections and headers), [`jobs`] (the requests).
+//! Read in this order: `main.rs` (what is asked for), [`client`] (connections and headers), [`jobs`] (the requests),
+//! [`layers`] (those of the diff service).
 
 mod client;
 mod jobs;
+mod layers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +44,12 @@ struct Arguments {
     /// Makes names and contents differ from those of other runs
     #[arg(long, default_value_t = 0)]
     salt: u64,
+    /// An empty folder that layers are applied in
+    #[arg(long, default_value = "layers")]
+    folder: PathBuf,
+    /// The media type of layers; processors may take others than gzip
+    #[arg(long, default_value = "application/vnd.oci.image.layer.v1.tar+gzip")]
+    media_type: String,
 }
 
 /// The kinds of requests.
@@ -67,6 +75,8 @@ enum Job {
     ListImages,
     /// Content.List of all
     ListContent,
+    /// Diff.Apply of `count` small layers, one after the other, in folders below `folder`
+    Apply,
 }
 
 /// What a job got through.
@@ -108,6 +118,7 @@ async fn run(arguments: &Arguments) -> Result<Done, Error> {
         Job::Read => jobs::read(arguments).await,
         Job::ListImages => jobs::list_images(arguments).await,
         Job::ListContent => jobs::list_content(arguments).await,
+        Job::Apply => layers::apply(arguments).await,
         Job::Info | Job::GetImage | Job::UpdateImage | Job::PutBlob => jobs::repeat(arguments).await,
     }
 }

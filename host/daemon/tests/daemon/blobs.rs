@@ -118,6 +118,22 @@ pub(crate) async fn put(rig: &Rig, data: &[u8]) -> String {
     answer.digest
 }
 
+/// Writes a blob to a daemon in a process of its own.
+pub(crate) async fn put_on(channel: tonic::transport::Channel, data: &[u8]) {
+    let message = WriteContentRequest {
+        action: WriteAction::Commit.into(),
+        r#ref: sha256(data),
+        data: Bytes::copy_from_slice(data),
+        ..WriteContentRequest::default()
+    };
+    let mut client =
+        ContentClient::new(channel).max_encoding_message_size(transom_api::limits::MESSAGE_BYTES);
+    let answers = client.write(here(tokio_stream::once(message))).await;
+    let mut answers = answers.expect("a stream").into_inner();
+    let answer = answers.message().await.expect("written").expect("an answer");
+    assert_eq!(answer.digest, sha256(data));
+}
+
 pub(crate) async fn read(
     rig: &Rig,
     digest: &str,

@@ -1,8 +1,11 @@
 //! The configuration file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use transom_layer::exec::ExternalProcessor;
+use transom_plugin::config::Value;
 use transomd::config::{Config, LogFormat, LogLevel};
 use transomd::places::Places;
 
@@ -55,8 +58,61 @@ fn every_setting_is_written_as_it_is_read() {
     config.limits.readers = 10;
     config.metrics = Some("[::1]:9090".parse().expect("an address"));
     config.filters = vec![PathBuf::from("/a"), PathBuf::from("/b c")];
+    config.limits.diffs = 11;
+    config.diff.default = vec!["walking".to_owned(), "walking".to_owned()];
+    config.diff.sync_fs = true;
+    config.diff.output.bytes = 12;
+    config.diff.output.ratio = 13;
+    config.diff.max_entries = 14;
+    config.diff.content_address = None;
+    config.processors.folders = vec![PathBuf::from("/p")];
+    let values = [
+        ("a", Value::Boolean(true)),
+        ("b", Value::Integer(-1)),
+        ("c", Value::Number(0.5)),
+        ("d e", Value::Text("x \"y\"".to_owned())),
+        ("f", Value::Texts(vec!["x".to_owned()])),
+    ];
+    let values = values.map(|(key, value)| (key.to_owned(), value));
+    config.processors.config = BTreeMap::from([("xz".to_owned(), BTreeMap::from(values))]);
+    // The order of the file is what counts, not that of the names.
+    config.stream_processors = ["z", "a.b"].map(program).to_vec();
     let read = Config::parse(&config.to_text(), &Places::system()).expect("the written file is right");
     assert_eq!(read, config);
+}
+
+fn program(id: &str) -> ExternalProcessor {
+    ExternalProcessor {
+        id: id.to_owned(),
+        accepts: vec!["a/b".to_owned(), "c/d".to_owned()],
+        returns: "e/f".to_owned(),
+        path: PathBuf::from("decoder"),
+        args: vec!["--x=\"y\"".to_owned()],
+        env: vec![("A".to_owned(), "b=c".to_owned())],
+    }
+}
+
+#[test]
+fn processors_are_written_as_in_containerds_file() {
+    let text = "[stream_processors]\n[stream_processors.\"io.x\"]\naccepts = [\"a/b\"]\nreturns = \"c/d\"\npath = \"ctd-decoder\"\n\
+                [processors.config.secrets]\nrefuse = true\n";
+    let config = Config::parse(text, &Places::system()).expect("a right file");
+    assert_eq!(config.stream_processors[0].id, "io.x");
+    assert_eq!(config.stream_processors[0].path, PathBuf::from("ctd-decoder"));
+    assert_eq!(
+        config.processors.config["secrets"]["refuse"],
+        Value::Boolean(true)
+    );
+    let wrong = "[stream_processors.x]\naccepts = [\"a/b\"]\nreturns = \"\"\nenv = [\"A\"]\ncolour = 1\n[diff]\ndefault = [\"erofs\"]\n";
+    let mistakes = Config::parse(wrong, &Places::system()).expect_err("mistakes");
+    let lines: Vec<usize> = mistakes.0.iter().map(|mistake| mistake.line).collect();
+    assert_eq!(lines, [1, 3, 4, 5, 7], "{mistakes}");
+    let text = mistakes.to_string();
+    assert!(
+        text.contains("[stream_processors.\"x\"] needs the key path"),
+        "{text}"
+    );
+    assert!(text.contains("\"walking\""), "{text}");
 }
 
 #[test]

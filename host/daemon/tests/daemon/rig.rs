@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
@@ -55,6 +56,17 @@ impl Rig {
 
     pub(crate) fn socket(&self) -> PathBuf {
         config(self.folder.path()).socket_path()
+    }
+
+    /// What is counted, where `config.metrics` is set.
+    pub(crate) async fn metrics_text(&self) -> String {
+        let address = self.metrics.expect("metrics are served");
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("text");
+        answer
     }
 
     /// Stops, and waits for the end.

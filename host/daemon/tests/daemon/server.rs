@@ -7,7 +7,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{Code, Request};
 use transom_api::content::content_client::ContentClient;
 use transom_api::content::{WriteAction, WriteContentRequest};
-use transom_api::diff::diff_client::DiffClient;
 use transom_api::images::ListImagesRequest;
 use transom_api::images::images_client::ImagesClient;
 use transom_api::version::version_client::VersionClient;
@@ -19,15 +18,16 @@ use crate::rig::{Rig, channel, config, here, refused};
 
 #[tokio::test]
 async fn a_service_that_is_not_there_is_named() {
-    let rig = Rig::start().await;
-    let request = here(transom_api::diff::ApplyRequest::default());
+    let proxy = Rig::proxy().await;
+    let request = here(ListImagesRequest::default());
     assert_eq!(
-        refused(DiffClient::new(rig.channel.clone()).apply(request).await),
+        refused(ImagesClient::new(proxy.channel.clone()).list(request).await),
         (
             Code::Unimplemented,
-            "unknown service containerd.services.diff.v1.Diff".to_owned()
+            "unknown service containerd.services.images.v1.Images".to_owned()
         )
     );
+    let rig = Rig::start().await;
     let mut grpc = tonic::client::Grpc::new(rig.channel.clone());
     let mut call = async |path: &'static str| {
         grpc.ready().await.expect("connected");
