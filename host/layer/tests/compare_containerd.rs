@@ -131,10 +131,18 @@ fn without_times_of_whiteouts(mut tar: Vec<u8>) -> Vec<u8> {
 /// The first block in which two tars differ, with the one before it.
 fn other_header(ours: &[u8], theirs: &[u8]) -> Option<(String, String)> {
     let both = ours.chunks(512).zip(theirs.chunks(512));
-    let at = both.enumerate().find(|(_, (a, b))| a != b).map(|(index, _)| index);
+    let at = both
+        .enumerate()
+        .find(|(_, (a, b))| a != b)
+        .map(|(index, _)| index);
     let at = at.or((ours.len() != theirs.len()).then_some(ours.len().min(theirs.len()) / 512))?;
     let shown = |tar: &[u8]| {
-        let blocks: Vec<u8> = tar.iter().skip(at.saturating_sub(1) * 512).take(1024).copied().collect();
+        let blocks: Vec<u8> = tar
+            .iter()
+            .skip(at.saturating_sub(1) * 512)
+            .take(1024)
+            .copied()
+            .collect();
         blocks.escape_ascii().to_string()
     };
     Some((shown(ours), shown(theirs)))
