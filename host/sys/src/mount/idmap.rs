@@ -1,6 +1,6 @@
 //! Mounts that show other owners than the file system has: `uidmap=` and `gidmap=`.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::mount::{MountAttrFlags, UnmountFlags};
@@ -121,27 +121,31 @@ pub(super) fn overlay<S: MountSys>(
         .move_mount(clone.as_fd(), &place.to_call())
         .map_err(|errno| one.refused("move_mount of the lower folders", errno))?;
     drop(clone);
-    let overlay = over_clone(one, place, options, (index, &folders, common));
-    // The clone and its children, whether that went well or not.
-    let cleared = unmount_one(one, place);
-    let overlay = overlay?;
-    cleared?;
-    one.sys
-        .move_mount(overlay.as_fd(), &place.to_call())
-        .map_err(|errno| one.refused("move_mount", errno))
+    let mut mounted = 1;
+    let result = over_clone(one, place, options, (index, &folders, common), &mut mounted);
+    if result.is_err() {
+        for _ in 0..mounted {
+            // What counts is the error that came first.
+            let _ = unmount_one(one, place, &mut 0);
+        }
+    }
+    result
 }
 
-/// Mounts the overlay on the clone at `place`, and takes it up again.
+/// Mounts the overlay on the clone at `place`, takes it up, clears the place and puts the overlay there. `mounted` is
+/// how many mounts are there that should not stay.
 fn over_clone<S: MountSys>(
     one: &One<'_, S>,
     place: &Place,
     options: &Options,
     (index, folders, common): (usize, &[String], &str),
-) -> Result<OwnedFd, MountError> {
+    mounted: &mut u32,
+) -> Result<(), MountError> {
     let mut mapped = options.clone();
     {
-        let top = one.place()?;
-        let top = std::str::from_utf8(&top.to_call())
+        // Open while the paths through it are used.
+        let opened = one.place()?;
+        let top = std::str::from_utf8(&opened.to_call())
             .map(str::to_owned)
             .map_err(|_| MountError::BadText {
                 what: "target",
@@ -156,20 +160,28 @@ fn over_clone<S: MountSys>(
         mapped.data[index] = overlay::lower_option(&folders);
         layers::attach(one, place, &mapped)?;
     }
-    let overlay = one.place().and_then(|top| {
+    *mounted += 1;
+    let overlay = {
+        let top = one.place()?;
         one.sys
             .clone_tree(&top.to_call(), false)
-            .map_err(|errno| one.refused("open_tree of the overlay", errno))
-    });
-    unmount_one(one, place)?;
-    overlay
+            .map_err(|errno| one.refused("open_tree of the overlay", errno))?
+    };
+    unmount_one(one, place, mounted)?;
+    unmount_one(one, place, mounted)?;
+    one.sys
+        .move_mount(overlay.as_fd(), &place.to_call())
+        .map_err(|errno| one.refused("move_mount", errno))
 }
 
-fn unmount_one<S: MountSys>(one: &One<'_, S>, place: &Place) -> Result<(), MountError> {
+/// Takes the topmost mount off `place`, with what is mounted on it.
+fn unmount_one<S: MountSys>(one: &One<'_, S>, place: &Place, mounted: &mut u32) -> Result<(), MountError> {
     let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
     one.sys
         .unmount(place.path.as_os_str().as_bytes(), flags)
-        .map_err(|errno| one.refused("unmounting the mapped lower folders", errno))
+        .map_err(|errno| one.refused("unmounting the mapped lower folders", errno))?;
+    *mounted = mounted.saturating_sub(1);
+    Ok(())
 }
 
 fn map<S: MountSys>(
