@@ -198,3 +198,44 @@ fn map<S: MountSys>(
         .map_ids(mount, namespace.as_fd(), attributes)
         .map_err(|errno| one.refused("mount_setattr with mapped ids", errno))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_become_the_kernels_lines() {
+        let maps = IdMaps::parse(Some("0:1000:10,10:5000:4294967285"), Some("0:0:1"))
+            .unwrap()
+            .unwrap();
+        assert_eq!(maps.uids, "0 1000 10\n10 5000 4294967285\n");
+        assert_eq!(maps.gids, "0 0 1\n");
+        assert_eq!(IdMaps::parse(Some("rubbish"), None).unwrap(), None);
+        assert_eq!(IdMaps::parse(None, None).unwrap(), None);
+    }
+
+    #[test]
+    fn maps_that_are_none_are_refused() {
+        let many = vec!["0:0:1"; ID_RANGES_MAX + 1].join(",");
+        let long = "9".repeat(50);
+        let long = format!("0:0:{long}");
+        for bad in [
+            "",
+            "0",
+            "0:0",
+            "0:0:1:2",
+            "a:0:1",
+            "0:-1:1",
+            "0:+1:1",
+            "0: 1:1",
+            "0::1",
+            "0:0:1,",
+            "0:0:4294967296",
+            &many,
+            &long,
+        ] {
+            let error = IdMaps::parse(Some("0:0:1"), Some(bad)).unwrap_err();
+            assert!(error.to_string().contains("gidmap="), "{error}");
+        }
+    }
+}
