@@ -2,6 +2,7 @@
 //! test leaves mounted is gone with it.
 
 mod bind;
+mod fuse;
 mod idmap;
 mod loops;
 mod overlay;
