@@ -9,8 +9,10 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 use transom_api::content::content_client::ContentClient;
+use transom_api::diff::diff_client::DiffClient;
 use transom_api::images::images_client::ImagesClient;
 use transom_api::leases::leases_client::LeasesClient;
+use transom_api::snapshots::snapshots_client::SnapshotsClient;
 use transom_api::version::version_client::VersionClient;
 use transom_api::{LEASE_HEADER, NAMESPACE_HEADER};
 
@@ -56,6 +58,14 @@ impl Client {
 
     pub(crate) fn leases(&self) -> LeasesClient<Channel> {
         LeasesClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn snapshots(&self) -> SnapshotsClient<Channel> {
+        SnapshotsClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn diff(&self) -> DiffClient<Channel> {
+        DiffClient::new(self.channel.clone())
     }
 
     pub(crate) fn version(&self) -> VersionClient<Channel> {

@@ -256,7 +256,7 @@ async fn largest(client: &Client) -> Result<(String, i64), Error> {
         .ok_or_else(|| Error::Wrong("there is no content to read".to_owned()))
 }
 
-async fn make_lease(arguments: &Arguments) -> Result<(), Error> {
+pub(crate) async fn make_lease(arguments: &Arguments) -> Result<(), Error> {
     let client = Client::connect(&arguments.socket).await?;
     let request = CreateRequest {
         id: LEASE.to_owned(),
@@ -286,7 +286,7 @@ async fn make_image(client: &Client, name: &str, target: Descriptor) -> Result<(
 }
 
 /// A small blob in one message, as `content.WriteBlob` does after its first look.
-async fn put(client: &Client, name: &str, content: Bytes) -> Result<(), Error> {
+pub(crate) async fn put(client: &Client, name: &str, content: Bytes) -> Result<(), Error> {
     let mut write = match Write::open(client, name).await {
         Err(Error::Status(status)) if status.code() == Code::AlreadyExists => return Ok(()),
         opened => opened?,
@@ -348,7 +348,7 @@ impl Write {
     }
 }
 
-async fn sum(mut tasks: JoinSet<Result<u64, Error>>) -> Result<u64, Error> {
+pub(crate) async fn sum(mut tasks: JoinSet<Result<u64, Error>>) -> Result<u64, Error> {
     let mut total = 0;
     while let Some(done) = tasks.join_next().await {
         total += done.map_err(|error| Error::Wrong(error.to_string()))??;
@@ -360,7 +360,7 @@ fn image_name(number: u64) -> String {
     format!("registry.example/library/image-{number}:latest")
 }
 
-fn digest(content: &[u8]) -> String {
+pub(crate) fn digest(content: &[u8]) -> String {
     Digest::of(Algorithm::Sha256, content).to_string()
 }
 
