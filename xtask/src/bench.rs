@@ -2,11 +2,12 @@
 //!
 //! Read in this order: [`data`] (what is unpacked), [`place`] (a file system of its own, so that nothing before or
 //! beside it counts), [`measure`] (one run of a command), [`peers`] (containerd, pipes of command-line tools),
-//! [`daemon`] (requests to both daemons), [`filters`] (label filters), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
+//! [`daemon`] (requests to both daemons), [`images`] (images into snapshots and back), [`filters`] (label filters), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
 
 mod daemon;
 mod data;
 mod filters;
+mod images;
 pub(crate) mod measure;
 mod peers;
 mod place;
@@ -56,6 +57,8 @@ pub(crate) enum Part {
     Calls,
     /// The daemon's requests against containerd's.
     Daemon,
+    /// Import, unpack and compare by the daemon against containerd.
+    Images,
     /// Records that label filters match in a second.
     Filters,
 }
@@ -137,6 +140,9 @@ impl Bench {
         }
         if wanted(Part::Daemon) {
             daemon::bench(&self.place, options.runs)?;
+        }
+        if wanted(Part::Images) {
+            images::bench(&self.place, images, options.runs)?;
         }
         if wanted(Part::Filters) {
             filters::bench(&self.plugins, options.runs)?;

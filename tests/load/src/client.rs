@@ -12,6 +12,7 @@ use transom_api::content::content_client::ContentClient;
 use transom_api::diff::diff_client::DiffClient;
 use transom_api::images::images_client::ImagesClient;
 use transom_api::leases::leases_client::LeasesClient;
+use transom_api::snapshots::snapshots_client::SnapshotsClient;
 use transom_api::version::version_client::VersionClient;
 use transom_api::{LEASE_HEADER, NAMESPACE_HEADER};
 
@@ -51,16 +52,20 @@ impl Client {
             .max_encoding_message_size(MESSAGE_BYTES)
     }
 
-    pub(crate) fn diff(&self) -> DiffClient<Channel> {
-        DiffClient::new(self.channel.clone())
-    }
-
     pub(crate) fn images(&self) -> ImagesClient<Channel> {
         ImagesClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES)
     }
 
     pub(crate) fn leases(&self) -> LeasesClient<Channel> {
         LeasesClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn snapshots(&self) -> SnapshotsClient<Channel> {
+        SnapshotsClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn diff(&self) -> DiffClient<Channel> {
+        DiffClient::new(self.channel.clone())
     }
 
     pub(crate) fn version(&self) -> VersionClient<Channel> {

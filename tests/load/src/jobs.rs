@@ -348,7 +348,7 @@ impl Write {
     }
 }
 
-async fn sum(mut tasks: JoinSet<Result<u64, Error>>) -> Result<u64, Error> {
+pub(crate) async fn sum(mut tasks: JoinSet<Result<u64, Error>>) -> Result<u64, Error> {
     let mut total = 0;
     while let Some(done) = tasks.join_next().await {
         total += done.map_err(|error| Error::Wrong(error.to_string()))??;

@@ -2,8 +2,8 @@
 //! document. `cargo xtask bench daemon` runs it against ours and containerd in turn, and watches the daemons' CPU time and
 //! memory from outside.
 //!
-//! Read in this order: `main.rs` (what is asked for), [`client`] (connections and headers), [`jobs`] (the requests),
-//! [`layers`] (those of the diff service).
+//! Read in this order: `main.rs` (what is asked for), [`client`] (connections and headers), [`jobs`] (requests about content and images), [`layers`] (about layers
+//! and snapshots).
 
 mod client;
 mod jobs;
@@ -41,15 +41,15 @@ struct Arguments {
     /// Bytes of one write or read
     #[arg(long, default_value_t = 1 << 20)]
     chunk: u32,
+    /// The snapshot to compare with what it stands on, or the one that layers stand on
+    #[arg(long, default_value = "")]
+    snapshot: String,
+    /// The media type of the layers to apply
+    #[arg(long, default_value = "application/vnd.oci.image.layer.v1.tar+gzip")]
+    media_type: String,
     /// Makes names and contents differ from those of other runs
     #[arg(long, default_value_t = 0)]
     salt: u64,
-    /// An empty folder that layers are applied in
-    #[arg(long, default_value = "layers")]
-    folder: PathBuf,
-    /// The media type of layers; processors may take others than gzip
-    #[arg(long, default_value = "application/vnd.oci.image.layer.v1.tar+gzip")]
-    media_type: String,
 }
 
 /// The kinds of requests.
@@ -75,8 +75,14 @@ enum Job {
     ListImages,
     /// Content.List of all
     ListContent,
-    /// Diff.Apply of `count` small layers, one after the other, in folders below `folder`
+    /// Diff.Apply of `count` layers of one small file onto one snapshot
     Apply,
+    /// The same, each onto a snapshot of its own, which is prepared and committed
+    Unpack,
+    /// Diff.Diff of an active snapshot and what it stands on
+    Compare,
+    /// Snapshots.Prepare and Remove
+    PrepareRemove,
 }
 
 /// What a job got through.
@@ -119,6 +125,9 @@ async fn run(arguments: &Arguments) -> Result<Done, Error> {
         Job::ListImages => jobs::list_images(arguments).await,
         Job::ListContent => jobs::list_content(arguments).await,
         Job::Apply => layers::apply(arguments).await,
+        Job::Unpack => layers::unpack(arguments).await,
+        Job::Compare => layers::compare(arguments).await,
+        Job::PrepareRemove => layers::prepare_remove(arguments).await,
         Job::Info | Job::GetImage | Job::UpdateImage | Job::PutBlob => jobs::repeat(arguments).await,
     }
 }

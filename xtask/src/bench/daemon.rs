@@ -27,15 +27,15 @@ const SECONDS: &str = "2";
 
 /// Which daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub(super) enum Which {
     Ours,
     Theirs,
 }
 
-const BOTH: [Which; 2] = [Which::Ours, Which::Theirs];
+pub(super) const BOTH: [Which; 2] = [Which::Ours, Which::Theirs];
 
 /// A running daemon with a folder of its own; it is stopped when dropped.
-struct Daemon {
+pub(super) struct Daemon {
     which: Which,
     folder: PathBuf,
     child: Option<Child>,
@@ -43,12 +43,12 @@ struct Daemon {
 
 /// What one load gave.
 #[derive(Clone, Copy, Debug)]
-struct Load {
-    operations: f64,
-    bytes: f64,
-    seconds: f64,
+pub(super) struct Load {
+    pub(super) operations: f64,
+    pub(super) bytes: f64,
+    pub(super) seconds: f64,
     /// CPU seconds of the daemon.
-    cpu: f64,
+    pub(super) cpu: f64,
 }
 
 pub(super) fn bench(place: &Place, runs: usize) -> Result<()> {
@@ -202,12 +202,12 @@ fn start_and_idle(daemons: &mut [Daemon], runs: usize, title: &str, wanted: (f64
     Ok(())
 }
 
-fn middle(loads: &[Load], figure: impl Fn(&Load) -> f64) -> f64 {
+pub(super) fn middle(loads: &[Load], figure: impl Fn(&Load) -> f64) -> f64 {
     median(&mut loads.iter().map(figure).collect::<Vec<_>>())
 }
 
 impl Daemon {
-    fn new(which: Which, place: &Place) -> Result<Daemon> {
+    pub(super) fn new(which: Which, place: &Place) -> Result<Daemon> {
         Ok(Daemon {
             which,
             folder: place.fresh_folder("daemon")?,
@@ -222,11 +222,11 @@ impl Daemon {
         }
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(super) fn socket(&self) -> PathBuf {
         self.folder.join("sock")
     }
 
-    fn pid(&self) -> Result<u32> {
+    pub(super) fn pid(&self) -> Result<u32> {
         let child = self.child.as_ref();
         child
             .map(Child::id)
@@ -234,7 +234,7 @@ impl Daemon {
     }
 
     /// Starts it; gives the seconds until it answered.
-    fn start(&mut self) -> Result<f64> {
+    pub(super) fn start(&mut self) -> Result<f64> {
         let log = self.folder.join("log");
         let log = File::create(&log).map_err(file_error(&log))?;
         let mut command = match self.which {
@@ -265,7 +265,7 @@ impl Daemon {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    fn stop(&mut self) -> Result<()> {
+    pub(super) fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
         };
@@ -285,7 +285,7 @@ impl Daemon {
     }
 
     /// Runs the client, and counts what it cost the daemon.
-    fn load(&self, job: &str, arguments: &[&str]) -> Result<Load> {
+    pub(super) fn load(&self, job: &str, arguments: &[&str]) -> Result<Load> {
         let before = process_cpu(self.pid()?)?;
         let document = self.run_load(job, arguments)?;
         let cpu = process_cpu(self.pid()?)? - before;

@@ -1,0 +1,221 @@
+//! Images into snapshots and back, by our daemon and by containerd in turn: import and unpack by `ctr`, small layers,
+//! a comparison of a large root filesystem with a few changes, snapshots made and removed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::daemon::{BOTH, Daemon, middle};
+use super::data::{Codec, Image};
+use super::measure::{Run, measure};
+use super::peers::{process_cpu, process_status, shell};
+use super::place::Place;
+use super::report::{Series, heading, row};
+use crate::run::{Error, Result, check, file_error, not_started};
+
+/// Small layers that are applied.
+const LAYERS: &str = "500";
+/// Files that are changed before the comparison.
+const CHANGES: usize = 100;
+
+pub(super) fn bench(place: &Place, images: &[Image], runs: usize) -> Result<()> {
+    imports(place, images, runs)?;
+    small_layers(place, runs)?;
+    comparison(place, images, runs)
+}
+
+/// Both daemons, new and running.
+fn started(place: &Place) -> Result<Vec<Daemon>> {
+    let mut daemons = Vec::new();
+    for which in BOTH {
+        let mut daemon = Daemon::new(which, place)?;
+        daemon.start()?;
+        daemons.push(daemon);
+    }
+    Ok(daemons)
+}
+
+fn imports(place: &Place, images: &[Image], runs: usize) -> Result<()> {
+    heading("Import and unpack: ctr images import (overlayfs) into transomd and into containerd, wall time");
+    for image in images {
+        place.renew()?;
+        let (mut ours, mut theirs) = (Series::new(), Series::new());
+        for _ in 0..runs {
+            for (which, series) in BOTH.into_iter().zip([&mut ours, &mut theirs]) {
+                let mut daemon = Daemon::new(which, place)?;
+                daemon.start()?;
+                series.push(import(&daemon, &image.archive)?);
+            }
+        }
+        let wanted = match image.codec {
+            Codec::Gzip => "at most 0.3",
+            Codec::Zstd => "at most 0.5",
+        };
+        row(&image.title(), "transomd", &ours, "containerd", &theirs, wanted);
+    }
+    peak(place, images)
+}
+
+/// The peak of the daemons' memory when all gzip images have been imported one after the other.
+fn peak(place: &Place, images: &[Image]) -> Result<()> {
+    place.renew()?;
+    let mut peaks = Vec::new();
+    for mut daemon in started(place)? {
+        for image in images.iter().filter(|image| image.codec == Codec::Gzip) {
+            import(&daemon, &image.archive)?;
+        }
+        #[allow(clippy::cast_precision_loss, reason = "mebibytes are shown")]
+        peaks.push(process_status(daemon.pid()?, "VmHWM:")? as f64 / 1024.0);
+        daemon.stop()?;
+    }
+    println!(
+        "  peak memory of the daemons over all gzip images: {:.0} and {:.0} MiB, ratio {:.2}   (wanted: at most 0.5)",
+        peaks[0],
+        peaks[1],
+        peaks[0] / peaks[1]
+    );
+    Ok(())
+}
+
+/// Imports an archive; CPU time is the client's and the daemon's.
+fn import(daemon: &Daemon, archive: &Path) -> Result<Run> {
+    rustix::fs::sync();
+    let before = process_cpu(daemon.pid()?)?;
+    let mut command = ctr(daemon);
+    command
+        .args(["images", "import", "--snapshotter", "overlayfs"])
+        .arg(archive);
+    let mut run = measure(&command)?;
+    run.cpu += process_cpu(daemon.pid()?)? - before;
+    run.peak_kib = process_status(daemon.pid()?, "VmHWM:")?;
+    Ok(run)
+}
+
+fn ctr(daemon: &Daemon) -> Command {
+    let mut command = Command::new("ctr");
+    command.arg("-a").arg(daemon.socket()).args(["-n", "load"]);
+    command
+}
+
+fn small_layers(place: &Place, runs: usize) -> Result<()> {
+    heading(&format!(
+        "{LAYERS} layers of one small file, and snapshots prepared and removed, by one client"
+    ));
+    place.renew()?;
+    let daemons = started(place)?;
+    let jobs = [
+        ("applied onto one snapshot", "apply", "1", "4"),
+        ("prepared, applied, committed", "unpack", "1", "4"),
+        ("prepared and removed", "prepare-remove", "1", "no figure"),
+        ("prepared and removed", "prepare-remove", "16", "no figure"),
+    ];
+    for (title, job, clients, wanted) in jobs {
+        let mut loads = [Vec::new(), Vec::new()];
+        for run in 0..runs {
+            for (daemon, loads) in daemons.iter().zip(&mut loads) {
+                let salt = format!("{run}{clients}");
+                let arguments = ["--count", LAYERS, "--clients", clients, "--salt", &salt];
+                loads.push(daemon.load(job, &arguments)?);
+            }
+        }
+        let rates = loads
+            .each_ref()
+            .map(|loads| middle(loads, |load| load.operations / load.seconds));
+        let costs = loads
+            .each_ref()
+            .map(|loads| middle(loads, |load| load.cpu / load.operations * 1e6));
+        println!(
+            "  {title:<30} {clients:>2} clients  {:7.0} and {:7.0}/s, ratio {:.2}   CPU {:.0} and {:.0} µs   (wanted: {wanted})",
+            rates[0],
+            rates[1],
+            rates[0] / rates[1],
+            costs[0],
+            costs[1],
+        );
+    }
+    Ok(())
+}
+
+fn comparison(place: &Place, images: &[Image], runs: usize) -> Result<()> {
+    let Some(image) = images
+        .iter()
+        .find(|image| image.name == "small" && image.codec == Codec::Gzip)
+    else {
+        return Ok(());
+    };
+    heading(&format!(
+        "Comparison of an active snapshot on {} with {CHANGES} changes",
+        image.title()
+    ));
+    place.renew()?;
+    let daemons = started(place)?;
+    for daemon in &daemons {
+        import(daemon, &image.archive)?;
+        change(daemon, place, &image.diff_id()?)?;
+    }
+    let mut loads = [Vec::new(), Vec::new()];
+    for run in 0..runs {
+        for (daemon, loads) in daemons.iter().zip(&mut loads) {
+            let salt = run.to_string();
+            loads.push(daemon.load("compare", &["--snapshot", "changed", "--salt", &salt])?);
+        }
+    }
+    let times = loads
+        .each_ref()
+        .map(|loads| middle(loads, |load| load.seconds * 1e3));
+    println!(
+        "  {:.1} and {:.1} ms, ratio {:.3}   (wanted: at most 0.2)",
+        times[0],
+        times[1],
+        times[0] / times[1]
+    );
+    Ok(())
+}
+
+/// An active snapshot `changed` with files written to, made and removed.
+fn change(daemon: &Daemon, place: &Place, parent: &str) -> Result<()> {
+    let mut prepare = ctr(daemon);
+    prepare
+        .args(["snapshots", "prepare", "changed", parent])
+        .stdout(Stdio::null());
+    let status = prepare.status().map_err(not_started(&prepare))?;
+    check(&prepare, status)?;
+    let target = place.fresh_folder("changed")?;
+    let mut mounts = ctr(daemon);
+    mounts.args(["snapshots", "mounts"]).arg(&target).arg("changed");
+    let output = mounts.output().map_err(not_started(&mounts))?;
+    check(&mounts, output.status)?;
+    // It prints the command that mounts.
+    shell(&String::from_utf8_lossy(&output.stdout), &[])?;
+    let changed = change_files(&target);
+    shell("umount \"$0\"", &[&target])?;
+    changed
+}
+
+fn change_files(root: &Path) -> Result<()> {
+    for number in 0..CHANGES {
+        // As `write_small_files` names them, spread over all packages.
+        let module = number * 500;
+        let folder = root.join(format!("pkg-{:03}/lib-{:02}", module / 200, module / 20 % 10));
+        let file = folder.join(format!("module-{module}.js"));
+        match number % 3 {
+            0 => fs::write(&file, format!("changed {number}")),
+            1 => fs::remove_file(&file),
+            _ => fs::write(folder.join("new"), format!("new {number}")),
+        }
+        .map_err(file_error(&file))?;
+    }
+    Ok(())
+}
+
+impl Image {
+    /// The diffID of its only layer, which is its chain ID too.
+    fn diff_id(&self) -> Result<String> {
+        let bytes = fs::read(&self.tar).map_err(file_error(&self.tar))?;
+        let digest = transom_oci::Digest::of(transom_oci::Algorithm::Sha256, &bytes);
+        if bytes.is_empty() {
+            return Err(Error::Other(format!("{} is empty", self.tar.display())));
+        }
+        Ok(digest.to_string())
+    }
+}
