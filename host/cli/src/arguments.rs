@@ -2,6 +2,7 @@
 
 mod content;
 mod daemon;
+mod snapshot;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +16,10 @@ pub(crate) use daemon::{
     Completion, Events, Gc, Image, ImageCheck, ImageLabel, ImageList, ImageRemove, ImageTag, Lease,
     LeaseCreate, LeaseList, LeaseRemove, LeaseResource, LeaseResources, Man, Names, Namespace,
     NamespaceLabels, NamespaceList, PluginList,
+};
+pub(crate) use snapshot::{
+    Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,
+    SnapshotList, SnapshotMake, Snapshots,
 };
 
 /// Unpack, inspect and store container images, through plugins in a sandbox.
@@ -86,6 +91,11 @@ pub(crate) enum Command {
     /// Work on a daemon's images.
     #[command(subcommand, visible_aliases = ["images", "i"])]
     Image(Image),
+    /// Work on snapshots, the folders that layers are unpacked into.
+    #[command(visible_alias = "snapshots")]
+    Snapshot(Snapshots),
+    /// Write what changed between two snapshots to stdout, as a layer.
+    Diff(Diff),
     /// Work on leases, which keep blobs from being collected.
     #[command(subcommand, visible_alias = "leases")]
     Lease(Lease),

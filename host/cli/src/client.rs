@@ -1,15 +1,20 @@
 //! A daemon as the commands see it: Transom's or containerd's.
 //!
 //! Read in this order: [`target`] (which daemon and namespace), this file (the connection), [`blob`] (reading), [`upload`]
-//! (writing), [`image`] (the tree of blobs of an image), [`labels`], [`lease`], [`event`], [`time`].
+//! (writing), [`image`] (the tree of blobs of an image), [`snapshot`], [`mod@unpack`] (an image into snapshots), [`stream`] and
+//! [`transfer`] (images in and out), [`labels`], [`lease`], [`event`], [`time`].
 
 pub(crate) mod blob;
 pub(crate) mod event;
 pub(crate) mod image;
 pub(crate) mod labels;
 pub(crate) mod lease;
+pub(crate) mod snapshot;
+pub(crate) mod stream;
 pub(crate) mod target;
 pub(crate) mod time;
+pub(crate) mod transfer;
+pub(crate) mod unpack;
 pub(crate) mod upload;
 
 use std::io::{self, ErrorKind};
@@ -24,8 +29,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 use transom_api::{
-    LEASE_HEADER, NAMESPACE_HEADER, content, events, images, introspection, leases, limits as api_limits,
-    namespaces, snapshots, version,
+    LEASE_HEADER, NAMESPACE_HEADER, content, diff, events, images, introspection, leases,
+    limits as api_limits, namespaces, snapshots, streaming, transfer as transfers, version,
 };
 
 use crate::failure::{Failure, Kind};
@@ -83,6 +88,9 @@ impl Client {
     service!(namespaces, namespaces::namespaces_client::NamespacesClient<Link>);
     service!(events, events::events_client::EventsClient<Link>);
     service!(snapshots, snapshots::snapshots_client::SnapshotsClient<Link>);
+    service!(diff, diff::diff_client::DiffClient<Link>);
+    service!(streaming, streaming::streaming_client::StreamingClient<Link>);
+    service!(transfers, transfers::transfer_client::TransferClient<Link>);
     service!(version, version::version_client::VersionClient<Link>);
     service!(
         introspection,

@@ -1,6 +1,7 @@
 //! One file for each noun, and what several of them need.
 
 pub(crate) mod content;
+pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod gc;
 pub(crate) mod generate;
@@ -10,6 +11,7 @@ pub(crate) mod lease;
 pub(crate) mod namespace;
 pub(crate) mod plugin;
 pub(crate) mod report;
+pub(crate) mod snapshot;
 pub(crate) mod unpack;
 pub(crate) mod version;
 

@@ -19,6 +19,9 @@ pub(crate) const LOCKED: Duration = Duration::from_secs(2);
 /// How long what was ingested without a lease of the caller's own is kept by one.
 pub(crate) const INGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 
+/// How long what an unpack or a comparison has made is kept if the command is cut off: longer than any of them takes.
+pub(crate) const UNPACK_LEASE: Duration = Duration::from_secs(24 * 3600);
+
 /// How long the lease that sets off a collection would live if its removal failed.
 pub(crate) const GC_LEASE: Duration = Duration::from_secs(3600);
 

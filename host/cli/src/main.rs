@@ -5,6 +5,7 @@
 //! `show` (how things are written for people), `failure` (exit codes and hints), `interrupt` (Ctrl-C), `places` (default
 //! folders), `limits`.
 
+mod ahead;
 mod arguments;
 mod client;
 mod commands;
@@ -43,6 +44,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Inspect(command) => commands::inspect::run(command, json, &interrupt),
         Command::Content(command) => commands::content::run(command, place, json, &interrupt),
         Command::Image(command) => commands::image::run(command, &place, json, &interrupt),
+        Command::Snapshot(command) => commands::snapshot::run(command, &place, json, &interrupt),
+        Command::Diff(command) => commands::diff::run(command, &place, json, &interrupt),
         Command::Lease(command) => commands::lease::run(command, &place, json, &interrupt),
         Command::Namespace(command) => commands::namespace::run(command, &place, json, &interrupt),
         Command::Events(command) => commands::events::run(command, &place, json, &interrupt),

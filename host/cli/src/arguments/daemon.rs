@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
+use super::snapshot::{ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Image {
     /// List images, with the size of what they need on this machine.
@@ -17,6 +19,19 @@ pub(crate) enum Image {
     Inspect(ImageName),
     /// Tell whether all blobs of images are there, platform by platform, and whether they are unpacked.
     Check(ImageCheck),
+    /// Read images from an archive, and unpack them.
+    Import(ImageImport),
+    /// Write images to an archive.
+    Export(ImageExport),
+    /// Unpack an image into snapshots.
+    Unpack(ImageUnpack),
+    /// Mount an image on a folder, unpacking it first if need be.
+    Mount(ImageMount),
+    /// Unmount what was mounted on a folder.
+    #[command(visible_alias = "umount")]
+    Unmount(ImageUnmount),
+    /// Show what images take on disk, as blobs and as snapshots.
+    Usage(ImageUsage),
     /// Set labels of an image, or show them.
     Label(ImageLabel),
     /// Give an image further names.

@@ -205,16 +205,18 @@ impl Node {
         }
     }
 
-    /// Bytes of all blobs of what serves this machine, or of everything if nothing does.
-    pub(crate) fn size_here(&self) -> u64 {
-        let host = Platform::host();
+    /// What serves a platform best, if anything does.
+    pub(crate) fn best(&self, platform: &Platform) -> Option<&Node> {
         let manifests = self.manifests();
         let ranked = manifests
             .iter()
-            .filter_map(|node| Some((host.rank(node.platform()?)?, *node)));
-        let best = ranked
-            .min_by_key(|(rank, _)| *rank)
-            .map_or(self, |(_, node)| node);
+            .filter_map(|node| Some((platform.rank(node.platform()?)?, *node)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, node)| node)
+    }
+
+    /// Bytes of all blobs of what serves this machine, or of everything if nothing does.
+    pub(crate) fn size_here(&self) -> u64 {
+        let best = self.best(&Platform::host()).unwrap_or(self);
         let sizes = best
             .blobs()
             .values()

@@ -2,6 +2,8 @@
 
 mod check;
 mod inspect;
+mod mount;
+mod transfer;
 
 use serde_json::{Value, json};
 use tonic::Code;
@@ -20,6 +22,12 @@ pub(crate) fn run(command: Image, place: &Place, json: bool, interrupt: &Interru
         Image::Ls(command) => list(client, command, json).await,
         Image::Get(command) => show(&client.image(&command.name).await?, json),
         Image::Inspect(command) => inspect::run(client, &command.name, json).await,
+        Image::Import(command) => transfer::import(client, command, json, interrupt).await,
+        Image::Export(command) => transfer::export(client, command, json).await,
+        Image::Unpack(command) => mount::unpack(client, command, json).await,
+        Image::Mount(command) => mount::mount(client, command, json).await,
+        Image::Unmount(command) => mount::unmount(client, &command).await,
+        Image::Usage(command) => mount::usage(client, command, json).await,
         Image::Check(command) => check::run(client, command, json).await,
         Image::Label(command) => label(client, command, json).await,
         Image::Tag(command) => tag(client, command, json).await,

@@ -1,17 +1,15 @@
 //! `transom content ingest` into a daemon.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::mpsc;
 use transom_oci::Digest;
 
 use super::goes_on;
 use super::input::{self, Source};
+use crate::ahead::read_ahead;
 use crate::arguments::{Ingest, Progress};
 use crate::client::Client;
 use crate::client::upload::{Committed, Opened, Wanted, Writer};
@@ -152,30 +150,6 @@ async fn finish(writer: Writer, command: &Ingest) -> Result<Committed, Failure> 
         return Err(input::ended_early(command, so_far, total));
     }
     writer.commit().await
-}
-
-/// Reads the input in a thread of its own, a few blocks ahead of what is sent.
-fn read_ahead(mut input: Source) -> mpsc::Receiver<io::Result<Bytes>> {
-    let (sender, blocks) = mpsc::channel(limits::BLOCKS_AHEAD);
-    std::thread::spawn(move || {
-        loop {
-            let mut block = vec![0; limits::BLOCK];
-            let read = match input.read(&mut block) {
-                Ok(0) => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Ok(count) => {
-                    block.truncate(count);
-                    Ok(Bytes::from(block))
-                }
-                Err(error) => Err(error),
-            };
-            let last = read.is_err();
-            if sender.blocking_send(read).is_err() || last {
-                return;
-            }
-        }
-    });
-    blocks
 }
 
 /// Says what was stored, and for how long it is kept.

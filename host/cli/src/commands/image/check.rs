@@ -3,22 +3,17 @@
 use serde_json::{Value, json};
 use tonic::Code;
 use transom_api::images::Image;
-use transom_api::namespaces::GetNamespaceRequest;
 use transom_api::snapshots::StatSnapshotRequest;
 use transom_oci::{Digest, chain_ids};
 
 use crate::arguments::ImageCheck;
 use crate::client::Client;
 use crate::client::image::{Node, State};
+use crate::client::snapshot::Snapshots;
 use crate::commands::image::document;
 use crate::commands::{print, print_json};
 use crate::failure::Failure;
 use crate::show::{printable, size, table};
-
-/// The label of a namespace that names its snapshotter.
-const SNAPSHOTTER: &str = "containerd.io/defaults/snapshotter";
-/// containerd's own default.
-const OVERLAYFS: &str = "overlayfs";
 
 /// One manifest of an image.
 struct Checked {
@@ -35,10 +30,7 @@ struct Checked {
 }
 
 pub(super) async fn run(client: &Client, command: ImageCheck, json: bool) -> Result<(), Failure> {
-    let snapshotter = match command.snapshotter {
-        Some(name) => name,
-        None => snapshotter(client).await?,
-    };
+    let snapshotter = Snapshots::new(client, command.snapshotter).await?.snapshotter;
     let mut rows = Vec::new();
     for image in client.image_list(command.filters).await? {
         let checked = check(client, &image, &snapshotter).await?;
@@ -61,21 +53,6 @@ pub(super) async fn run(client: &Client, command: ImageCheck, json: bool) -> Res
         &["NAME", "PLATFORM", "STATUS", "BLOBS", "SIZE", "UNPACKED"],
         &rows,
     ))
-}
-
-async fn snapshotter(client: &Client) -> Result<String, Failure> {
-    if let Some(name) = std::env::var("CONTAINERD_SNAPSHOTTER")
-        .ok()
-        .filter(|name| !name.is_empty())
-    {
-        return Ok(name);
-    }
-    let request = GetNamespaceRequest {
-        name: client.namespace().to_owned(),
-    };
-    let namespace = client.namespaces().get(request).await?.into_inner().namespace;
-    let named = namespace.and_then(|mut namespace| namespace.labels.remove(SNAPSHOTTER));
-    Ok(named.unwrap_or_else(|| OVERLAYFS.to_owned()))
 }
 
 async fn check(client: &Client, image: &Image, snapshotter: &str) -> Result<Vec<Checked>, Failure> {
