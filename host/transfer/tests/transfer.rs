@@ -1,0 +1,1 @@
+//! Tests of transfers; one file of `transfer/` for each part.
