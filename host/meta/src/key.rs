@@ -14,7 +14,7 @@
 //! | `l/<namespace>/<lease>` | a lease |
 //! | `r/<namespace>/<length of lease, 4 hex digits><lease><type>/<id>` | empty: a resource of a lease |
 //! | `s/<namespace>/<snapshotter>/<key>` | a snapshot |
-//! | `p/<namespace>/<snapshotter>/<length of parent, 4 hex digits><parent>/<key>` | empty: a snapshot that stands on another |
+//! | `k/<namespace>/<snapshotter>/<length of parent, 4 hex digits><parent>/<key>` | empty: a snapshot that stands on another |
 //! | `y/<namespace>/<digest>` | until when content without a reference is kept |
 //! | `q` | the next number for backend keys |
 
@@ -146,7 +146,7 @@ pub(crate) fn parse_snapshot(key: &[u8]) -> Option<(Namespace, &str, &str)> {
 
 /// The key that says that a snapshot stands on another.
 pub(crate) fn child(namespace: &Namespace, snapshotter: &str, parent: &str, name: &str) -> Bytes {
-    format!("p/{namespace}/{snapshotter}/{:04x}{parent}/{name}", parent.len()).into()
+    format!("k/{namespace}/{snapshotter}/{:04x}{parent}/{name}", parent.len()).into()
 }
 
 /// The snapshots that stand on one.
