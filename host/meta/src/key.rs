@@ -16,6 +16,7 @@
 //! | `s/<namespace>/<snapshotter>/<key>` | a snapshot |
 //! | `k/<namespace>/<snapshotter>/<length of parent, 4 hex digits><parent>/<key>` | empty: a snapshot that stands on another |
 //! | `y/<namespace>/<digest>` | until when content without a reference is kept |
+//! | `p/<snapshotter>/…` | what a snapshotter keeps for itself; see `docs/formats/snapshots.md` |
 //! | `q` | the next number for backend keys |
 
 use bytes::Bytes;

@@ -23,7 +23,7 @@ pub mod migration;
 pub mod names;
 pub mod namespaces;
 pub mod node;
-mod record;
+pub mod record;
 pub mod snapshots;
 mod transaction;
 
