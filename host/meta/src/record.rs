@@ -9,15 +9,17 @@ use crate::Error;
 use crate::names::Labels;
 
 /// The version byte of every record. A record with a lower one is read by the code for that version; a higher one is refused.
-pub(crate) const VERSION: u8 = 1;
+pub const VERSION: u8 = 1;
 
 /// A point in time, to the nanosecond, also before 1970.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub(crate) struct Time {
+pub struct Time {
+    /// Seconds since 1970, negative before.
     #[prost(int64, tag = "1")]
-    pub(crate) seconds: i64,
+    pub seconds: i64,
+    /// Nanoseconds forward from there, below a billion.
     #[prost(uint32, tag = "2")]
-    pub(crate) nanos: u32,
+    pub nanos: u32,
 }
 
 impl From<SystemTime> for Time {
@@ -55,7 +57,8 @@ impl From<Time> for SystemTime {
 }
 
 /// A time that may be missing in a record of another version.
-pub(crate) fn time(time: Option<Time>) -> SystemTime {
+#[must_use]
+pub fn time(time: Option<Time>) -> SystemTime {
     time.map_or(SystemTime::UNIX_EPOCH, SystemTime::from)
 }
 
@@ -130,6 +133,26 @@ pub(crate) struct LeaseRecord {
     pub(crate) closing: u64,
 }
 
+/// A snapshot.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct SnapshotRecord {
+    #[prost(btree_map = "string, string", tag = "1")]
+    pub(crate) labels: Labels,
+    /// Its key in the snapshotter.
+    #[prost(string, tag = "2")]
+    pub(crate) backend: String,
+    /// The snapshot that it stands on, as the client calls it; empty for none.
+    #[prost(string, tag = "3")]
+    pub(crate) parent: String,
+    /// 1 a view, 2 active, 3 committed.
+    #[prost(uint32, tag = "4")]
+    pub(crate) kind: u32,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) created: Option<Time>,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) updated: Option<Time>,
+}
+
 /// Until when content that nothing has referenced is kept.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct GraceRecord {
@@ -139,13 +162,15 @@ pub(crate) struct GraceRecord {
 
 /// A counter.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(crate) struct CounterRecord {
+pub struct CounterRecord {
+    /// The next number.
     #[prost(uint64, tag = "1")]
-    pub(crate) next: u64,
+    pub next: u64,
 }
 
 /// A record as it is stored.
-pub(crate) fn encode(record: &impl Message) -> Bytes {
+#[must_use]
+pub fn encode(record: &impl Message) -> Bytes {
     let mut bytes = BytesMut::with_capacity(1 + record.encoded_len());
     bytes.put_u8(VERSION);
     // A BytesMut grows, so this cannot fail.
@@ -154,7 +179,10 @@ pub(crate) fn encode(record: &impl Message) -> Bytes {
 }
 
 /// A stored record.
-pub(crate) fn decode<R: Message + Default>(key: &[u8], value: &[u8]) -> Result<R, Error> {
+///
+/// # Errors
+/// [`Error::Record`] if it is of a version that this program does not know, or damaged.
+pub fn decode<R: Message + Default>(key: &[u8], value: &[u8]) -> Result<R, Error> {
     let fail = |reason: String| Error::Record {
         key: key.escape_ascii().to_string(),
         reason,

@@ -60,3 +60,7 @@ mod plugin_lists;
 mod races;
 #[path = "meta/records.rs"]
 mod records;
+#[path = "meta/snapshots.rs"]
+mod snapshots;
+#[path = "meta/snapshotter.rs"]
+mod snapshotter;

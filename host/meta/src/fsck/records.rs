@@ -150,6 +150,8 @@ impl Reading<'_> {
             // Those of snapshots are their part's.
             [b's', b'/', ..] => key::parse(&pair.key).map(|(namespace, _)| self.uses(namespace)),
             [b'y', b'/', ..] => self.grace(pair),
+            // Those of snapshotters are their own.
+            [b'p', b'/', ..] => Some(()),
             _ => None,
         };
         if known.is_none() {

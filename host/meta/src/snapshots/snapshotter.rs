@@ -196,6 +196,16 @@ pub enum SnapshotError {
         /// Where.
         path: String,
     },
+    /// The snapshotter cannot work here.
+    #[error("the {snapshotter} snapshotter cannot use {path}: {reason}")]
+    Unusable {
+        /// Its name.
+        snapshotter: &'static str,
+        /// The folder that it was given.
+        path: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The file system refused.
     #[error("cannot {what} {path}: {error}")]
     Io {
@@ -223,6 +233,7 @@ impl SnapshotError {
                 Class::InvalidArgument
             }
             SnapshotError::NoSpace { .. } => Class::ResourceExhausted,
+            SnapshotError::Unusable { .. } => Class::Unimplemented,
             SnapshotError::Io { .. } => Class::Unknown,
             SnapshotError::Records(error) => error.class(),
         }
