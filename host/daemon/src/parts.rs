@@ -112,6 +112,7 @@ pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
         Part::new("event", "exchange"),
         Part::new("lease", "manager").requires(&["metadata", "gc"]),
         Part::new("streaming", "manager").requires(&["metadata"]),
+        Part::new("transfer", "local").requires(&["lease", "metadata"]),
     ];
     for (service, requires) in [
         ("content", ["metadata"].as_slice()),
@@ -124,6 +125,7 @@ pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
     }
     parts.push(Part::new("grpc", "events").requires(&["event"]));
     parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
+    parts.push(Part::new("grpc", "transfer").requires(&["transfer", "streaming"]));
     parts.extend(general());
     parts.extend(filters);
     parts

@@ -8,6 +8,7 @@ use transom_content::Store;
 use transom_meta::filter::Plugins;
 use transom_meta::gc::{Scheduler, Settings};
 use transom_meta::{Metadata, Options, kv};
+use transom_transfer::Transfers;
 
 use crate::config::{Config, Gc};
 use crate::filters::{self, Loaded};
@@ -19,7 +20,7 @@ use crate::rpc::{Builder, Services};
 use crate::services::content::backend::Backend;
 use crate::services::streaming::Streams;
 use crate::services::{
-    content, events, health, images, introspection, leases, namespaces, streaming, version,
+    content, events, health, images, introspection, leases, namespaces, streaming, transfer, version,
 };
 use crate::shutdown::Shutdown;
 use crate::socket::Socket;
@@ -198,6 +199,8 @@ impl Opening<'_> {
         } = self.filters().await;
         let metadata = open_metadata(self.config, store, plugins.clone()).await?;
         self.metrics.records(metadata.clone());
+        metadata.register(Arc::new(self.streams.clone()));
+        let transfers = Transfers::new(metadata.clone(), None);
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
         let parts = parts::of_daemon(self.config, filters);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
@@ -210,7 +213,8 @@ impl Opening<'_> {
             .service(namespaces::Service::new(metadata.clone()).server())
             .service(images::Service::new(metadata.clone(), Arc::clone(&collector)).server())
             .service(leases::Service::new(metadata, Arc::clone(&collector)).server())
-            .service(streaming::Service::new(self.streams.clone()).server());
+            .service(streaming::Service::new(self.streams.clone()).server())
+            .service(transfer::Service::new(transfers, self.streams.clone()).server());
         Ok((builder, collector))
     }
 

@@ -8,6 +8,7 @@ pub mod introspection;
 pub mod leases;
 pub mod namespaces;
 pub mod streaming;
+pub mod transfer;
 pub mod version;
 
 use std::collections::HashMap;

@@ -36,5 +36,7 @@ mod server;
 mod streaming;
 #[path = "daemon/suite.rs"]
 mod suite;
+#[path = "daemon/transfer.rs"]
+mod transfer;
 #[path = "daemon/write.rs"]
 mod write;

@@ -137,6 +137,12 @@ impl fmt::Debug for Snapshots {
 }
 
 impl Snapshots {
+    /// What the snapshotter can do; see [`Snapshotter::capabilities`].
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<String> {
+        self.loaded.backend.capabilities()
+    }
+
     /// What is known of a snapshot: one read.
     ///
     /// # Errors

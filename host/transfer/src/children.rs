@@ -131,7 +131,10 @@ mod tests {
         ];
         let found = labels(&children);
         let short = |key: &str| key.replace("containerd.io/gc.ref.content.", "");
-        let found: Vec<(String, String)> = found.into_iter().map(|(key, value)| (short(&key), value)).collect();
+        let found: Vec<(String, String)> = found
+            .into_iter()
+            .map(|(key, value)| (short(&key), value))
+            .collect();
         let mut wanted: Vec<(String, String)> = [
             ("config", "c"),
             ("l.0", "l0"),

@@ -99,7 +99,10 @@ pub fn manifest(bytes: &[u8], name: &str) -> Result<Manifest, TransferError> {
 fn probe(bytes: &[u8], name: &str) -> Result<Probe, TransferError> {
     let probe: Probe = json(bytes, name)?;
     if probe.fs_layers.is_some() {
-        return Err(refused(name, "docker's schema 1 is not supported; build or pull the image again"));
+        return Err(refused(
+            name,
+            "docker's schema 1 is not supported; build or pull the image again",
+        ));
     }
     Ok(probe)
 }
@@ -145,7 +148,8 @@ pub async fn load(metadata: &Metadata, caller: &Caller, of: &Descriptor) -> Resu
     }
     let digest = of.digest.clone();
     let read = tokio::task::spawn_blocking(move || read(blob, &digest));
-    read.await.map_err(|_| TransferError::Panicked { what: "a read" })?
+    read.await
+        .map_err(|_| TransferError::Panicked { what: "a read" })?
 }
 
 fn read(mut blob: transom_content::Blob, digest: &Digest) -> Result<Vec<u8>, TransferError> {

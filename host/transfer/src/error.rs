@@ -115,7 +115,9 @@ impl TransferError {
     pub fn class(&self) -> Class {
         match self {
             TransferError::Stream(_) => Class::Aborted,
-            TransferError::Tar(TarError::Limit { .. }) | TransferError::Limit { .. } => Class::ResourceExhausted,
+            TransferError::Tar(TarError::Limit { .. }) | TransferError::Limit { .. } => {
+                Class::ResourceExhausted
+            }
             TransferError::Tar(_)
             | TransferError::Decompress { .. }
             | TransferError::Truncated { .. }

@@ -30,7 +30,7 @@ use crate::progress::{IMPORTED, IMPORTING, Progress, ProgressSink};
 use crate::unpack::{Unpacker, Unpacking};
 
 use early::Early;
-use receive::{Receiver, Received};
+use receive::{Received, Receiver};
 use walk::{Found, Walk};
 
 /// How an archive is imported.
@@ -91,11 +91,7 @@ impl Import<'_> {
     /// The index of the archive, which may have to be made.
     async fn root(&self, caller: &Caller, received: &Received) -> Result<Descriptor, TransferError> {
         if let Some(root) = &received.index {
-            return Ok(Descriptor::new(
-                media_type::INDEX,
-                root.digest.clone(),
-                root.size,
-            ));
+            return Ok(Descriptor::new(media_type::INDEX, root.digest.clone(), root.size));
         }
         docker::index(self.metadata, caller, received, self.options.compress).await
     }

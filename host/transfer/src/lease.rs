@@ -40,7 +40,11 @@ impl Hold {
         }
         let metadata = metadata.clone();
         Ok(Hold {
-            inner: Arc::new(Inner { metadata, caller, own }),
+            inner: Arc::new(Inner {
+                metadata,
+                caller,
+                own,
+            }),
         })
     }
 

@@ -120,7 +120,5 @@ pub fn key(descriptor: &Descriptor) -> String {
 }
 
 fn name(annotations: &Labels) -> Option<&str> {
-    annotations
-        .get(crate::reference::REF_NAME)
-        .map(String::as_str)
+    annotations.get(crate::reference::REF_NAME).map(String::as_str)
 }

@@ -150,7 +150,9 @@ fn is_domain(domain: &str) -> bool {
     let literal = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
-        .is_some_and(|host| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':'));
+        .is_some_and(|host| {
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':')
+        });
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     digits && (literal || host.split('.').all(label))
 }
@@ -200,9 +202,17 @@ mod tests {
             ("a/b:1", "docker.io/a/b:1", "a/b:1"),
             ("index.docker.io/a/b", "docker.io/a/b:latest", "a/b:latest"),
             ("localhost/a", "localhost/a:latest", "localhost/a:latest"),
-            ("localhost:5000/a:v1", "localhost:5000/a:v1", "localhost:5000/a:v1"),
+            (
+                "localhost:5000/a:v1",
+                "localhost:5000/a:v1",
+                "localhost:5000/a:v1",
+            ),
             ("quay.io/a__b/c-.d", "", ""),
-            ("quay.io/a__b/c--d", "quay.io/a__b/c--d:latest", "quay.io/a__b/c--d:latest"),
+            (
+                "quay.io/a__b/c--d",
+                "quay.io/a__b/c--d:latest",
+                "quay.io/a__b/c--d:latest",
+            ),
             ("[::1]:5000/a", "[::1]:5000/a:latest", "[::1]:5000/a:latest"),
             ("Upper/a", "Upper/a:latest", "Upper/a:latest"),
             ("upper/A", "", ""),
@@ -211,8 +221,16 @@ mod tests {
             ("", "", ""),
             ("a//b", "", ""),
             (&"f".repeat(64), "", ""),
-            (&format!("a@{digest}"), &format!("docker.io/library/a@{digest}"), &format!("a@{digest}")),
-            (&format!("a:1@{digest}"), &format!("docker.io/library/a@{digest}"), &format!("a:1@{digest}")),
+            (
+                &format!("a@{digest}"),
+                &format!("docker.io/library/a@{digest}"),
+                &format!("a@{digest}"),
+            ),
+            (
+                &format!("a:1@{digest}"),
+                &format!("docker.io/library/a@{digest}"),
+                &format!("a:1@{digest}"),
+            ),
         ] {
             assert_eq!(normalize(short).unwrap_or_default(), full, "{short}");
             assert_eq!(familiarize(short).unwrap_or_default(), familiar, "{short}");
@@ -241,13 +259,23 @@ mod tests {
             (REF_NAME, "latest", "r.test/i", false, Some("r.test/i:latest")),
             (REF_NAME, "r.test/i:1", "r.test/i", false, Some("r.test/i:1")),
             (REF_NAME, "r.test/image:1", "r.test/i", false, None),
-            (REF_NAME, "r.test/image:1", "r.test/i", true, Some("r.test/image:1")),
+            (
+                REF_NAME,
+                "r.test/image:1",
+                "r.test/i",
+                true,
+                Some("r.test/image:1"),
+            ),
             (IMAGE_NAME, "r.test/i:1", "r.test/i", false, Some("r.test/i:1")),
             (IMAGE_NAME, "latest", "r.test/i", true, None),
             (REF_NAME, "latest", "", true, None),
             (REF_NAME, "", "r.test/i", true, None),
         ] {
-            assert_eq!(under_prefix(&of(key, name), prefix, any).as_deref(), wanted, "{name}");
+            assert_eq!(
+                under_prefix(&of(key, name), prefix, any).as_deref(),
+                wanted,
+                "{name}"
+            );
         }
     }
 }

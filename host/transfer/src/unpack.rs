@@ -119,7 +119,13 @@ impl Unpacker {
                 snapshotter,
             });
         }
-        Ok(Unpacking::new(self.clone(), metadata.clone(), hold, resolved, progress))
+        Ok(Unpacking::new(
+            self.clone(),
+            metadata.clone(),
+            hold,
+            resolved,
+            progress,
+        ))
     }
 }
 

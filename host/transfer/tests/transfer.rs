@@ -1,1 +1,18 @@
 //! Tests of transfers; one file of `transfer/` for each part.
+
+#[path = "transfer/damage.rs"]
+mod damage;
+#[path = "transfer/docker.rs"]
+mod docker;
+#[path = "transfer/exports.rs"]
+mod exports;
+#[path = "transfer/fakes.rs"]
+mod fakes;
+#[path = "transfer/imports.rs"]
+mod imports;
+#[path = "transfer/names.rs"]
+mod names;
+#[path = "transfer/stage.rs"]
+mod stage;
+#[path = "transfer/unpacking.rs"]
+mod unpacking;

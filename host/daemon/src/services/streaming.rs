@@ -1,4 +1,8 @@
 //! `containerd.services.streaming.v1.Streaming`: pipes of objects that other requests refer to by id.
+//!
+//! A pipe that was made with a lease lives as long as that, for the collector; see `collected`.
+
+mod collected;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -7,7 +11,7 @@ use std::task::{Context, Poll};
 
 use prost::Message;
 use prost_types::Any;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -16,7 +20,8 @@ use transom_api::streaming::streaming_server::{self, StreamingServer};
 use transom_meta::{Class, Namespace};
 
 use super::limited;
-use crate::{headers, limits, status};
+use crate::convert::caller;
+use crate::{limits, status};
 
 /// The open pipes of a daemon. Clones are the same pipes.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +31,16 @@ pub struct Streams {
 
 type Key = (Namespace, String);
 
-/// A registered id, and its pipe until somebody takes it.
-type Slot = Option<Pipe>;
+/// A registered id.
+#[derive(Debug)]
+struct Slot {
+    /// Until somebody takes it.
+    pipe: Option<Pipe>,
+    /// The lease that it lives and goes with.
+    lease: Option<String>,
+    /// Ends the client's request when it is dropped, whoever has the pipe.
+    _end: oneshot::Sender<()>,
+}
 
 /// A pipe to a client. Dropping it ends the client's request.
 #[derive(Debug)]
@@ -36,6 +49,16 @@ pub struct Pipe {
     pub incoming: Streaming<Any>,
     /// What the client is sent. It is closed when the client has gone.
     pub outgoing: mpsc::Sender<Result<Any, Status>>,
+    /// Closed when the client has been sent everything, or has gone.
+    pub ended: oneshot::Receiver<()>,
+}
+
+impl Pipe {
+    /// Ends the pipe, and waits until the client has been sent what is in it: until `patience` is at its end at most.
+    pub async fn end(self, patience: std::time::Duration) {
+        drop(self.outgoing);
+        let _ = tokio::time::timeout(patience, self.ended).await;
+    }
 }
 
 impl Streams {
@@ -43,15 +66,15 @@ impl Streams {
     #[must_use]
     pub fn take(&self, namespace: &Namespace, id: &str) -> Option<Pipe> {
         let key = (namespace.clone(), id.to_owned());
-        self.lock().get_mut(&key)?.take()
+        self.lock().get_mut(&key)?.pipe.take()
     }
 
     /// Ends all pipes that nobody has taken.
     pub fn end(&self) {
-        self.lock().values_mut().for_each(|slot| *slot = None);
+        self.lock().values_mut().for_each(|slot| slot.pipe = None);
     }
 
-    fn register(&self, key: Key, pipe: Pipe) -> Result<Registration, Status> {
+    fn register(&self, key: Key, slot: Slot) -> Result<Registration, Status> {
         let mut pipes = self.lock();
         if pipes.contains_key(&key) {
             return Err(status::said(Class::AlreadyExists, format!("stream {:?}", key.1)));
@@ -60,7 +83,7 @@ impl Streams {
             let text = format!("{} streams are open already", limits::STREAM_IDS);
             return Err(status::said(Class::ResourceExhausted, text));
         }
-        pipes.insert(key.clone(), Some(pipe));
+        pipes.insert(key.clone(), slot);
         Ok(Registration {
             streams: self.clone(),
             key,
@@ -91,6 +114,9 @@ impl Drop for Registration {
 #[derive(Debug)]
 pub struct Outgoing {
     messages: ReceiverStream<Result<Any, Status>>,
+    ended: oneshot::Receiver<()>,
+    /// Dropped with the answer.
+    _told: oneshot::Sender<()>,
     _registration: Registration,
 }
 
@@ -98,7 +124,11 @@ impl Stream for Outgoing {
     type Item = Result<Any, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.messages).poll_next(cx)
+        if let Poll::Ready(message) = Pin::new(&mut self.messages).poll_next(cx) {
+            return Poll::Ready(message);
+        }
+        // Only an end comes this way.
+        Pin::new(&mut self.ended).poll(cx).map(|_| None)
     }
 }
 
@@ -127,7 +157,7 @@ impl streaming_server::Streaming for Service {
     type StreamStream = Outgoing;
 
     async fn stream(&self, request: Request<Streaming<Any>>) -> Result<Response<Outgoing>, Status> {
-        let namespace = headers::namespace(request.metadata())?;
+        let caller = caller(&request)?;
         let mut incoming = request.into_inner();
         let id = init(incoming.message().await?)?;
         let (outgoing, messages) = mpsc::channel(limits::STREAM_QUEUE);
@@ -137,10 +167,22 @@ impl streaming_server::Streaming for Service {
         };
         // The queue is empty, so this finds room.
         let _ = outgoing.try_send(Ok(registered));
-        let pipe = Pipe { incoming, outgoing };
-        let registration = self.streams.register((namespace, id), pipe)?;
+        let (end, ended) = oneshot::channel();
+        let (told, done) = oneshot::channel();
+        let slot = Slot {
+            pipe: Some(Pipe {
+                incoming,
+                outgoing,
+                ended: done,
+            }),
+            lease: caller.lease,
+            _end: end,
+        };
+        let registration = self.streams.register((caller.namespace, id), slot)?;
         Ok(Response::new(Outgoing {
             messages: ReceiverStream::new(messages),
+            ended,
+            _told: told,
             _registration: registration,
         }))
     }

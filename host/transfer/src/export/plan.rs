@@ -126,7 +126,9 @@ impl Planner<'_> {
         }
         let best = wanted.into_iter().min_by_key(|(rank, _)| *rank);
         match best {
-            Some((_, manifest)) => Ok(Some(manifest).filter(|best| media_type::is_manifest(&best.media_type))),
+            Some((_, manifest)) => {
+                Ok(Some(manifest).filter(|best| media_type::is_manifest(&best.media_type)))
+            }
             None => Err(TransferError::NotFound {
                 object: format!("no manifest found for platform in {}", target.digest),
             }),
@@ -147,11 +149,18 @@ impl Planner<'_> {
                 continue;
             }
             let children = children(self.metadata, self.caller, &of).await?;
-            if self.options.skip_missing && media_type::is_manifest(&of.media_type) && !self.all(&children).await? {
+            if self.options.skip_missing
+                && media_type::is_manifest(&of.media_type)
+                && !self.all(&children).await?
+            {
                 continue;
             }
             let parents = vec![key(&of)];
-            rest.extend(children.into_iter().map(|child| (child, parents.clone(), depth + 1)));
+            rest.extend(
+                children
+                    .into_iter()
+                    .map(|child| (child, parents.clone(), depth + 1)),
+            );
         }
         Ok(())
     }
@@ -179,7 +188,8 @@ impl Planner<'_> {
             let problem = format!("it has {} bytes, its descriptor says {}", info.size, of.size);
             return Err(document::refused(of.digest.as_str(), &problem));
         }
-        self.blobs.insert(of.digest.clone(), (of.clone(), parents.to_vec()));
+        self.blobs
+            .insert(of.digest.clone(), (of.clone(), parents.to_vec()));
         Ok(true)
     }
 

@@ -43,8 +43,15 @@ pub(super) async fn write(
         }
     }
     let mut rest = BytesMut::new();
-    let docker = plan.docker.as_ref().map(|docker| ("manifest.json", docker.as_slice(), FILE_MODE));
-    let files = [Some(("index.json", &*plan.index, FILE_MODE)), docker, Some(("oci-layout", LAYOUT, BLOB_MODE))];
+    let docker = plan
+        .docker
+        .as_ref()
+        .map(|docker| ("manifest.json", docker.as_slice(), FILE_MODE));
+    let files = [
+        Some(("index.json", &*plan.index, FILE_MODE)),
+        docker,
+        Some(("oci-layout", LAYOUT, BLOB_MODE)),
+    ];
     for (name, bytes, mode) in files.into_iter().flatten() {
         let size = bytes.len() as u64;
         rest.extend_from_slice(&tar::file(name, mode, size));
@@ -90,12 +97,7 @@ async fn write_blob(
 }
 
 /// Reads a blob to its end; of the size that its header has said, and of its digest. Ends early if nobody takes the chunks.
-fn read(
-    blob: Blob,
-    digest: &Digest,
-    size: u64,
-    chunks: &mpsc::Sender<Bytes>,
-) -> Result<(), TransferError> {
+fn read(blob: Blob, digest: &Digest, size: u64, chunks: &mpsc::Sender<Bytes>) -> Result<(), TransferError> {
     let failed = |source| TransferError::Read {
         digest: digest.clone(),
         source,

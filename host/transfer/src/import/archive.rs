@@ -107,10 +107,7 @@ fn decompressed(
     compression: &'static str,
     items: &mpsc::Sender<Result<Item, TransferError>>,
 ) -> Result<(), TransferError> {
-    let mut source = Decompressed {
-        decoder,
-        seen: 0,
-    };
+    let mut source = Decompressed { decoder, seen: 0 };
     read(&mut source, items, |error| match error {
         TarError::Source(source) => match source.into_inner().downcast::<io::Error>() {
             Ok(source) => decoder_failed(compression, *source),
@@ -122,7 +119,9 @@ fn decompressed(
 
 /// The client's stream may be what failed below a decoder.
 fn decoder_failed(compression: &'static str, source: io::Error) -> TransferError {
-    let stream = source.get_ref().and_then(|inner| inner.downcast_ref::<StreamError>());
+    let stream = source
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<StreamError>());
     match stream {
         Some(error) => TransferError::Stream(error.clone()),
         None => TransferError::Decompress { compression, source },
@@ -354,7 +353,11 @@ impl ChunkSource for Watched<'_> {
             let last = chunk.iter().rev().take_while(|byte| **byte == 0);
             // More than a block makes no difference.
             let zeros = last.take(END_BYTES as usize).count() as u64;
-            self.zeros = if zeros == chunk.len() as u64 { self.zeros + zeros } else { zeros };
+            self.zeros = if zeros == chunk.len() as u64 {
+                self.zeros + zeros
+            } else {
+                zeros
+            };
         }
         Ok(chunk)
     }

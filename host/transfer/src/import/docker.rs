@@ -13,8 +13,8 @@ use super::layers;
 use super::receive::{File, Received, Stored, store};
 use crate::document::{self, Config};
 use crate::error::TransferError;
-use crate::reference::{self, IMAGE_NAME, REF_NAME};
 use crate::limits;
+use crate::reference::{self, IMAGE_NAME, REF_NAME};
 
 /// Makes the index of all images of the archive.
 pub(super) async fn index(
@@ -23,7 +23,11 @@ pub(super) async fn index(
     received: &Received,
     compress: bool,
 ) -> Result<Descriptor, TransferError> {
-    let names: usize = received.docker.iter().map(|entry| entry.repo_tags.len().max(1)).sum();
+    let names: usize = received
+        .docker
+        .iter()
+        .map(|entry| entry.repo_tags.len().max(1))
+        .sum();
     if names > limits::CHILDREN {
         return Err(TransferError::Limit {
             what: format!("the {names} images and names in \"manifest.json\""),
@@ -74,7 +78,10 @@ async fn manifest(
     }
     let mut files = Vec::new();
     for name in &entry.layers {
-        let file = received.files.find(name).ok_or_else(|| not_found("layer", name))?;
+        let file = received
+            .files
+            .find(name)
+            .ok_or_else(|| not_found("layer", name))?;
         files.push(stored(metadata, caller, file).await?);
     }
     let layers = layers::describe(metadata, caller, &files, diff_ids, compress).await?;
@@ -127,7 +134,10 @@ async fn stored(metadata: &Metadata, caller: &Caller, file: File) -> Result<Stor
 }
 
 fn not_found(kind: &str, name: &str) -> TransferError {
-    document::refused("manifest.json", &format!("{kind} {name:?} not found in the archive"))
+    document::refused(
+        "manifest.json",
+        &format!("{kind} {name:?} not found in the archive"),
+    )
 }
 
 async fn write<T: serde::Serialize>(

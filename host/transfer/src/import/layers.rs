@@ -71,7 +71,11 @@ async fn compressed(
             .content_list_page(caller, &filters, after.as_ref())
             .await?;
         for record in page {
-            if let Some(plain) = record.labels.get(UNCOMPRESSED).and_then(|plain| plain.parse().ok()) {
+            if let Some(plain) = record
+                .labels
+                .get(UNCOMPRESSED)
+                .and_then(|plain| plain.parse().ok())
+            {
                 let (digest, size) = (record.digest, record.size);
                 found.push((plain, Stored { digest, size }));
             }
@@ -102,17 +106,15 @@ async fn label(metadata: &Metadata, caller: &Caller, digest: &Digest) -> Result<
 }
 
 /// The media type of a layer, by its first bytes.
-async fn kind(
-    metadata: &Metadata,
-    caller: &Caller,
-    digest: &Digest,
-) -> Result<&'static str, TransferError> {
+async fn kind(metadata: &Metadata, caller: &Caller, digest: &Digest) -> Result<&'static str, TransferError> {
     let blob = metadata.content_reader(caller, digest).await?;
     let mut start = [0; MAGIC_BYTES];
-    let read = blob.read_at(&mut start, 0).map_err(|source| TransferError::Read {
-        digest: digest.clone(),
-        source,
-    })?;
+    let read = blob
+        .read_at(&mut start, 0)
+        .map_err(|source| TransferError::Read {
+            digest: digest.clone(),
+            source,
+        })?;
     Ok(match sniff(&start[..read]) {
         Some(Compression::Gzip) => media_type::DOCKER_LAYER_GZIP,
         Some(Compression::Zstd) => media_type::DOCKER_LAYER_ZSTD,

@@ -108,7 +108,10 @@ enum Current {
     None,
     /// Not wanted, or here already.
     Skip,
-    Memory { name: String, bytes: BytesMut },
+    Memory {
+        name: String,
+        bytes: BytesMut,
+    },
     Blob(Box<Blob>),
 }
 
@@ -152,8 +155,15 @@ impl<'a> Receiver<'a> {
     ) -> Result<Received, TransferError> {
         let (feed, mut items) = archive::open(source);
         let complete = loop {
-            let item = items.recv().await;
-            match item.ok_or(TransferError::Panicked { what: "the import" })?? {
+            let item = tokio::select! {
+                // A layer can be unpacked as soon as it is content, also while the client sends nothing.
+                Some(done) = self.commits.join_next() => {
+                    self.committed(done, early).await?;
+                    continue;
+                }
+                item = items.recv() => item.ok_or(TransferError::Panicked { what: "the import" })??,
+            };
+            match item {
                 Item::File { name, size } => self.begin(name, size, early).await?,
                 Item::Data(bytes) => self.data(bytes).await?,
                 Item::FileEnd => self.end(early).await?,
@@ -162,9 +172,6 @@ impl<'a> Receiver<'a> {
                     self.files.links.insert(name, target);
                 }
                 Item::End { complete } => break complete,
-            }
-            while let Some(done) = self.commits.try_join_next() {
-                self.committed(done, early).await?;
             }
         };
         while let Some(done) = self.commits.join_next().await {
@@ -225,20 +232,22 @@ impl<'a> Receiver<'a> {
             (opened, _) => opened?,
         };
         let chunk = BytesMut::new();
-        Ok(match expected.filter(|_| writer.status().is_ok_and(|status| status.offset > 0)) {
-            // Another namespace shares it.
-            Some(digest) => {
-                self.commit(name, size, Some(digest), writer).await;
-                Current::Skip
-            }
-            None => Current::Blob(Box::new(Blob {
-                expected: digest_of(&name),
-                name,
-                size,
-                writer,
-                chunk,
-            })),
-        })
+        Ok(
+            match expected.filter(|_| writer.status().is_ok_and(|status| status.offset > 0)) {
+                // Another namespace shares it.
+                Some(digest) => {
+                    self.commit(name, size, Some(digest), writer).await;
+                    Current::Skip
+                }
+                None => Current::Blob(Box::new(Blob {
+                    expected: digest_of(&name),
+                    name,
+                    size,
+                    writer,
+                    chunk,
+                })),
+            },
+        )
     }
 
     async fn data(&mut self, bytes: Bytes) -> Result<(), TransferError> {
@@ -344,7 +353,15 @@ impl<'a> Receiver<'a> {
             check_version(&layout)?;
             let bytes = self.listings.remove(INDEX);
             let missing = || format(format!("an OCI layout without {INDEX}"));
-            index = Some(store(self.metadata, self.caller, bytes.ok_or_else(missing)?, Labels::new()).await?);
+            index = Some(
+                store(
+                    self.metadata,
+                    self.caller,
+                    bytes.ok_or_else(missing)?,
+                    Labels::new(),
+                )
+                .await?,
+            );
         } else if let Some(listing) = self.listings.remove(DOCKER) {
             docker = document::json(&listing, DOCKER)?;
         } else {

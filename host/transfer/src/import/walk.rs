@@ -111,7 +111,9 @@ impl<'a> Walk<'a> {
         if step.depth > INDEX_DEPTH_MAX + 2 {
             return exceeded("indexes in indexes", INDEX_DEPTH_MAX as u64);
         }
-        let Step { descriptor, parent, .. } = step;
+        let Step {
+            descriptor, parent, ..
+        } = step;
         let platform = descriptor.platform.as_ref().map(ToString::to_string);
         let id = format!("{} {} {platform:?}", descriptor.digest, descriptor.media_type);
         let first = self.seen.insert(id);
@@ -155,7 +157,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn filter(&self, of: &Descriptor, mut children: Vec<Descriptor>) -> Result<Vec<Descriptor>, TransferError> {
+    fn filter(
+        &self,
+        of: &Descriptor,
+        mut children: Vec<Descriptor>,
+    ) -> Result<Vec<Descriptor>, TransferError> {
         let platforms = &self.store.platforms;
         if !self.store.all_metadata {
             children.retain(|child| platforms.take(child));
@@ -171,7 +177,9 @@ impl<'a> Walk<'a> {
             }
             let rank = |child: &Descriptor| {
                 let platform = child.platform.as_ref();
-                platform.map_or(usize::MAX, |platform| platforms.rank(platform).unwrap_or(usize::MAX - 1))
+                platform.map_or(usize::MAX, |platform| {
+                    platforms.rank(platform).unwrap_or(usize::MAX - 1)
+                })
             };
             children.sort_by_key(rank);
             children.truncate(limit);

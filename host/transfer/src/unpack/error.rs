@@ -1,6 +1,5 @@
 //! Why an image could not be unpacked.
 
-use transom_meta::snapshots::SnapshotError;
 use transom_meta::{Class, Error};
 use transom_oci::Digest;
 
@@ -42,7 +41,7 @@ pub enum UnpackError {
         /// On which.
         key: String,
         /// Why not.
-        source: SnapshotError,
+        source: Box<Error>,
     },
     /// A layer could not be applied.
     #[error("failed to extract layer {layer} to {snapshotter} as {key:?}: {source}")]
@@ -57,7 +56,9 @@ pub enum UnpackError {
         source: ApplyError,
     },
     /// A layer is not what the configuration says.
-    #[error("wrong diff id {actual} calculated on extraction of layer {layer}, the configuration says {expected}")]
+    #[error(
+        "wrong diff id {actual} calculated on extraction of layer {layer}, the configuration says {expected}"
+    )]
     DiffId {
         /// The layer.
         layer: Digest,

@@ -25,11 +25,7 @@ pub(super) async fn unpack(shared: &Arc<Shared>, image: &Unpackable) -> Result<(
     let Some(platform) = config.platform() else {
         return Ok(());
     };
-    let suits = |target: &&Target| {
-        Platforms(vec![target.platform.clone()])
-            .rank(&platform)
-            .is_some()
-    };
+    let suits = |target: &&Target| Platforms(vec![target.platform.clone()]).rank(&platform).is_some();
     let targets: Vec<Target> = shared.targets.iter().filter(suits).cloned().collect();
     for target in targets {
         unpack_to(shared, image, &config, &platform, &target).await?;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use transom_meta::snapshots::SnapshotError;
-use transom_meta::{Error, Labels};
+use transom_meta::{Class, Error, Labels};
 use transom_oci::{Descriptor, Digest};
 use transom_sys::Mount;
 
@@ -98,11 +97,11 @@ async fn prepare(shared: &Shared, work: &Work) -> Result<Option<(String, Vec<Mou
             Ok(mounts) => return Ok(Some((key, mounts))),
             Err(source) => source,
         };
-        if matches!(source, SnapshotError::AlreadyExists { .. }) {
+        if source.class() == Class::AlreadyExists {
             match snapshots.stat(caller, &work.snapshotter, &name).await {
                 Ok(_) => return Ok(None),
                 // Removed meanwhile.
-                Err(SnapshotError::NotFound { .. }) if tries < limits::PREPARE_TRIES => continue,
+                Err(Error::NotFound { .. }) if tries < limits::PREPARE_TRIES => continue,
                 Err(source) => return Err(failed("look at", &name, source)),
             }
         }
@@ -115,7 +114,9 @@ impl Work {
     fn labels(&self) -> Labels {
         let annotations = self.descriptor.annotations.iter();
         let inherited = annotations.filter(|(key, _)| *key == REF || key.starts_with(INHERITED));
-        let mut labels: Labels = inherited.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut labels: Labels = inherited
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         labels.insert(REF.to_owned(), self.chain_id.to_string());
         labels.insert(format!("{INHERITED}diff-id"), self.diff_id.to_string());
         if let Some(below) = &self.below {
@@ -210,11 +211,18 @@ impl Extracted {
         let parent = below.map(Digest::to_string).unwrap_or_default();
         let snapshots = &shared.unpacker.snapshots;
         let committed = snapshots
-            .commit(caller, &work.snapshotter, &name, &self.key, &parent, work.labels())
+            .commit(
+                caller,
+                &work.snapshotter,
+                &name,
+                &self.key,
+                &parent,
+                work.labels(),
+            )
             .await;
         match committed {
             Ok(()) => {}
-            Err(SnapshotError::AlreadyExists { .. }) => self.remove(shared).await,
+            Err(source) if source.class() == Class::AlreadyExists => self.remove(shared).await,
             Err(source) => {
                 self.remove(shared).await;
                 return Err(failed("commit", &name, source));
@@ -232,7 +240,7 @@ impl Extracted {
     pub(super) async fn remove(&self, shared: &Shared) {
         let (snapshots, caller) = (&shared.unpacker.snapshots, shared.hold.caller());
         match snapshots.remove(caller, &self.work.snapshotter, &self.key).await {
-            Ok(()) | Err(SnapshotError::NotFound { .. }) => {}
+            Ok(()) | Err(Error::NotFound { .. }) => {}
             Err(error) => tracing::warn!(%error, key = self.key, "a snapshot is left to the collector"),
         }
     }
@@ -244,11 +252,11 @@ fn is_staged(mounts: &[Mount]) -> bool {
     mounts.last().is_some_and(read_only)
 }
 
-fn failed(what: &'static str, key: &str, source: SnapshotError) -> UnpackError {
+fn failed(what: &'static str, key: &str, source: Error) -> UnpackError {
     UnpackError::Snapshot {
         what,
         key: key.to_owned(),
-        source,
+        source: Box::new(source),
     }
 }
 

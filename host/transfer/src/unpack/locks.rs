@@ -42,7 +42,10 @@ impl Drop for Locked {
         self.guard = None;
         let mut named = self.locks.named();
         // Nobody else has it, and nobody can get it while the map is locked.
-        if named.get(&self.name).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if named
+            .get(&self.name)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             named.remove(&self.name);
         }
     }

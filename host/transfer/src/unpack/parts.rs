@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU64;
 
 use transom_layer::cancel::Cancel;
 use transom_meta::kv::Pending;
-use transom_meta::snapshots::{Info, SnapshotError};
-use transom_meta::{Caller, Class, Labels};
+use transom_meta::snapshots::Info;
+use transom_meta::{Caller, Class, Error, Labels, Metadata};
 use transom_oci::{Descriptor, Digest};
 use transom_sys::Mount;
 
@@ -19,7 +19,7 @@ pub trait Snapshots: Send + Sync + fmt::Debug + 'static {
     /// Makes an active snapshot.
     ///
     /// # Errors
-    /// [`SnapshotError::AlreadyExists`] if the key is taken, or if the label `containerd.io/snapshot.ref` names a committed
+    /// [`Error::AlreadyExists`] if the key is taken, or if the label `containerd.io/snapshot.ref` names a committed
     /// snapshot that is there, which the caller's lease then keeps; those of the snapshotter.
     fn prepare<'a>(
         &'a self,
@@ -28,12 +28,12 @@ pub trait Snapshots: Send + Sync + fmt::Debug + 'static {
         key: &'a str,
         parent: &'a str,
         labels: Labels,
-    ) -> Pending<'a, Result<Vec<Mount>, SnapshotError>>;
+    ) -> Pending<'a, Result<Vec<Mount>, Error>>;
 
     /// Commits an active snapshot; with a `parent` that is not empty it is put onto that one.
     ///
     /// # Errors
-    /// [`SnapshotError::AlreadyExists`] if the name is taken; those of the snapshotter.
+    /// [`Error::AlreadyExists`] if the name is taken; those of the snapshotter.
     fn commit<'a>(
         &'a self,
         caller: &'a Caller,
@@ -42,29 +42,84 @@ pub trait Snapshots: Send + Sync + fmt::Debug + 'static {
         key: &'a str,
         parent: &'a str,
         labels: Labels,
-    ) -> Pending<'a, Result<(), SnapshotError>>;
+    ) -> Pending<'a, Result<(), Error>>;
 
     /// What is known of a snapshot.
     ///
     /// # Errors
-    /// [`SnapshotError::NotFound`].
+    /// [`Error::NotFound`].
     fn stat<'a>(
         &'a self,
         caller: &'a Caller,
         snapshotter: &'a str,
         key: &'a str,
-    ) -> Pending<'a, Result<Info, SnapshotError>>;
+    ) -> Pending<'a, Result<Info, Error>>;
 
     /// Removes a snapshot.
     ///
     /// # Errors
-    /// [`SnapshotError::NotFound`]; those of the snapshotter.
+    /// [`Error::NotFound`]; those of the snapshotter.
     fn remove<'a>(
         &'a self,
         caller: &'a Caller,
         snapshotter: &'a str,
         key: &'a str,
-    ) -> Pending<'a, Result<(), SnapshotError>>;
+    ) -> Pending<'a, Result<(), Error>>;
+}
+
+/// The snapshots of a daemon's metadata.
+impl Snapshots for Metadata {
+    fn capabilities(&self, snapshotter: &str) -> Option<Vec<String>> {
+        let snapshots = self.snapshots(snapshotter).ok()?;
+        Some(snapshots.capabilities())
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        caller: &'a Caller,
+        snapshotter: &'a str,
+        key: &'a str,
+        parent: &'a str,
+        labels: Labels,
+    ) -> Pending<'a, Result<Vec<Mount>, Error>> {
+        Box::pin(async move {
+            let snapshots = self.snapshots(snapshotter)?;
+            snapshots.prepare(caller, key, parent, labels).await
+        })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        caller: &'a Caller,
+        snapshotter: &'a str,
+        name: &'a str,
+        key: &'a str,
+        parent: &'a str,
+        labels: Labels,
+    ) -> Pending<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let snapshots = self.snapshots(snapshotter)?;
+            snapshots.commit(caller, name, key, parent, labels).await
+        })
+    }
+
+    fn stat<'a>(
+        &'a self,
+        caller: &'a Caller,
+        snapshotter: &'a str,
+        key: &'a str,
+    ) -> Pending<'a, Result<Info, Error>> {
+        Box::pin(async move { self.snapshots(snapshotter)?.stat(caller, key).await })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        caller: &'a Caller,
+        snapshotter: &'a str,
+        key: &'a str,
+    ) -> Pending<'a, Result<(), Error>> {
+        Box::pin(async move { self.snapshots(snapshotter)?.remove(caller, key).await })
+    }
 }
 
 /// A layer to apply.
