@@ -1,8 +1,9 @@
 //! The configuration file: TOML, all of it optional. A mistake names its line, and all mistakes are named at once.
 //!
-//! `text` writes the commented file of `transomd config default`, `section` reads tables key by key, `setting` says what each
-//! kind of value looks like.
+//! [`layers`] is the part about layers. `text` writes the commented file of `transomd config default`, `section` reads tables
+//! key by key, `setting` says what each kind of value looks like.
 
+pub mod layers;
 mod section;
 mod setting;
 mod text;
@@ -12,12 +13,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use transom_layer::exec::ExternalProcessor;
 use transom_meta::kv::Kind;
 use transom_meta::metadata::Sharing;
 
 use crate::limits;
 use crate::places::{Places, SOCKET};
 
+use layers::{Diff, Processors};
 use section::{Faults, Section};
 
 /// Everything that can be configured.
@@ -29,7 +32,7 @@ pub struct Config {
     pub state: PathBuf,
     /// The socket; [`Config::socket_path`] says where if `None`.
     pub address: Option<PathBuf>,
-    /// Serve as the content store of a containerd, and nothing else.
+    /// Serve a containerd as its content store and differ, and nothing else.
     pub proxy_backend: bool,
     /// How long requests may go on after the signal to stop.
     pub shutdown_timeout: Duration,
@@ -47,6 +50,12 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// The folders that filter plugins are loaded from.
     pub filters: Vec<PathBuf>,
+    /// The differs.
+    pub diff: Diff,
+    /// The WASM plugins that layers may pass through.
+    pub processors: Processors,
+    /// The programs that layers may pass through, in the order of the file.
+    pub stream_processors: Vec<ExternalProcessor>,
 }
 
 /// Who may use the socket.
@@ -132,6 +141,8 @@ pub struct Limits {
     pub writers: usize,
     /// Read streams.
     pub readers: usize,
+    /// Layers that are applied and mounts that are compared.
+    pub diffs: usize,
 }
 
 impl Config {
@@ -171,9 +182,13 @@ impl Config {
             limits: Limits {
                 writers: limits::WRITERS,
                 readers: limits::READERS,
+                diffs: limits::DIFFS,
             },
             metrics: None,
             filters: Vec::new(),
+            diff: Diff::default(),
+            processors: Processors::default(),
+            stream_processors: Vec::new(),
         }
     }
 
@@ -229,6 +244,10 @@ impl Config {
         let mut filters = top.section("filters", faults);
         filters.set("folders", &mut self.filters, faults);
         filters.end(faults);
+        self.diff.read(&mut top.section("diff", faults), faults);
+        self.processors
+            .read(&mut top.section("processors", faults), faults);
+        self.stream_processors = layers::read_programs(top, faults);
         top.end(faults);
     }
 }
@@ -285,6 +304,9 @@ impl Limits {
         let mut readers = setting::Count(self.readers);
         section.set("readers", &mut readers, faults);
         self.readers = readers.0;
+        let mut diffs = setting::Count(self.diffs);
+        section.set("diffs", &mut diffs, faults);
+        self.diffs = diffs.0;
         section.end(faults);
     }
 }

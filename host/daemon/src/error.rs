@@ -53,6 +53,9 @@ pub enum Failure {
     /// Metadata.
     #[error(transparent)]
     Meta(#[from] transom_meta::Error),
+    /// The folder for temporary mounts.
+    #[error(transparent)]
+    Mounts(#[from] transom_sys::mount::MountError),
     /// The server.
     #[error("the server stopped: {0}")]
     Server(#[from] tonic::transport::Error),

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use transom_meta::filter::{Compiled, Facts, FilterError, FilterPlugin, FilterSource, Plugins};
+use transom_meta::filter::{
+    Compiled, Facts, FilterError, FilterPlugin, FilterSource, PluginFailure, Plugins,
+};
 use transom_plugin::filter::FilterSet;
-use transom_plugin::{Host, HostConfig, LoadError};
 
 use crate::metrics::Metrics;
 use crate::parts::Part;
-use crate::{lock, places};
+use crate::plugins::{self, Engine};
 
 /// The plugins that lists may name, and all parts that were found, also those that do not work.
 #[derive(Debug, Default)]
@@ -21,29 +22,23 @@ pub struct Loaded {
     pub parts: Vec<Part>,
 }
 
-/// Loads what lies in `folders`: each is a plugin, or holds plugins as folders or components. Compiled code is kept below `root`.
-/// What cannot be loaded is logged and listed with its error. Blocks while it compiles.
+/// Loads what lies in `folders`: each is a plugin, or holds plugins as folders or components. What cannot be loaded is logged
+/// and listed with its error. Blocks while it compiles.
 #[must_use]
-pub fn load(folders: &[PathBuf], root: &Path, metrics: &Metrics) -> Loaded {
+pub fn load(folders: &[PathBuf], engine: &Engine<'_>, metrics: &Metrics) -> Loaded {
     let mut loaded = Loaded::default();
-    let mut paths = Vec::new();
-    for folder in folders {
-        match candidates(folder) {
-            Ok(found) => paths.extend(found),
-            Err(error) => loaded.refuse(folder, &error),
-        }
-    }
+    let paths = plugins::found(folders, |path, error| loaded.refuse(path, error));
     if paths.is_empty() {
         return loaded;
     }
-    let host = match host(root) {
+    let host = match engine.host() {
         Ok(host) => host,
         Err(error) => {
-            paths.iter().for_each(|path| loaded.refuse(path, &error));
+            paths.iter().for_each(|path| loaded.refuse(path, error));
             return loaded;
         }
     };
-    let (set, refused) = FilterSet::load(&host, &paths);
+    let (set, refused) = FilterSet::load(host, &paths);
     for refused in refused {
         loaded.refuse(&refused.path, &refused.error);
     }
@@ -65,41 +60,9 @@ pub fn load(folders: &[PathBuf], root: &Path, metrics: &Metrics) -> Loaded {
 
 impl Loaded {
     fn refuse(&mut self, path: &Path, error: &dyn std::error::Error) {
-        tracing::error!(path = %path.display(), %error, "a filter plugin cannot be used");
-        let name = path.file_stem().unwrap_or(path.as_os_str());
-        let status = tonic::Status::unknown(error.to_string());
         self.parts
-            .push(Part::filter(name.to_string_lossy()).failed(&status));
+            .push(plugins::refused("filter", Part::filter, path, error));
     }
-}
-
-fn host(root: &Path) -> Result<Host, LoadError> {
-    let cache = places::compiled(root);
-    let made = lock::folder(&cache, 0o700);
-    if let Err(error) = &made {
-        tracing::warn!(%error, "plugins are compiled anew at each start");
-    }
-    Host::new(HostConfig {
-        cache_dir: made.is_ok().then_some(cache),
-        ..HostConfig::default()
-    })
-}
-
-/// What may be plugins in a folder, sorted.
-fn candidates(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let is_plugin = |path: &Path| path.join("plugin.toml").is_file();
-    if is_plugin(folder) {
-        return Ok(vec![folder.to_path_buf()]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if is_plugin(&path) || path.extension().is_some_and(|extension| extension == "wasm") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Plugins whose calls are counted.
@@ -136,7 +99,7 @@ impl FilterPlugin for Named {
         let compiled = self.plugin.inner.compile(expression);
         self.plugin
             .metrics
-            .plugin(&self.name, begin.elapsed(), compiled.as_ref().err());
+            .plugin(&self.name, begin.elapsed(), result(compiled.as_ref().err()));
         Ok(Box::new(Expression {
             inner: compiled?,
             name: self.name.clone(),
@@ -157,7 +120,21 @@ impl Compiled for Expression {
         let begin = Instant::now();
         let answers = self.inner.matches(batch);
         self.metrics
-            .plugin(&self.name, begin.elapsed(), answers.as_ref().err());
+            .plugin(&self.name, begin.elapsed(), result(answers.as_ref().err()));
         answers
+    }
+}
+
+/// In the words of the metric.
+fn result(error: Option<&FilterError>) -> &'static str {
+    match error {
+        None => "ok",
+        Some(FilterError::Plugin { failure, .. }) => match failure {
+            PluginFailure::Refused => "refused",
+            PluginFailure::Limit => "limit",
+            PluginFailure::Answer => "answer",
+            _ => "crash",
+        },
+        Some(_) => "refused",
     }
 }

@@ -15,6 +15,10 @@ pub const WRITERS: usize = 512;
 /// Read streams at work at once by default; more wait. Each has up to three chunks in memory.
 pub const READERS: usize = 128;
 
+/// Layers applied and mounts compared at once by default; more wait. Each has four threads and more, and up to 2 MiB in
+/// every pipe between them; no disk is faster with more.
+pub const DIFFS: usize = 32;
+
 /// Bytes of one message of a read; containerd's.
 pub const READ_CHUNK_BYTES: usize = 1 << 20;
 
@@ -73,3 +77,10 @@ pub const TRANSFER_DATA_BYTES: usize = 32 << 10;
 
 /// How long the answer to a transfer waits for a client that does not read what it is told of it.
 pub const LAST_EVENTS: Duration = Duration::from_secs(1);
+
+/// How long a blob that was made for a containerd's client is kept there if the client does nothing with it: containerd's own
+/// time for what clients forget.
+pub const BORROWED_LEASE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a containerd may take to forget what was begun there.
+pub const REMOTE_CLEANUP: Duration = Duration::from_secs(5);

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use arguments::{Action, Arguments, ConfigAction};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use transomd::config::Config;
+use transomd::config::{Config, Limits};
+use transomd::limits::SPARE_THREADS;
 use transomd::notify::Notify;
 use transomd::places::Places;
 use transomd::shutdown::Shutdown;
@@ -57,7 +58,7 @@ fn serve(config: Config) -> Result<(), Problem> {
     let notify = Notify::new(env::var_os("NOTIFY_SOCKET").as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(config.limits.writers + config.limits.readers + limits::SPARE_THREADS)
+        .max_blocking_threads(threads(&config.limits))
         .thread_keep_alive(limits::IDLE_THREAD)
         .build()?;
     let served = runtime.block_on(async {
@@ -69,6 +70,11 @@ fn serve(config: Config) -> Result<(), Problem> {
     // Writers whose clients have gone bring what they have to the disk.
     runtime.shutdown_timeout(limits::LAST_WRITES);
     served
+}
+
+/// Every writer and reader, every diff and what its differ asks the stores, and what only looks something up.
+fn threads(limits: &Limits) -> usize {
+    limits.writers + limits.readers + 2 * limits.diffs + SPARE_THREADS
 }
 
 /// The first signal to stop lets requests end, the second does not.

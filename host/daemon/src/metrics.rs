@@ -16,7 +16,6 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 use transom_meta::Metadata;
-use transom_meta::filter::{FilterError, PluginFailure};
 
 /// All counters of one daemon. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
@@ -112,11 +111,11 @@ impl Metrics {
         }
     }
 
-    /// A plugin was called.
-    pub fn plugin(&self, plugin: &str, took: Duration, error: Option<&FilterError>) {
+    /// A plugin or a processor was called. The result is `ok`, `refused`, `stopped`, or how it failed.
+    pub fn plugin(&self, plugin: &str, took: Duration, result: &'static str) {
         let call = PluginCall {
             plugin: plugin.to_owned(),
-            result: plugin_result(error),
+            result,
         };
         self.inner.plugin_calls.get_or_create(&call).inc();
         let name = PluginName {
@@ -163,7 +162,7 @@ impl Metrics {
         registry.register("read_bytes", "Bytes of blobs sent to clients", inner.read.clone());
         let help = "Write streams that are open";
         registry.register("write_streams", help, inner.streams.clone());
-        let help = "Calls of plugins, by result: ok, refused, or how the plugin failed (crash is a trap)";
+        let help = "Calls of plugins and processors, by result: ok, refused, stopped, or how it failed (crash is a trap)";
         registry.register("plugin_calls", help, inner.plugin_calls.clone());
         let help = "Time that plugins took";
         registry.register_with_unit("plugin", help, Unit::Seconds, inner.plugin_seconds.clone());
@@ -183,19 +182,6 @@ pub struct OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.streams.dec();
-    }
-}
-
-fn plugin_result(error: Option<&FilterError>) -> &'static str {
-    match error {
-        None => "ok",
-        Some(FilterError::Plugin { failure, .. }) => match failure {
-            PluginFailure::Refused => "refused",
-            PluginFailure::Limit => "limit",
-            PluginFailure::Answer => "answer",
-            _ => "crash",
-        },
-        Some(_) => "refused",
     }
 }
 

@@ -31,9 +31,19 @@ impl Part {
     /// A filter plugin.
     #[must_use]
     pub fn filter(id: impl Into<String>) -> Part {
+        Part::ours("filter", id.into())
+    }
+
+    /// A processor of layers.
+    #[must_use]
+    pub fn processor(id: impl Into<String>) -> Part {
+        Part::ours("processor", id.into())
+    }
+
+    fn ours(kind: &str, id: String) -> Part {
         let plugin = Plugin {
-            r#type: "io.transom.filter.v1".to_owned(),
-            id: id.into(),
+            r#type: format!("io.transom.{kind}.v1"),
+            id,
             ..Plugin::default()
         };
         Part { plugin }
@@ -102,9 +112,9 @@ impl Part {
     }
 }
 
-/// The parts of a daemon of its own; `filters` are its filter plugins.
+/// The parts of a daemon of its own, with its plugins.
 #[must_use]
-pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
+pub fn of_daemon(config: &Config, plugins: Vec<Part>) -> Vec<Part> {
     let mut parts = vec![
         content(config),
         metadata(config),
@@ -112,13 +122,15 @@ pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
         Part::new("event", "exchange"),
         Part::new("lease", "manager").requires(&["metadata", "gc"]),
         Part::new("streaming", "manager").requires(&["metadata"]),
-        Part::new("transfer", "local").requires(&["lease", "metadata"]),
+        Part::new("transfer", "local").requires(&["lease", "metadata", "differ"]),
+        differ().requires(&["metadata"]),
     ];
     for (service, requires) in [
         ("content", ["metadata"].as_slice()),
         ("images", &["metadata", "gc"]),
         ("namespaces", &["metadata"]),
         ("leases", &["metadata", "gc"]),
+        ("diff", &["differ"]),
     ] {
         parts.push(Part::new("service", format!("{service}-service")).requires(requires));
         parts.push(Part::new("grpc", service).requires(&["service"]));
@@ -127,17 +139,24 @@ pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
     parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
     parts.push(Part::new("grpc", "transfer").requires(&["transfer", "streaming"]));
     parts.extend(general());
-    parts.extend(filters);
+    parts.extend(plugins);
     parts
 }
 
-/// The parts of a content store behind a containerd.
+/// The parts of a content store and differ behind a containerd, with its plugins.
 #[must_use]
-pub fn of_proxy(config: &Config) -> Vec<Part> {
-    let mut parts = vec![content(config).can("proxy-backend")];
+pub fn of_proxy(config: &Config, plugins: Vec<Part>) -> Vec<Part> {
+    let mut parts = vec![content(config).can("proxy-backend"), differ()];
     parts.push(Part::new("grpc", "content").requires(&["content"]));
+    parts.push(Part::new("service", "diff-service").requires(&["differ"]));
+    parts.push(Part::new("grpc", "diff").requires(&["service"]));
     parts.extend(general());
+    parts.extend(plugins);
     parts
+}
+
+fn differ() -> Part {
+    Part::new("differ", transom_diff::WALKING).here()
 }
 
 fn general() -> [Part; 3] {

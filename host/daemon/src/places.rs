@@ -56,6 +56,12 @@ pub fn metadata(root: &Path) -> PathBuf {
     root.join("io.transom.metadata.v1")
 }
 
+/// Where things are mounted for a while in a root.
+#[must_use]
+pub fn mounts(root: &Path) -> PathBuf {
+    root.join("tmpmounts")
+}
+
 /// Where the compiled code of plugins is kept in a root.
 #[must_use]
 pub fn compiled(root: &Path) -> PathBuf {

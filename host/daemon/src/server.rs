@@ -5,26 +5,33 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use transom_content::Store;
+use transom_diff::{Differs, Walking};
+use transom_layer::apply::ApplyLimits;
+use transom_layer::chain::Chain;
 use transom_meta::filter::Plugins;
 use transom_meta::gc::{Scheduler, Settings};
 use transom_meta::{Metadata, Options, kv};
+use transom_sys::mount::TempMounts;
 use transom_transfer::Transfers;
+use transom_transfer::unpack::{DifferApplier, Unpacker};
 
 use crate::config::{Config, Gc};
-use crate::filters::{self, Loaded};
+use crate::filters;
 use crate::identity::Identity;
 use crate::lock::Lock;
 use crate::metrics::{Metrics, http};
 use crate::notify::Notify;
+use crate::parts::Part;
+use crate::plugins::Engine;
 use crate::rpc::{Builder, Services};
 use crate::services::content::backend::Backend;
 use crate::services::streaming::Streams;
 use crate::services::{
-    content, events, health, images, introspection, leases, namespaces, streaming, transfer, version,
+    content, diff, events, health, images, introspection, leases, namespaces, streaming, transfer, version,
 };
 use crate::shutdown::Shutdown;
 use crate::socket::Socket;
-use crate::{Failure, limits, lock, parts, places};
+use crate::{Failure, limits, lock, parts, places, processors};
 
 /// A daemon that has opened its stores and listens.
 #[derive(Debug)]
@@ -165,22 +172,30 @@ impl Opening<'_> {
         let builder = Builder::default()
             .service(version::Service.server())
             .service(health::Service::new(self.shutdown.clone()).server());
+        let plugins = self.plugins().await;
+        let differs = self.differs(plugins.chain).await?;
         let (builder, collector) = if self.config.proxy_backend {
-            (self.proxied(builder, store), None)
+            (self.proxied(builder, store, differs, plugins.parts), None)
         } else {
-            let (builder, collector) = self.whole(builder, store).await?;
+            let (plugins, parts) = (plugins.filters, plugins.parts);
+            let (builder, collector) = self.whole(builder, store, differs, plugins, parts).await?;
             (builder, Some(collector))
         };
         Ok((builder.build(self.metrics.clone()), collector))
     }
 
-    /// The content of a containerd, which keeps all records itself.
-    fn proxied(&self, builder: Builder, store: Store) -> Builder {
-        let parts = parts::of_proxy(self.config);
+    /// The content and the differ of a containerd, which keeps all records itself.
+    fn proxied(&self, builder: Builder, store: Store, differs: Differs, plugins: Vec<Part>) -> Builder {
+        let parts = parts::of_proxy(self.config, plugins);
         let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
+        let backend = Backend::flat(store);
+        let address = self.config.diff.content_address.as_deref();
+        let content = diff::content::Content::behind(backend.clone(), address);
+        let at_once = self.config.limits.diffs;
         builder
             .service(introspection.server())
-            .service(self.content(Backend::flat(store)).server())
+            .service(self.content(backend).server())
+            .service(diff::Service::new(differs, content, at_once).server())
     }
 
     fn content(&self, backend: Backend) -> content::Service {
@@ -192,24 +207,33 @@ impl Opening<'_> {
         )
     }
 
-    async fn whole(&self, builder: Builder, store: Store) -> Result<(Builder, Arc<Scheduler>), Failure> {
-        let Loaded {
-            plugins,
-            parts: filters,
-        } = self.filters().await;
+    async fn whole(
+        &self,
+        builder: Builder,
+        store: Store,
+        differs: Differs,
+        plugins: Plugins,
+        parts: Vec<Part>,
+    ) -> Result<(Builder, Arc<Scheduler>), Failure> {
         let metadata = open_metadata(self.config, store, plugins.clone()).await?;
         self.metrics.records(metadata.clone());
         metadata.register(Arc::new(self.streams.clone()));
-        let transfers = Transfers::new(metadata.clone(), None);
+        let applier = DifferApplier::new(differs.clone(), metadata.clone());
+        let unpacker = Unpacker::new(Arc::new(metadata.clone()), Arc::new(applier), Unpacker::at_once());
+        let transfers = Transfers::new(metadata.clone(), Some(unpacker));
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
-        let parts = parts::of_daemon(self.config, filters);
+        let parts = parts::of_daemon(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
-        let content = self.content(Backend::whole(metadata.clone(), plugins.clone()));
+        let backend = Backend::whole(metadata.clone(), plugins.clone());
+        let blobs = diff::content::Content::Here(backend.clone());
+        let diff = diff::Service::new(differs, blobs, self.config.limits.diffs);
+        let content = self.content(backend);
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
         let builder = builder
             .service(introspection.server())
             .service(events.server())
             .service(content.server())
+            .service(diff.server())
             .service(namespaces::Service::new(metadata.clone()).server())
             .service(images::Service::new(metadata.clone(), Arc::clone(&collector)).server())
             .service(leases::Service::new(metadata, Arc::clone(&collector)).server())
@@ -218,10 +242,54 @@ impl Opening<'_> {
         Ok((builder, collector))
     }
 
-    async fn filters(&self) -> Loaded {
-        let (folders, root) = (self.config.filters.clone(), self.config.root.clone());
-        let metrics = self.metrics.clone();
-        joined(tokio::task::spawn_blocking(move || filters::load(&folders, &root, &metrics)).await)
+    async fn plugins(&self) -> Loaded {
+        let (config, metrics) = (self.config.clone(), self.metrics.clone());
+        joined(tokio::task::spawn_blocking(move || load(&config, &metrics)).await)
+    }
+
+    /// The differs, and the folder for their mounts, where a crash may have left some.
+    async fn differs(&self, chain: Chain) -> Result<Differs, Failure> {
+        let diff = &self.config.diff;
+        let settings = transom_diff::Settings {
+            chain,
+            output: diff.output,
+            apply: ApplyLimits {
+                entries: diff.max_entries,
+                ..ApplyLimits::default()
+            },
+            sync_fs: diff.sync_fs,
+        };
+        let folder = places::mounts(&self.config.root);
+        let open = move || {
+            let temp = TempMounts::new(&folder)?;
+            for kept in temp.clean()? {
+                tracing::warn!(error = %kept, "could not remove what a crash left");
+            }
+            Ok::<_, Failure>(temp)
+        };
+        let temp = joined(tokio::task::spawn_blocking(open).await)?;
+        // There is but one, which the configuration has checked.
+        Ok(Differs::new(vec![Arc::new(Walking::new(settings, temp))]))
+    }
+}
+
+/// The plugins of all kinds.
+struct Loaded {
+    filters: Plugins,
+    chain: Chain,
+    parts: Vec<Part>,
+}
+
+fn load(config: &Config, metrics: &Metrics) -> Loaded {
+    let engine = Engine::new(&config.root);
+    let filters = filters::load(&config.filters, &engine, metrics);
+    let processors = processors::load(config, &engine, metrics);
+    let mut parts = filters.parts;
+    parts.extend(processors.parts);
+    Loaded {
+        filters: filters.plugins,
+        chain: processors.chain,
+        parts,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The services: each a thin adapter from messages to what the stores do.
 
 pub mod content;
+pub mod diff;
 pub mod events;
 pub mod health;
 pub mod images;

@@ -1,1 +1,34 @@
 //! Layers and mounts: a layer applied to mounts, and the changes between two sets of mounts as a layer.
+//!
+//! Read in this order: [`blobs`] (what a differ needs of a content store), [`differ`] (what a differ does, and several in
+//! order), [`walking`] (the one that is built in), `place` (where a layer goes), `apply` (how it gets there), `sides` (what is
+//! compared), `compare` (how that becomes a blob); [`error`].
+
+mod apply;
+pub mod blobs;
+mod compare;
+pub mod differ;
+pub mod error;
+mod place;
+mod sides;
+pub mod walking;
+
+pub use blobs::Blobs;
+pub use differ::{Applied, ApplyRequest, CompareRequest, Differ, Differs};
+pub use error::DiffError;
+pub use walking::{NAME as WALKING, Settings, Walking};
+
+/// A name that nobody else in this process or on this machine has had: the time in nanoseconds and a number.
+#[must_use]
+pub fn fresh() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{SystemTime, UNIX_EPOCH};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!(
+        "{}-{}-{}",
+        now.as_nanos(),
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+}

@@ -25,12 +25,13 @@ mod parents;
 mod remove;
 pub mod report;
 mod resolve;
-mod stack;
+pub(crate) mod stack;
 mod unpacked;
 mod whiteout;
 mod worker;
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::PathBuf;
 
 use transom_sys::{Errno, Linux, OFlags, PrivateUmask, Sys};
 
@@ -49,6 +50,8 @@ pub enum WhiteoutFormat {
     /// As overlayfs wants them in an upper folder: a character device 0:0, and `trusted.overlay.opaque`. Needs root in the
     /// first user namespace.
     Overlay,
+    /// As they are in the archive, `.wh.` files: what aufs wants in a branch.
+    Keep,
 }
 
 /// Whose the files become.
@@ -70,8 +73,9 @@ pub struct ApplyOptions {
     /// Whose the files become.
     pub ownership: Ownership,
     /// The lower layers' folders, topmost first. A folder that the archive needs but does not list gets owner, mode,
-    /// times and extended attributes from the first of them that has it.
-    pub parents: Vec<OwnedFd>,
+    /// times and extended attributes from the first of them that has it. They are opened only when such a folder comes,
+    /// for there may be hundreds; one that is not there has nothing.
+    pub parents: Vec<PathBuf>,
     /// What the archive may cost.
     pub limits: ApplyLimits,
 }

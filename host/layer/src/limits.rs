@@ -8,6 +8,9 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 /// stages to run side by side on two cores.
 pub const PIPE_CHUNKS: usize = 8;
 
+/// Idle threads kept for the next layer: those of eight layers with a plugin each. What a burst needed beyond them ends.
+pub const IDLE_THREADS: usize = 40;
+
 /// Buffers that a pool keeps for the next chunk, rather than give them back to the allocator.
 pub const POOL_BUFFERS: usize = 2 * PIPE_CHUNKS;
 

@@ -16,7 +16,7 @@ use crate::buffer::{Buffer, Pool};
 use crate::cancel::Cancel;
 use crate::limits::{OutputLimits, PIPE_CHUNKS, RATIO_FREE_BYTES};
 use crate::stage::StageError;
-use crate::tar::{ChunkSource, SourceError};
+use crate::tar::{ChunkSource, SourceError, TarSink};
 
 enum Message {
     Chunk(Bytes),
@@ -209,6 +209,20 @@ impl Output {
         Ok(false)
     }
 
+    /// Lets `fill` write straight into the next chunk, once, and answers how much it did. The chunk is passed on when it is
+    /// full, so that all but the last have [`CHUNK_BYTES`](crate::limits::CHUNK_BYTES) whatever the pieces were.
+    pub fn fill_once(&mut self, fill: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let mut buffer = self.partial.take().unwrap_or_else(|| self.pool.take());
+        let filled = fill(buffer.spare());
+        buffer.advance(*filled.as_ref().unwrap_or(&0));
+        if buffer.is_full() {
+            self.pass(buffer.freeze())?;
+        } else {
+            self.partial = Some(buffer);
+        }
+        filled
+    }
+
     /// A counter of the bytes passed on, for progress; it can be read while the stage runs.
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.sent)
@@ -274,6 +288,16 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(self.send_partial()?)
+    }
+}
+
+impl TarSink for Output {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn fill(&mut self, fill: &mut dyn FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        self.fill_once(fill)
     }
 }
 

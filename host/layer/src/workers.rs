@@ -10,6 +10,8 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::limits::IDLE_THREADS;
+
 /// What a thread is given: something to do, and the way to give it more, which it hands back when it is done.
 struct Task {
     work: Box<dyn FnOnce() + Send>,
@@ -19,7 +21,7 @@ struct Task {
 type Idle = Mutex<Vec<Sender<Task>>>;
 
 /// Threads for whatever must run at the same time: there is no limit on how many, so work may wait for other work. Clones
-/// share the threads; those that are idle end with the last clone.
+/// share the threads. Of those that are idle a few are kept ([`IDLE_THREADS`]), until the last clone is gone.
 #[derive(Clone, Default)]
 pub struct Workers {
     idle: Arc<Idle>,
@@ -71,7 +73,11 @@ fn start(idle: Weak<Idle>) -> Sender<Task> {
         for Task { work, more } in tasks {
             work();
             let Some(idle) = idle.upgrade() else { return };
-            lock(&idle).push(more);
+            let mut idle = lock(&idle);
+            if idle.len() >= IDLE_THREADS {
+                return;
+            }
+            idle.push(more);
         }
     });
     sender
@@ -119,6 +125,26 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn only_so_many_idle_threads_are_kept() {
+        let workers = Workers::new();
+        let (sender, receiver) = bounded::<()>(0);
+        let held: Vec<_> = (0..IDLE_THREADS + 3)
+            .map(|_| {
+                let receiver = receiver.clone();
+                workers.run(move || {
+                    let _ = receiver.recv();
+                })
+            })
+            .collect();
+        drop(sender);
+        assert!(held.into_iter().all(|running| running.join().is_some()));
+        while lock(&workers.idle).len() < IDLE_THREADS {
+            thread::yield_now();
+        }
+        assert_eq!(lock(&workers.idle).len(), IDLE_THREADS);
     }
 
     #[test]

@@ -7,7 +7,6 @@
 mod archive;
 
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
 use std::path::Path;
 
@@ -308,9 +307,9 @@ fn missing_folders_are_like_those_of_lower_layers() {
             .dir("hidden", 0o700)
             .dir("hidden/c", 0o700),
     );
-    let open = |path: &Path| OwnedFd::from(fs::File::open(path).unwrap());
+    let gone = lower.path().join("gone");
     let options = ApplyOptions {
-        parents: vec![open(lower.path()), open(lowest.path())],
+        parents: vec![gone, lower.path().to_path_buf(), lowest.path().to_path_buf()],
         ..ApplyOptions::default()
     };
     let root = tempfile::tempdir().unwrap();
@@ -325,6 +324,40 @@ fn missing_folders_are_like_those_of_lower_layers() {
         (mode("hidden"), mode("hidden/c"), mode("new")),
         (0o755, 0o755, 0o755)
     );
+}
+
+#[test]
+fn whiteouts_can_be_kept_as_they_are() {
+    let root = tempfile::tempdir().unwrap();
+    layer(
+        root.path(),
+        Archive::new().dir("d", 0o755).file("d/f", b"", 0o644),
+    );
+    let options = ApplyOptions {
+        whiteouts: WhiteoutFormat::Keep,
+        ..ApplyOptions::default()
+    };
+    let tar = Archive::new()
+        .file("d/.wh.f", b"", 0o640)
+        .file("d/.wh..wh..opq", b"", 0o644)
+        .file(".wh.gone", b"", 0o644);
+    let report = apply_to(&Linux, tar.end(), root.path(), &options).unwrap();
+    assert_eq!(
+        names(root.path()),
+        [".wh.gone", "d", "d/.wh..wh..opq", "d/.wh.f", "d/f"]
+    );
+    assert_eq!(report.counts.whiteouts, 3);
+    assert_eq!(
+        fs::metadata(root.path().join("d/.wh.f")).unwrap().mode() & 0o7777,
+        0o640
+    );
+    let wrong = apply_to(
+        &Linux,
+        Archive::new().file(".wh...", b"", 0o644).end(),
+        root.path(),
+        &options,
+    );
+    assert!(matches!(wrong, Err(ApplyError::Invalid { .. })), "{wrong:?}");
 }
 
 #[test]

@@ -113,8 +113,14 @@ pub trait Sys {
     /// `getxattr(2)` of `/proc/self/fd/FD`, which serves `O_PATH` descriptors too.
     fn getxattr(&self, fd: BorrowedFd<'_>, key: &[u8]) -> Result<Vec<u8>>;
 
+    /// `lgetxattr(2)` of `/proc/self/fd/DIR/NAME`, which follows no link.
+    fn getxattrat(&self, dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Result<Vec<u8>>;
+
     /// `listxattr(2)` of `/proc/self/fd/FD`: the names, which serves `O_PATH` descriptors too.
     fn listxattr(&self, fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>>;
+
+    /// `read(2)`: how many bytes were put into `buffer`; 0 at the end.
+    fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize>;
 
     /// `write(2)`: how many bytes were taken, which may be fewer than given.
     fn write(&self, fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize>;

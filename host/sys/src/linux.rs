@@ -17,6 +17,9 @@ const DIR_BUFFER: usize = 32 * 1024;
 /// The largest value of an extended attribute and of a list of their names on Linux (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const XATTR_MAX: usize = 64 * 1024;
 
+/// Bytes that the values of most extended attributes have room in.
+const XATTR_SHORT: usize = 256;
+
 /// The system calls of the running Linux.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Linux;
@@ -190,6 +193,22 @@ impl Sys for Linux {
         Ok(value)
     }
 
+    fn getxattrat(&self, dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Result<Vec<u8>> {
+        let path = proc_path(dir, name);
+        // What is asked of every file of a tree is short.
+        let mut short = [0; XATTR_SHORT];
+        match fs::lgetxattr(&path, key, &mut short[..]) {
+            Ok(length) => Ok(short[..length].to_vec()),
+            Err(Errno::RANGE) => {
+                let mut value = vec![0; XATTR_MAX];
+                let length = fs::lgetxattr(&path, key, &mut value[..])?;
+                value.truncate(length);
+                Ok(value)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
     fn listxattr(&self, fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
         let mut list = vec![0_u8; XATTR_MAX];
         let length = fs::listxattr(proc_path(fd, b""), &mut list[..])?;
@@ -198,6 +217,10 @@ impl Sys for Linux {
             .filter(|name| !name.is_empty())
             .map(<[u8]>::to_vec)
             .collect())
+    }
+
+    fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize> {
+        retry_on_intr(|| rustix::io::read(fd, &mut *buffer))
     }
 
     fn write(&self, fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize> {

@@ -8,10 +8,14 @@ use rustix::fs::{FileType, OFlags, ResolveFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 
 use crate::calls::{DirEntry, Result, Sys, Times};
+use crate::mount::Pretended;
 
-/// The kinds of calls, one for each method of [`Sys`] that is a system call.
+/// The kinds of calls, one for each method of [`Sys`] and [`MountSys`](crate::mount::MountSys) that is a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is the method of Sys with the same name")]
+#[expect(
+    missing_docs,
+    reason = "each is the method of Sys or MountSys with the same name"
+)]
 pub enum Op {
     Openat2,
     Openat,
@@ -35,12 +39,36 @@ pub enum Op {
     Fsetxattr,
     Setxattrat,
     Getxattr,
+    Getxattrat,
     Listxattr,
+    Read,
     Write,
     Pwrite,
     Ftruncate,
     Fsync,
     Syncfs,
+    Mount,
+    Propagate,
+    Unmount,
+    Fsopen,
+    Fsconfig,
+    FsMessages,
+    Fsmount,
+    CloneTree,
+    MoveMount,
+    MapIds,
+    UserNamespace,
+    Statfs,
+    MountInfo,
+    LoopFree,
+    LoopOpen,
+    LoopConfigure,
+    LoopSetFile,
+    LoopSetStatus,
+    LoopSetDirectIo,
+    LoopClear,
+    Run,
+    Pause,
 }
 
 /// One call that was made.
@@ -48,7 +76,8 @@ pub enum Op {
 pub struct Call {
     /// Which call.
     pub op: Op,
-    /// The name or path it was given; empty for calls on a descriptor alone.
+    /// The name or path it was given; empty for calls on a descriptor alone. For calls about mounts all that they were
+    /// given, as text.
     pub name: Vec<u8>,
     /// How it failed, if it did.
     pub error: Option<Errno>,
@@ -66,11 +95,13 @@ struct Fault {
 }
 
 #[derive(Debug, Default)]
-struct Notes {
+pub(crate) struct Notes {
     calls: Vec<Call>,
     faults: Vec<Fault>,
     user_namespace: Option<bool>,
     ids: Option<(u32, u32)>,
+    /// The mounts, where they are pretended.
+    pub(crate) pretended: Option<Pretended>,
 }
 
 /// Wraps `S`, notes every call and lets a test inject failures. For tests: it keeps every call in memory.
@@ -89,7 +120,7 @@ impl<S> Recorded<S> {
         }
     }
 
-    fn notes(&self) -> MutexGuard<'_, Notes> {
+    pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -142,7 +173,7 @@ impl<S> Recorded<S> {
         self.notes().calls.clear();
     }
 
-    fn make<T>(&self, op: Op, name: &[u8], call: impl FnOnce(&S) -> Result<T>) -> Result<T> {
+    pub(crate) fn make<T>(&self, op: Op, name: &[u8], call: impl FnOnce(&S) -> Result<T>) -> Result<T> {
         let answer = match self.fault(op) {
             Some(errno) => Err(errno),
             None => call(&self.inner),
@@ -287,8 +318,16 @@ impl<S: Sys> Sys for Recorded<S> {
         self.make(Op::Getxattr, key, |sys| sys.getxattr(fd, key))
     }
 
+    fn getxattrat(&self, dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Result<Vec<u8>> {
+        self.make(Op::Getxattrat, name, |sys| sys.getxattrat(dir, name, key))
+    }
+
     fn listxattr(&self, fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
         self.make(Op::Listxattr, b"", |sys| sys.listxattr(fd))
+    }
+
+    fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize> {
+        self.make(Op::Read, b"", |sys| sys.read(fd, buffer))
     }
 
     fn write(&self, fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize> {

@@ -1,10 +1,11 @@
 //! From an image's layers to snapshots.
 //!
-//! Read in this order: [`parts`] (who keeps snapshots, who applies layers), [`job`] (the images of one transfer), `image`
+//! Read in this order: [`parts`] (who keeps snapshots, who applies layers), [`differs`] (differs as the latter), [`job`] (the images of one transfer), `image`
 //! (the layers of one image, one after the other or at the same time), `layer` (one layer), `arrivals` (blobs that are still on
 //! their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
 
 mod arrivals;
+pub mod differs;
 pub mod error;
 mod image;
 pub mod job;
@@ -23,6 +24,7 @@ use crate::lease::Hold;
 use crate::limits;
 use crate::progress::{Progress, ProgressSink};
 
+pub use differs::DifferApplier;
 pub use error::UnpackError;
 pub use job::Unpacking;
 pub use parts::{Applier, ApplyError, Layer, Snapshots};

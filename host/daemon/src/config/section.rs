@@ -1,7 +1,8 @@
 //! A table that is read key by key. What nobody asked for is a mistake, with the nearest name that somebody asked for.
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
+use transom_plugin::config::{Value, Values};
 
 use super::setting::Setting;
 use super::{Mistake, Mistakes};
@@ -29,7 +30,9 @@ impl Faults {
 #[derive(Debug)]
 pub(super) struct Section<'t> {
     text: &'t str,
-    name: &'static str,
+    name: String,
+    /// Where it begins in the text.
+    at: usize,
     table: DeTable<'t>,
     known: Vec<&'static str>,
 }
@@ -44,7 +47,8 @@ impl<'t> Section<'t> {
         }
         Section {
             text,
-            name: "",
+            name: String::new(),
+            at: 0,
             table: table.into_inner(),
             known: Vec::new(),
         }
@@ -52,18 +56,56 @@ impl<'t> Section<'t> {
 
     /// A table in this one; empty if it is not there.
     pub(super) fn section(&mut self, name: &'static str, faults: &mut Faults) -> Section<'t> {
-        let table = match self.take(name) {
-            None => DeTable::default(),
+        let value = self.take(name);
+        self.table_of(self.path(name), value, faults)
+    }
+
+    /// The tables in a table in this one, by their names, in the order of the file.
+    pub(super) fn tables(&mut self, name: &'static str, faults: &mut Faults) -> Vec<(String, Section<'t>)> {
+        let outer = self.section(name, faults);
+        let mut tables: Vec<_> = outer.table.clone().into_iter().collect();
+        tables.sort_by_key(|(key, _)| key.span().start);
+        let table = |(key, value): (Spanned<DeString<'t>>, Spanned<DeValue<'t>>)| {
+            let key = key.into_inner().into_owned();
+            let path = outer.path(&format!("{key:?}"));
+            let section = outer.table_of(path, Some(value), faults);
+            (key, section)
+        };
+        tables.into_iter().map(table).collect()
+    }
+
+    /// All keys of this table as configuration of a plugin.
+    pub(super) fn values(&mut self, faults: &mut Faults) -> Values {
+        let mut values = Values::new();
+        for (key, value) in std::mem::take(&mut self.table) {
+            let line = line_of(self.text, value.span().start);
+            match Value::read(value.get_ref()) {
+                Ok(value) => drop(values.insert(key.into_inner().into_owned(), value)),
+                Err(expected) => faults.add(line, format!("{} must be {expected}", key.get_ref())),
+            }
+        }
+        values
+    }
+
+    fn table_of(
+        &self,
+        name: String,
+        value: Option<Spanned<DeValue<'t>>>,
+        faults: &mut Faults,
+    ) -> Section<'t> {
+        let (at, table) = match value {
+            None => (self.at, DeTable::default()),
             Some(value) => {
-                let line = line_of(self.text, value.span().start);
+                let at = value.span().start;
                 match value.into_inner() {
-                    DeValue::Table(table) => table,
+                    DeValue::Table(table) => (at, table),
                     other => {
+                        let line = line_of(self.text, at);
                         faults.add(
                             line,
                             format!("{name} must be a table, [{name}], not a {}", other.type_str()),
                         );
-                        DeTable::default()
+                        (at, DeTable::default())
                     }
                 }
             }
@@ -71,9 +113,30 @@ impl<'t> Section<'t> {
         Section {
             text: self.text,
             name,
+            at,
             table,
             known: Vec::new(),
         }
+    }
+
+    /// The name of a table in this one.
+    fn path(&self, name: &str) -> String {
+        if self.name.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.name)
+        }
+    }
+
+    /// Reads a key that must be there. Says whether it could be read.
+    pub(super) fn need<T: Setting>(&mut self, name: &'static str, into: &mut T, faults: &mut Faults) -> bool {
+        if !self.table.contains_key(name) {
+            self.known.push(name);
+            let line = line_of(self.text, self.at);
+            faults.add(line, format!("[{}] needs the key {name}", self.name));
+            return false;
+        }
+        self.set(name, into, faults)
     }
 
     /// Reads a key if it is there. Says whether it was and could be read.

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use toml::de::DeValue;
 use transom_meta::kv::Kind;
 use transom_meta::metadata::Sharing;
+use transom_plugin::config::Value;
 
 use super::{LogFormat, LogLevel};
 
@@ -42,6 +43,13 @@ impl Setting for Option<u32> {
     }
 }
 
+impl Setting for String {
+    fn read(value: &DeValue<'_>) -> Result<String, String> {
+        let text = value.as_str().map(str::to_owned);
+        text.ok_or_else(|| "a text in quotes".to_owned())
+    }
+}
+
 impl Setting for PathBuf {
     fn read(value: &DeValue<'_>) -> Result<PathBuf, String> {
         let path = value.as_str().map(Path::new);
@@ -53,7 +61,26 @@ impl Setting for PathBuf {
 
 impl Setting for Option<PathBuf> {
     fn read(value: &DeValue<'_>) -> Result<Option<PathBuf>, String> {
-        PathBuf::read(value).map(Some)
+        match value.as_str() {
+            Some("") => Ok(None),
+            _ => PathBuf::read(value).map(Some),
+        }
+    }
+}
+
+impl Setting for Value {
+    fn read(value: &DeValue<'_>) -> Result<Value, String> {
+        let read = match value {
+            DeValue::Boolean(value) => Some(Value::Boolean(*value)),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(Value::Integer),
+            DeValue::Float(number) => number.as_str().parse().ok().map(Value::Number),
+            DeValue::String(text) => Some(Value::Text(text.to_string())),
+            DeValue::Array(_) => Vec::<String>::read(value).ok().map(Value::Texts),
+            _ => None,
+        };
+        read.ok_or_else(|| "a text, a number, true, false, or a list of texts".to_owned())
     }
 }
 
@@ -120,6 +147,48 @@ impl Setting for Sharing {
             Some("isolated") => Ok(Sharing::Isolated),
             _ => Err("\"shared\" or \"isolated\"".to_owned()),
         }
+    }
+}
+
+/// A text that says something.
+#[derive(Debug, Default)]
+pub(super) struct Text(pub(super) String);
+
+impl Setting for Text {
+    fn read(value: &DeValue<'_>) -> Result<Text, String> {
+        let text = value.as_str().filter(|text| !text.is_empty());
+        text.map(|text| Text(text.to_owned()))
+            .ok_or_else(|| "a text in quotes that is not empty".to_owned())
+    }
+}
+
+/// A variable of an environment.
+#[derive(Debug)]
+pub(super) struct Pair(pub(super) (String, String));
+
+impl Setting for Pair {
+    fn read(value: &DeValue<'_>) -> Result<Pair, String> {
+        let pair = value.as_str().and_then(|text| text.split_once('='));
+        pair.filter(|(name, _)| !name.is_empty())
+            .map(|(name, value)| Pair((name.to_owned(), value.to_owned())))
+            .ok_or_else(|| "a text of the form \"NAME=VALUE\"".to_owned())
+    }
+}
+
+/// The names of differs, in order.
+#[derive(Debug)]
+pub(super) struct Differs(pub(super) Vec<String>);
+
+impl Setting for Differs {
+    fn read(value: &DeValue<'_>) -> Result<Differs, String> {
+        let names = Vec::<String>::read(value)?;
+        if names.is_empty() || names.iter().any(|name| name != transom_diff::WALKING) {
+            return Err(format!(
+                "a list of differs, of which there is {:?}",
+                transom_diff::WALKING
+            ));
+        }
+        Ok(Differs(names))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use transom_meta::metadata::Sharing;
 
-use super::Config;
+use super::{Config, layers};
 
 pub(super) fn write(config: &Config) -> String {
     let mut out = String::from("# transomd: all settings, with their defaults. Flags win over this file.\n");
@@ -16,6 +16,9 @@ pub(super) fn write(config: &Config) -> String {
     metadata(&mut out, config);
     gc(&mut out, config);
     rest(&mut out, config);
+    config.diff.write(&mut out);
+    config.processors.write(&mut out);
+    layers::write_programs(&config.stream_processors, &mut out);
     out
 }
 
@@ -41,7 +44,7 @@ fn top(out: &mut String, config: &Config) {
     }
     set(
         out,
-        "Serve as the content store of a containerd (a proxy plugin) and nothing else: no namespaces,\n\
+        "Serve a containerd as its content store and differ (proxy plugins) and nothing else: no namespaces,\n\
          # no collecting of garbage. See docs/guides/behind-containerd.md.",
         "proxy_backend",
         config.proxy_backend,
@@ -183,6 +186,12 @@ fn rest(out: &mut String, config: &Config) {
         "readers",
         config.limits.readers,
     );
+    set(
+        out,
+        "Layers applied and mounts compared at once; more wait.",
+        "diffs",
+        config.limits.diffs,
+    );
     out.push_str("\n[metrics]\n");
     let address = config
         .metrics
@@ -208,7 +217,7 @@ fn rest(out: &mut String, config: &Config) {
     );
 }
 
-fn set(out: &mut String, comment: &str, key: &str, value: impl Display) {
+pub(super) fn set(out: &mut String, comment: &str, key: &str, value: impl Display) {
     out.push_str(&format!("# {comment}\n{key} = {value}\n"));
 }
 
@@ -219,7 +228,7 @@ fn maybe(out: &mut String, comment: &str, key: &str, value: Option<impl Display>
     }
 }
 
-fn quoted(text: impl Display) -> String {
+pub(super) fn quoted(text: impl Display) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 

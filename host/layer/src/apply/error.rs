@@ -106,7 +106,7 @@ impl ApplyError {
 }
 
 /// A name from the archive for messages: bytes that are no UTF-8 replaced, control characters escaped, cut when long.
-pub(super) fn printable(path: &[u8]) -> String {
+pub(crate) fn printable(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     let mut out = String::new();
     for (count, character) in text.chars().enumerate() {

@@ -21,7 +21,7 @@ pub(super) const PARTS_MAX: u32 = 8 * 2048;
 pub(super) const HANDLES: usize = 128;
 
 /// Handles kept open on the way into one deep tree; levels above are opened again through `..` on the way back.
-pub(super) const STACK: usize = 64;
+pub(crate) const STACK: usize = 64;
 
 /// Characters of an entry's name in messages: enough to find it, too few to flood a log.
 pub(super) const NAME_IN_MESSAGE: usize = 256;

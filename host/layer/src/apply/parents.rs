@@ -1,6 +1,8 @@
 //! Folders that entries need and the archive does not list.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use transom_sys::{Errno, OFlags, Sys, Times, Timespec, XattrFlags};
 
@@ -24,7 +26,7 @@ pub(super) fn make<S: Sys>(
     sys.fchmodat(dir, name, MODE)?;
     let path = names.join(&b'/');
     for parent in &options.parents {
-        match resolver.has_folder(parent.as_fd(), &path) {
+        match find(sys, resolver, dir, parent, &path) {
             Ok(Some(found)) => {
                 let copied = copy(sys, options, dir, name, &found);
                 sys.close(found);
@@ -37,6 +39,30 @@ pub(super) fn make<S: Sys>(
         }
     }
     Ok(())
+}
+
+/// The folder `path` of a lower layer, if it has it.
+fn find<S: Sys>(
+    sys: &S,
+    resolver: &Resolver<'_, S>,
+    dir: BorrowedFd<'_>,
+    parent: &Path,
+    path: &[u8],
+) -> Result<Option<OwnedFd>, Errno> {
+    // A path from `/` on, so that it does not matter from where.
+    let opened = sys.openat(
+        dir,
+        parent.as_os_str().as_bytes(),
+        OFlags::PATH | OFlags::DIRECTORY,
+        0,
+    );
+    let root = match opened {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    let found = resolver.has_folder(root.as_fd(), path);
+    sys.close(root);
+    found
 }
 
 /// Gives the folder `name` the owner, extended attributes, mode and times of `from`.

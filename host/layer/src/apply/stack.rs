@@ -8,10 +8,12 @@ use super::limits::STACK;
 
 /// A way down from a root, of which only the last folders are kept open, so that no tree is too deep for the limit of
 /// open files. A folder that was closed is opened again through `..`, and must then be the one it was.
-pub(super) struct FolderStack<'r> {
+pub(crate) struct FolderStack<'r> {
     root: BorrowedFd<'r>,
     below: Vec<Level>,
     flags: OFlags,
+    /// One more than the folders kept open below the root.
+    keep: usize,
 }
 
 enum Level {
@@ -22,16 +24,22 @@ enum Level {
 
 impl<'r> FolderStack<'r> {
     /// Stands at `root`; folders further down are opened with `flags`.
-    pub(super) fn new(root: BorrowedFd<'r>, flags: OFlags) -> Self {
+    pub(crate) fn new(root: BorrowedFd<'r>, flags: OFlags) -> Self {
+        Self::keeping(root, flags, STACK)
+    }
+
+    /// The same with fewer than `keep` folders open at a time, two at least.
+    pub(crate) fn keeping(root: BorrowedFd<'r>, flags: OFlags, keep: usize) -> Self {
         Self {
             root,
             below: Vec::new(),
             flags: flags | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+            keep: keep.max(2),
         }
     }
 
     /// The folder where the walk stands.
-    pub(super) fn top(&self) -> BorrowedFd<'_> {
+    pub(crate) fn top(&self) -> BorrowedFd<'_> {
         match self.below.last() {
             None => self.root,
             Some(Level::Open(fd)) => fd.as_fd(),
@@ -41,10 +49,10 @@ impl<'r> FolderStack<'r> {
     }
 
     /// Goes into `name`, which must be a folder and no link.
-    pub(super) fn enter<S: Sys>(&mut self, sys: &S, name: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn enter<S: Sys>(&mut self, sys: &S, name: &[u8]) -> Result<(), Errno> {
         let fd = sys.openat(self.top(), name, self.flags, 0)?;
         self.below.push(Level::Open(fd));
-        if let Some(index) = self.below.len().checked_sub(STACK)
+        if let Some(index) = self.below.len().checked_sub(self.keep)
             && let Level::Open(fd) = &self.below[index]
         {
             let stat = sys.fstat(fd.as_fd())?;
@@ -54,7 +62,7 @@ impl<'r> FolderStack<'r> {
     }
 
     /// Goes up one folder; stays at the root.
-    pub(super) fn leave<S: Sys>(&mut self, sys: &S) -> Result<(), Errno> {
+    pub(crate) fn leave<S: Sys>(&mut self, sys: &S) -> Result<(), Errno> {
         let Some(left) = self.below.pop() else {
             return Ok(());
         };

@@ -32,6 +32,8 @@ impl<S: Sys> Worker<'_, S> {
         match self.options.whiteouts {
             WhiteoutFormat::Plain => self.take_away(&place),
             WhiteoutFormat::Overlay => self.overlay_whiteout(&place, entry),
+            // The loop over the entries makes these as it makes any file.
+            WhiteoutFormat::Keep => Ok(()),
         }
     }
 

@@ -14,7 +14,7 @@ use super::name::{self, Meaning};
 use super::parents;
 use super::report::ApplyReport;
 use super::unpacked::Unpacked;
-use super::{ApplyOptions, Ownership, remove};
+use super::{ApplyOptions, Ownership, WhiteoutFormat, remove};
 use crate::tar::{ChunkSource, Entry, EntryKind, Reader};
 
 /// Where an entry goes.
@@ -145,6 +145,10 @@ impl<'a, S: Sys> Worker<'a, S> {
         };
         match name::meaning(base) {
             Meaning::Plain => self.create(&place, entry, reader),
+            Meaning::Whiteout(_) | Meaning::Opaque if self.options.whiteouts == WhiteoutFormat::Keep => {
+                self.report.counts.whiteouts += 1;
+                self.create(&place, entry, reader)
+            }
             Meaning::Invalid => Err(ApplyError::invalid(path, "invalid whiteout name")),
             Meaning::Whiteout(hidden) => self.whiteout(&place, hidden, entry),
             Meaning::Opaque => self.opaque(&place),

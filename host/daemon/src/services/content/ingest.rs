@@ -19,7 +19,7 @@ pub enum Ingest {
 
 impl Ingest {
     /// How far it is.
-    pub(super) fn status(&self) -> Result<IngestStatus, Error> {
+    pub(in crate::services) fn status(&self) -> Result<IngestStatus, Error> {
         match self {
             Ingest::Whole(writer) => writer.status(),
             Ingest::Flat(writer) => Ok(flat::status(writer.as_ref().ok_or_else(away)?.status())),
@@ -27,7 +27,7 @@ impl Ingest {
     }
 
     /// The digest of the bytes so far.
-    pub(super) fn digest(&self) -> Result<Digest, Error> {
+    pub(in crate::services) fn digest(&self) -> Result<Digest, Error> {
         match self {
             Ingest::Whole(writer) => writer.digest(),
             Ingest::Flat(writer) => Ok(writer.as_ref().ok_or_else(away)?.digest()),
@@ -35,7 +35,7 @@ impl Ingest {
     }
 
     /// Appends bytes.
-    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+    pub(in crate::services) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         match self {
             Ingest::Whole(writer) => writer.write(bytes).await,
             Ingest::Flat(writer) => with(writer, move |writer| writer.write(&bytes)).await,
@@ -43,7 +43,7 @@ impl Ingest {
     }
 
     /// Starts over.
-    pub(super) async fn truncate(&mut self) -> Result<(), Error> {
+    pub(in crate::services) async fn truncate(&mut self) -> Result<(), Error> {
         match self {
             Ingest::Whole(writer) => writer.truncate().await,
             Ingest::Flat(writer) => with(writer, |writer| writer.truncate(0)).await,
@@ -51,7 +51,7 @@ impl Ingest {
     }
 
     /// Makes it a blob.
-    pub(super) async fn commit(
+    pub(in crate::services) async fn commit(
         &mut self,
         total: Option<u64>,
         expected: Option<&Digest>,
@@ -68,7 +68,7 @@ impl Ingest {
     }
 
     /// Keeps what was not committed.
-    pub(super) async fn close(self) -> Result<(), Error> {
+    pub(in crate::services) async fn close(self) -> Result<(), Error> {
         match self {
             Ingest::Whole(writer) => writer.close().await,
             Ingest::Flat(writer) => {

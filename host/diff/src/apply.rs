@@ -1,0 +1,175 @@
+//! A layer from its blob to where it goes.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use transom_layer::apply::{self as tar, ApplyError, ApplyOptions, ApplyReport, Ownership, WhiteoutFormat};
+use transom_layer::chain::Step;
+use transom_layer::native::is_opaque;
+use transom_layer::pump::{self, LayerReport, PumpError};
+use transom_oci::media_type::LAYER_TAR;
+use transom_oci::{Algorithm, Descriptor};
+use transom_sys::{Linux, Sys as _};
+
+use crate::DiffError;
+use crate::blobs::{Blobs, Opened};
+use crate::differ::{Applied, ApplyRequest};
+use crate::place::{self, Folder, Place};
+use crate::walking::Walking;
+
+/// Applies a layer; see [`Differ::apply`](crate::Differ::apply).
+pub(crate) fn apply(
+    differ: &Walking,
+    blobs: &dyn Blobs,
+    request: &ApplyRequest<'_>,
+) -> Result<Applied, DiffError> {
+    let descriptor = request.descriptor;
+    let opened = blobs
+        .open(&descriptor.digest)
+        .map_err(|source| DiffError::Content {
+            doing: "failed to get reader from content store",
+            source,
+        })?;
+    let steps = plan(differ, &descriptor.media_type)?;
+    let place = place::of(request.mounts, differ.in_user_namespace)?;
+    let layer = Work {
+        differ,
+        request,
+        steps: &steps,
+    };
+    let report = match place {
+        Place::Folder(folder) => layer.straight(opened, folder)?,
+        Place::Mounted => layer.mounted(opened)?,
+    };
+    let mut descriptor = Descriptor::new(LAYER_TAR, report.diff_id.clone(), report.diff_size);
+    for stage in &report.stages {
+        descriptor.annotations.extend(stage.outcome.annotations.clone());
+    }
+    Ok(Applied {
+        descriptor,
+        report: Some(Box::new(report)),
+    })
+}
+
+fn plan(differ: &Walking, media_type: &str) -> Result<Vec<Step>, DiffError> {
+    let planned = differ.settings.chain.plan(media_type);
+    planned.map_err(|source| DiffError::NoProcessor {
+        media_type: media_type.to_owned(),
+        source,
+    })
+}
+
+/// One layer that is being applied.
+struct Work<'a> {
+    differ: &'a Walking,
+    request: &'a ApplyRequest<'a>,
+    steps: &'a [Step],
+}
+
+impl Work<'_> {
+    /// Into a folder that stands for the mount.
+    fn straight(&self, opened: Opened, folder: Folder) -> Result<LayerReport<ApplyReport>, DiffError> {
+        let root = open(&folder.path)?;
+        let options = ApplyOptions {
+            whiteouts: folder.whiteouts,
+            ownership: Ownership::Keep,
+            parents: folder.parents,
+            limits: self.differ.settings.apply,
+        };
+        self.into_folder(opened, root, &folder.path, options)
+    }
+
+    /// Through the mounts, on a place of their own.
+    fn mounted(&self, opened: Opened) -> Result<LayerReport<ApplyReport>, DiffError> {
+        let mounted = self.differ.temp.mount(self.request.mounts)?;
+        let options = ApplyOptions {
+            whiteouts: WhiteoutFormat::Plain,
+            ownership: Ownership::Keep,
+            parents: Vec::new(),
+            limits: self.differ.settings.apply,
+        };
+        let path = mounted.path().to_path_buf();
+        // The folder must be closed again before it can be unmounted.
+        let applied = open(&path).and_then(|root| self.into_folder(opened, root, &path, options));
+        let unmounted = mounted.unmount();
+        let report = applied?;
+        unmounted?;
+        Ok(report)
+    }
+
+    fn into_folder(
+        &self,
+        opened: Opened,
+        root: OwnedFd,
+        place: &Path,
+        options: ApplyOptions,
+    ) -> Result<LayerReport<ApplyReport>, DiffError> {
+        let root = Arc::new(root);
+        let report = self.pump(opened, Arc::clone(&root), options);
+        let report = report.map_err(|source| self.failed(place, source))?;
+        if self.request.sync_fs || self.differ.settings.sync_fs {
+            Linux.syncfs(root.as_fd()).map_err(|errno| DiffError::Sync {
+                place: place.to_path_buf(),
+                errno,
+            })?;
+        }
+        Ok(report)
+    }
+
+    fn pump(
+        &self,
+        opened: Opened,
+        root: Arc<OwnedFd>,
+        options: ApplyOptions,
+    ) -> Result<LayerReport<ApplyReport>, PumpError<ApplyError>> {
+        let mut descriptor = self.request.descriptor.clone();
+        if descriptor.size == 0 {
+            descriptor.size = opened.size;
+        }
+        let layer = pump::Layer {
+            blob: opened.bytes,
+            descriptor: &descriptor,
+            verify: true,
+            steps: self.steps,
+            diff_algorithm: Algorithm::Sha256,
+            payloads: self.request.payloads,
+            limits: self.differ.settings.output,
+            cancel: self.request.cancel.clone(),
+            pool: self.differ.pool.clone(),
+            workers: self.differ.workers.clone(),
+            progress: Arc::clone(&self.request.progress),
+        };
+        pump::run(layer, move |input| tar::apply(input, root.as_fd(), &options))
+    }
+
+    fn failed(&self, place: &Path, source: PumpError<ApplyError>) -> DiffError {
+        if matches!(source, PumpError::Cancelled) {
+            return DiffError::Cancelled;
+        }
+        let media_type = &self.request.descriptor.media_type;
+        let is_unread = self.steps.len() == 1
+            && self.steps[0].handler.kind() == transom_layer::stage::HandlerKind::Native
+            && (is_opaque(media_type) || media_type.contains("encrypted"));
+        let hint = match &source {
+            PumpError::Sink(ApplyError::Tar(_)) if is_unread => {
+                format!("; nothing built in reads {media_type}: configure a processor that accepts it")
+            }
+            _ => String::new(),
+        };
+        DiffError::Layer {
+            place: place.to_path_buf(),
+            source: Box::new(source),
+            hint,
+        }
+    }
+}
+
+pub(crate) fn open(path: &Path) -> Result<OwnedFd, DiffError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| DiffError::Open {
+        path: path.to_path_buf(),
+        errno,
+    })
+}
