@@ -12,6 +12,8 @@ mod fakes;
 mod imports;
 #[path = "transfer/names.rs"]
 mod names;
+#[path = "transfer/real.rs"]
+mod real;
 #[path = "transfer/stage.rs"]
 mod stage;
 #[path = "transfer/unpacking.rs"]

@@ -237,6 +237,48 @@ fn images() {
     assert!(said.contains("not found"), "{said}");
 }
 
+/// All done by ctr itself: it reads content, writes what it makes of it, and names that.
+#[test]
+fn images_are_converted() {
+    let Some((program, ctr)) = both() else { return };
+    let (archive, manifest) = archive(program.folder.path());
+    ctr.good(&["images", "import", "--no-unpack", &archive.to_string_lossy()]);
+    ctr.good(&[
+        "images",
+        "convert",
+        "--uncompress",
+        "--oci",
+        "example.com/a:1",
+        "example.com/plain:1",
+    ]);
+    let listed = ctr.good(&["images", "ls", "name==example.com/plain:1"]);
+    assert!(listed.contains("linux/amd64"), "{listed}");
+    assert!(
+        ctr.good(&["images", "ls", "-q", "name==example.com/a:1"])
+            .contains("example.com/a:1")
+    );
+    ctr.good(&["images", "rm", "--sync", "example.com/a:1"]);
+    let exported = program
+        .folder
+        .path()
+        .join("plain.tar")
+        .to_string_lossy()
+        .into_owned();
+    ctr.good(&["images", "export", &exported, "example.com/plain:1"]);
+    let exported = std::fs::read(&exported).expect("a file");
+    let mut entries = tar::Archive::new(exported.as_slice());
+    let names = entries.entries().expect("a tar").map(|entry| {
+        let entry = entry.expect("whole");
+        entry.path().expect("a name").display().to_string()
+    });
+    let names: Vec<String> = names.collect();
+    let blob = manifest.replace("sha256:", "blobs/sha256/");
+    assert!(
+        names.contains(&"index.json".to_owned()) && names.iter().any(|name| *name == blob),
+        "{names:?}"
+    );
+}
+
 #[test]
 fn an_image_is_checked_without_snapshots() {
     let Some((program, ctr)) = both() else { return };

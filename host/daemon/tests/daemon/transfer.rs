@@ -17,7 +17,8 @@ use transom_api::streaming::streaming_client::StreamingClient;
 use transom_api::transfer::transfer_client::TransferClient;
 use transom_api::transfer::{TransferOptions, TransferRequest};
 use transom_api::transfer_types::{
-    Data, ImageExportStream, ImageImportStream, ImageReference, ImageStore, OciRegistry, Progress, WindowUpdate,
+    Data, ImageExportStream, ImageImportStream, ImageReference, ImageStore, OciRegistry, Progress,
+    WindowUpdate,
 };
 use transom_oci::media_type;
 
@@ -72,7 +73,9 @@ impl Pipe {
             let (mut rest, mut window) = (bytes.as_slice(), 0_usize);
             while !rest.is_empty() {
                 if window == 0 {
-                    let Ok(Some(update)) = self.incoming.message().await else { return };
+                    let Ok(Some(update)) = self.incoming.message().await else {
+                        return;
+                    };
                     assert_eq!(update.type_url, "containerd.types.transfer.WindowUpdate");
                     let update = WindowUpdate::decode(update.value.as_slice()).expect("a message");
                     window += usize::try_from(update.update).expect("more, not less");
@@ -169,7 +172,11 @@ async fn import(rig: &Rig, archive: Vec<u8>, into: &ImageStore) -> Result<Vec<Pr
     done.map(|()| events)
 }
 
-async fn export(rig: &Rig, names: &[&str], how: ImageExportStream) -> Result<Vec<u8>, (Status, Option<Status>)> {
+async fn export(
+    rig: &Rig,
+    names: &[&str],
+    how: ImageExportStream,
+) -> Result<Vec<u8>, (Status, Option<Status>)> {
     let receiving = Pipe::open(rig, "export").await.receive();
     let references = names.iter().map(|name| ImageReference {
         name: (*name).to_owned(),
@@ -196,9 +203,7 @@ fn images(names: &[&str]) -> (Vec<u8>, Vec<String>, String) {
     let (mut files, mut manifests, mut digests) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (number, name) in names.iter().enumerate() {
         let layers = [format!("layer {number}").repeat(5000), "shared".repeat(30_000)];
-        let descriptor = |kind: &str, bytes: &[u8]| {
-            serde_json::json!({ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() })
-        };
+        let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() });
         let config = serde_json::json!({ "os": "linux", "architecture": "amd64", "author": name,
             "rootfs": { "type": "layers", "diff_ids": layers.each_ref().map(|layer| sha256(layer.as_bytes())) } })
         .to_string();
@@ -220,13 +225,17 @@ fn images(names: &[&str]) -> (Vec<u8>, Vec<String>, String) {
     let index = serde_json::json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
     let index_digest = sha256(index.as_bytes());
     files.insert("index.json".to_owned(), index);
-    files.insert("oci-layout".to_owned(), r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned());
+    files.insert(
+        "oci-layout".to_owned(),
+        r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned(),
+    );
     let mut tar = tar::Builder::new(Vec::new());
     for (name, data) in files {
         let mut header = tar::Header::new_ustar();
         header.set_size(data.len() as u64);
         header.set_mode(0o644);
-        tar.append_data(&mut header, name, data.as_bytes()).expect("memory has room");
+        tar.append_data(&mut header, name, data.as_bytes())
+            .expect("memory has room");
     }
     (tar.into_inner().expect("memory has room"), digests, index_digest)
 }
@@ -242,22 +251,82 @@ fn prefix(name: &str, [allow_overwrite, add_digest, skip_named_digest]: [bool; 3
 }
 
 /// One of the cases of containerd's `TestTransferImport`: the index's name, the image's, further names that are saved, and the rule.
-type Case = (&'static str, &'static str, &'static str, &'static [&'static str], Option<ImageReference>);
+type Case = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    Option<ImageReference>,
+);
 
 fn cases() -> Vec<Case> {
     const NONE: [bool; 3] = [false; 3];
     let all = "registry.test/all-refs";
-    let both: &[&str] = &["registry.test/all-refs@<manifest>", "registry.test/all-refs@<index>"];
+    let both: &[&str] = &[
+        "registry.test/all-refs@<manifest>",
+        "registry.test/all-refs@<index>",
+    ];
     vec![
-        ("Basic", "", "registry.test/basic:latest", &[], prefix("unused", [true, false, false])),
+        (
+            "Basic",
+            "",
+            "registry.test/basic:latest",
+            &[],
+            prefix("unused", [true, false, false]),
+        ),
         ("IndexRef", "registry.test/index-ref:latest", "", &[], None),
-        ("AllRefs", "registry.test/all-refs:index", "registry.test/all-refs:1", &[], prefix(all, NONE)),
-        ("DigestRefs", "registry.test/all-refs:index", "registry.test/all-refs:1", both, prefix(all, [false, true, false])),
-        ("DigestRefsSkipNamed", "registry.test/all-refs:index", "registry.test/all-refs:1", &both[1..], prefix(all, [false, true, true])),
-        ("DigestOnly", "", "", &["imported-image@<manifest>", "imported-image@<index>"], prefix("imported-image", [false, true, true])),
-        ("OverwriteDigestRefs", "registry.test/all-refs:index", "registry.test/all-refs:1", &["someimportname@<manifest>", "someimportname@<index>"], prefix("someimportname", [true, true, false])),
-        ("TagOnlyRef", "", "registry.test/myimage thebest", &[], prefix("registry.test/myimage", NONE)),
-        ("TagOnlyOverwriteDigestRefs", "registry.test/all-refs:index", "registry.test/basename latest", &["registry.test/basename@<manifest>", "registry.test/basename@<index>"], prefix("registry.test/basename", [true, true, false])),
+        (
+            "AllRefs",
+            "registry.test/all-refs:index",
+            "registry.test/all-refs:1",
+            &[],
+            prefix(all, NONE),
+        ),
+        (
+            "DigestRefs",
+            "registry.test/all-refs:index",
+            "registry.test/all-refs:1",
+            both,
+            prefix(all, [false, true, false]),
+        ),
+        (
+            "DigestRefsSkipNamed",
+            "registry.test/all-refs:index",
+            "registry.test/all-refs:1",
+            &both[1..],
+            prefix(all, [false, true, true]),
+        ),
+        (
+            "DigestOnly",
+            "",
+            "",
+            &["imported-image@<manifest>", "imported-image@<index>"],
+            prefix("imported-image", [false, true, true]),
+        ),
+        (
+            "OverwriteDigestRefs",
+            "registry.test/all-refs:index",
+            "registry.test/all-refs:1",
+            &["someimportname@<manifest>", "someimportname@<index>"],
+            prefix("someimportname", [true, true, false]),
+        ),
+        (
+            "TagOnlyRef",
+            "",
+            "registry.test/myimage thebest",
+            &[],
+            prefix("registry.test/myimage", NONE),
+        ),
+        (
+            "TagOnlyOverwriteDigestRefs",
+            "registry.test/all-refs:index",
+            "registry.test/basename latest",
+            &[
+                "registry.test/basename@<manifest>",
+                "registry.test/basename@<index>",
+            ],
+            prefix("registry.test/basename", [true, true, false]),
+        ),
     ]
 }
 
@@ -280,24 +349,43 @@ async fn test_transfer_import() {
             wanted.insert(image.replace(' ', ":"), &manifests[0]);
         }
         for name in further {
-            let (end, digest) = if name.contains("<index>") { ("<index>", &index) } else { ("<manifest>", &manifests[0]) };
+            let (end, digest) = if name.contains("<index>") {
+                ("<index>", &index)
+            } else {
+                ("<manifest>", &manifests[0])
+            };
             wanted.insert(name.replace(end, digest), digest);
         }
         let saved: BTreeMap<String, String> = events
             .iter()
             .filter(|event| event.event == "saved")
-            .map(|event| (event.name.clone(), event.desc.clone().expect("what it names").digest))
+            .map(|event| {
+                (
+                    event.name.clone(),
+                    event.desc.clone().expect("what it names").digest,
+                )
+            })
             .collect();
-        let wanted: BTreeMap<String, String> = wanted.into_iter().map(|(name, digest)| (name, digest.clone())).collect();
+        let wanted: BTreeMap<String, String> = wanted
+            .into_iter()
+            .map(|(name, digest)| (name, digest.clone()))
+            .collect();
         assert_eq!(saved, wanted, "{case}");
         let mut client = ImagesClient::new(rig.channel.clone());
         for (name, digest) in wanted {
-            let got = client.get(here(GetImageRequest { name })).await.expect(case).into_inner();
+            let got = client
+                .get(here(GetImageRequest { name }))
+                .await
+                .expect(case)
+                .into_inner();
             let target = got.image.expect("an image").target.expect("a target");
             assert_eq!(target.digest, digest, "{case}");
         }
         let ends = (events.first(), events.last());
-        let ends = (ends.0.map(|event| &*event.event), ends.1.map(|event| &*event.event));
+        let ends = (
+            ends.0.map(|event| &*event.event),
+            ends.1.map(|event| &*event.event),
+        );
         assert_eq!(ends, (Some("Importing"), Some("Completed import")), "{case}");
     }
 }
@@ -330,14 +418,24 @@ async fn an_image_goes_out_and_comes_back() {
     };
     import(&rig, archive, &into).await.expect("imported");
     let both = ["registry.test/a:1", "registry.test/b:1"];
-    let exported = export(&rig, &both, ImageExportStream::default()).await.expect("exported");
-    let again = export(&rig, &both, ImageExportStream::default()).await.expect("exported");
+    let exported = export(&rig, &both, ImageExportStream::default())
+        .await
+        .expect("exported");
+    let again = export(&rig, &both, ImageExportStream::default())
+        .await
+        .expect("exported");
     assert!(exported == again, "the same bytes");
     let other = Rig::start().await;
     let events = import(&other, exported, &into).await.expect("imported");
-    let saved: Vec<&str> = events.iter().filter(|event| event.event == "saved").map(|event| &*event.name).collect();
+    let saved: Vec<&str> = events
+        .iter()
+        .filter(|event| event.event == "saved")
+        .map(|event| &*event.name)
+        .collect();
     assert_eq!(saved, both);
-    let (status, end) = export(&rig, &["none"], ImageExportStream::default()).await.expect_err("it is not there");
+    let (status, end) = export(&rig, &["none"], ImageExportStream::default())
+        .await
+        .expect_err("it is not there");
     assert_eq!(status.code(), Code::NotFound);
     assert_eq!(end.expect("the stream says so, too").code(), Code::NotFound);
 }
@@ -353,13 +451,31 @@ async fn an_image_is_tagged() {
     import(&rig, archive, &into).await.expect("imported");
     let store = |name: &str| {
         let name = name.to_owned();
-        types("ImageStore", &ImageStore { name, ..ImageStore::default() })
+        types(
+            "ImageStore",
+            &ImageStore {
+                name,
+                ..ImageStore::default()
+            },
+        )
     };
-    transfer(&rig, store("registry.test/a:1"), store("b"), "").await.expect("tagged");
-    transfer(&rig, store("registry.test/a:1"), store("b"), "").await.expect("again");
+    transfer(&rig, store("registry.test/a:1"), store("b"), "")
+        .await
+        .expect("tagged");
+    transfer(&rig, store("registry.test/a:1"), store("b"), "")
+        .await
+        .expect("again");
     let mut client = ImagesClient::new(rig.channel.clone());
-    let got = client.get(here(GetImageRequest { name: "b".to_owned() })).await.expect("an image");
-    let target = got.into_inner().image.expect("an image").target.expect("a target");
+    let got = client
+        .get(here(GetImageRequest { name: "b".to_owned() }))
+        .await
+        .expect("an image");
+    let target = got
+        .into_inner()
+        .image
+        .expect("an image")
+        .target
+        .expect("a target");
     assert_eq!(target.digest, manifests[0]);
     let (code, text) = refused(transfer(&rig, store("none"), store("c"), "").await);
     assert_eq!(code, Code::NotFound);
@@ -371,9 +487,20 @@ async fn what_is_not_done_is_said_as_containerd_says_it() {
     let rig = Rig::start().await;
     let store = || types("ImageStore", &ImageStore::default());
     let registry = || types("OCIRegistry", &OciRegistry::default());
-    for (from, to) in [(registry(), store()), (store(), registry()), (store(), import_of("x")), (any("x.Y", &()), store())] {
-        let wanted = format!("method Transfer not implemented for {} to {}", from.type_url, to.type_url);
-        assert_eq!(refused(transfer(&rig, from, to, "").await), (Code::Unimplemented, wanted));
+    for (from, to) in [
+        (registry(), store()),
+        (store(), registry()),
+        (store(), import_of("x")),
+        (any("x.Y", &()), store()),
+    ] {
+        let wanted = format!(
+            "method Transfer not implemented for {} to {}",
+            from.type_url, to.type_url
+        );
+        assert_eq!(
+            refused(transfer(&rig, from, to, "").await),
+            (Code::Unimplemented, wanted)
+        );
     }
     let (code, _) = refused(transfer(&rig, import_of("none"), store(), "").await);
     assert_eq!(code, Code::NotFound, "no such stream");
@@ -381,7 +508,10 @@ async fn what_is_not_done_is_said_as_containerd_says_it() {
     assert_eq!(code, Code::NotFound, "no such stream");
     let mut broken = store();
     broken.value = vec![0xff];
-    assert_eq!(refused(transfer(&rig, broken, store(), "").await).0, Code::InvalidArgument);
+    assert_eq!(
+        refused(transfer(&rig, broken, store(), "").await).0,
+        Code::InvalidArgument
+    );
     let mut client = TransferClient::new(rig.channel.clone());
     let nothing = client.transfer(here(TransferRequest::default())).await;
     assert_eq!(refused(nothing.map(|_| ())).0, Code::InvalidArgument);
@@ -401,7 +531,10 @@ async fn a_client_whose_stream_breaks_is_told_so() {
     let pipe = Pipe::open(&rig, "gone").await;
     let answer = transfer(&rig, import_of("gone"), into, "");
     let give_up = async {
-        let Pipe { outgoing, mut incoming } = pipe;
+        let Pipe {
+            outgoing,
+            mut incoming,
+        } = pipe;
         incoming.message().await.expect("whole").expect("a window");
         drop(incoming);
         outgoing
@@ -438,7 +571,9 @@ async fn a_stream_goes_with_its_lease() {
     let sending = without.send(echo.clone());
     let receiving = Pipe::open(&rig, "out").await.receive();
     let to = export_to("out", ImageExportStream::default());
-    transfer(&rig, import_of("without"), to, "").await.expect("it is still there");
+    transfer(&rig, import_of("without"), to, "")
+        .await
+        .expect("it is still there");
     sending.await.expect("no panic");
     assert_eq!(receiving.await.expect("no panic").0, echo);
 }

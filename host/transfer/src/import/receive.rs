@@ -92,15 +92,24 @@ pub(super) struct Receiver<'a> {
     caller: &'a Caller,
     progress: &'a dyn ProgressSink,
     /// Makes refs of this import its own.
-    number: u64,
-    refs: u64,
+    random: u64,
+    numbers: u64,
     files: Files,
     small_bytes: u64,
     listings: BTreeMap<&'static str, Bytes>,
+    /// The number of the last file of each name: blobs become content in no order.
+    latest: HashMap<String, u64>,
     current: Current,
-    commits: JoinSet<Result<(String, Stored), TransferError>>,
+    commits: JoinSet<Result<Committed, TransferError>>,
     seen: u64,
     told: u64,
+}
+
+/// A file that has become content.
+struct Committed {
+    name: String,
+    number: u64,
+    stored: Stored,
 }
 
 /// The file that is arriving.
@@ -117,6 +126,7 @@ enum Current {
 
 struct Blob {
     name: String,
+    number: u64,
     size: u64,
     expected: Option<Digest>,
     writer: Writer,
@@ -135,11 +145,12 @@ impl<'a> Receiver<'a> {
             caller,
             progress,
             // The standard library seeds it from the system.
-            number: std::hash::RandomState::new().build_hasher().finish(),
-            refs: 0,
+            random: std::hash::RandomState::new().build_hasher().finish(),
+            numbers: 0,
             files: Files::default(),
             small_bytes: 0,
             listings: BTreeMap::new(),
+            latest: HashMap::new(),
             current: Current::None,
             commits: JoinSet::new(),
             seen: 0,
@@ -168,7 +179,7 @@ impl<'a> Receiver<'a> {
                 Item::Data(bytes) => self.data(bytes).await?,
                 Item::FileEnd => self.end(early).await?,
                 Item::Link { name, target } => {
-                    self.files.forget(&name);
+                    self.number(&name);
                     self.files.links.insert(name, target);
                 }
                 Item::End { complete } => break complete,
@@ -193,17 +204,24 @@ impl<'a> Receiver<'a> {
             });
         }
         let expected = digest_of(&name);
-        self.current = if expected.is_some() && self.files.stored.contains_key(&name) {
-            // What came first under this name was what the name says.
+        self.current = if expected.is_some() && self.latest.contains_key(&name) {
+            // What came first under this name is what the name says, or the import fails.
             Current::Skip
         } else if limit.is_some() || expected.is_none() && self.fits(size) {
             let bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
             Current::Memory { name, bytes }
         } else {
-            self.files.forget(&name);
             self.open(name, size, expected, early).await?
         };
         Ok(())
+    }
+
+    /// The number of another file; what came earlier under its name does not count any more.
+    fn number(&mut self, name: &str) -> u64 {
+        self.numbers += 1;
+        self.files.forget(name);
+        self.latest.insert(name.to_owned(), self.numbers);
+        self.numbers
     }
 
     /// Whether another small file may be kept in memory.
@@ -218,15 +236,16 @@ impl<'a> Receiver<'a> {
         expected: Option<Digest>,
         early: &mut Early<'_>,
     ) -> Result<Current, TransferError> {
-        self.refs += 1;
-        let reference = format!("tar-{:016x}-{}", self.number, self.refs);
+        let number = self.number(&name);
+        let reference = format!("tar-{:016x}-{number}", self.random);
         let opened = self
             .metadata
             .ingest(self.caller, &reference, Some(size), expected.as_ref())
             .await;
         let writer = match (opened, expected.clone()) {
             (Err(Error::AlreadyExists { .. }), Some(digest)) => {
-                self.arrived(name, Stored { digest, size }, early).await?;
+                let stored = Stored { digest, size };
+                self.arrived(Committed { name, number, stored }, early).await?;
                 return Ok(Current::Skip);
             }
             (opened, _) => opened?,
@@ -278,14 +297,7 @@ impl<'a> Receiver<'a> {
                 {
                     self.committed(done, early).await?;
                 }
-                let Blob {
-                    name,
-                    size,
-                    expected,
-                    writer,
-                    ..
-                } = *blob;
-                self.commit(name, size, expected, writer).await;
+                self.commit(*blob);
                 Ok(())
             }
         }
@@ -302,13 +314,21 @@ impl<'a> Receiver<'a> {
             }
         }
         self.small_bytes += bytes.len() as u64;
-        self.files.forget(&name);
+        self.number(&name);
         self.files.small.insert(name, bytes);
         Ok(())
     }
 
-    async fn commit(&mut self, name: String, size: u64, expected: Option<Digest>, mut writer: Writer) {
+    fn commit(&mut self, blob: Blob) {
         self.commits.spawn(async move {
+            let Blob {
+                name,
+                number,
+                size,
+                expected,
+                mut writer,
+                ..
+            } = blob;
             let committed = writer.commit(Some(size), expected.as_ref(), Labels::new()).await;
             let digest = match committed {
                 Ok(record) => record.digest,
@@ -322,27 +342,26 @@ impl<'a> Receiver<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            Ok((name, Stored { digest, size }))
+            let stored = Stored { digest, size };
+            Ok(Committed { name, number, stored })
         });
     }
 
     async fn committed(
         &mut self,
-        done: Result<Result<(String, Stored), TransferError>, tokio::task::JoinError>,
+        done: Result<Result<Committed, TransferError>, tokio::task::JoinError>,
         early: &mut Early<'_>,
     ) -> Result<(), TransferError> {
-        let (name, stored) = done.map_err(|_| TransferError::Panicked { what: "a commit" })??;
-        self.arrived(name, stored, early).await
+        let committed = done.map_err(|_| TransferError::Panicked { what: "a commit" })??;
+        self.arrived(committed, early).await
     }
 
-    async fn arrived(
-        &mut self,
-        name: String,
-        stored: Stored,
-        early: &mut Early<'_>,
-    ) -> Result<(), TransferError> {
+    async fn arrived(&mut self, committed: Committed, early: &mut Early<'_>) -> Result<(), TransferError> {
+        let Committed { name, number, stored } = committed;
         early.arrived(self.caller, &stored.digest).await?;
-        self.files.stored.insert(name, stored);
+        if self.latest.get(&name) == Some(&number) {
+            self.files.stored.insert(name, stored);
+        }
         Ok(())
     }
 

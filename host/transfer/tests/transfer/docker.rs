@@ -7,7 +7,8 @@ use transom_oci::{Descriptor, Digest, Manifest, media_type};
 use transom_transfer::{ImageStore, ImportOptions, Platforms};
 
 use crate::stage::{
-    LAYOUT, Sample, Stage, any_name, blob_name, caller, digest, gzip, header, image_names, index, named, refused, tar,
+    LAYOUT, Sample, Stage, any_name, blob_name, caller, digest, gzip, header, image_names, index, named,
+    refused, tar,
 };
 
 const LAYER: &str = "bd765cd43e95212f7aa2cab51d0a/layer.tar";
@@ -49,7 +50,10 @@ async fn layers(stage: &Stage, archive: &[u8], options: ImportOptions) -> Vec<De
     let images = stage.import_with(archive, &any_name(), options).await.unwrap();
     assert_eq!(
         image_names(&images),
-        ["docker.io/library/test-import:notlatest", "docker.io/another/repo:tag"]
+        [
+            "docker.io/library/test-import:notlatest",
+            "docker.io/another/repo:tag"
+        ]
     );
     assert_eq!(images[0].target.digest, images[1].target.digest);
     assert_eq!(images[0].target.media_type, media_type::DOCKER_MANIFEST);
@@ -72,11 +76,27 @@ async fn docker_v2_1() {
     let (plain, listing) = (layer_of("a"), listing(&[LAYER]));
     let archive = tar(&old_form(&plain, &sample.config, &listing));
     let found = layers(&stage, &archive, ImportOptions::default()).await;
-    assert_eq!(found, [Descriptor::new(media_type::DOCKER_LAYER, digest(&plain), plain.len() as u64)]);
+    assert_eq!(
+        found,
+        [Descriptor::new(
+            media_type::DOCKER_LAYER,
+            digest(&plain),
+            plain.len() as u64
+        )]
+    );
     let labels = stage.labels(&plain).await;
-    assert_eq!(labels, Labels::from([(UNCOMPRESSED.to_owned(), digest(&plain).to_string())]));
+    assert_eq!(
+        labels,
+        Labels::from([(UNCOMPRESSED.to_owned(), digest(&plain).to_string())])
+    );
     let kept = stage.collected().await;
-    assert!(kept.is_superset(&[&sample.config, &plain].map(|blob| digest(blob).to_string()).into()));
+    assert!(
+        kept.is_superset(
+            &[&sample.config, &plain]
+                .map(|blob| digest(blob).to_string())
+                .into()
+        )
+    );
     assert_eq!(kept.len(), 3, "layer, configuration and manifest");
 }
 
@@ -160,7 +180,11 @@ async fn plain_layers_are_compressed_and_found_again() {
     };
     let found = layers(&stage, &archive, compress).await;
     assert_eq!(found[0].media_type, media_type::DOCKER_LAYER_GZIP);
-    let info = stage.metadata.content_info(&caller(), &found[0].digest).await.unwrap();
+    let info = stage
+        .metadata
+        .content_info(&caller(), &found[0].digest)
+        .await
+        .unwrap();
     assert_eq!(info.labels.get(UNCOMPRESSED), Some(&digest(&plain).to_string()));
     assert_eq!(info.size, found[0].size);
     stage.collected().await;
@@ -204,10 +228,14 @@ async fn what_is_listed_must_be_there() {
     let plain = layer_of("a");
     for (layers, config, wanted) in [
         (vec!["none"], CONFIG, "layer \"none\" not found"),
-        (vec!["../../etc/passwd"], CONFIG, "layer \"../../etc/passwd\" not found"),
+        (
+            vec!["../../etc/passwd"],
+            CONFIG,
+            "layer \"../../etc/passwd\" not found",
+        ),
         (vec!["round"], CONFIG, "layer \"round\" not found"),
         (vec![LAYER], "none.json", "image config \"none.json\" not found"),
-        (vec![LAYER], "repositories", "expected value"),
+        (vec![LAYER], "repositories", "repositories: expected"),
     ] {
         let listing = serde_json::json!([{ "Config": config, "Layers": layers }]).to_string();
         let mut files = old_form(&plain, &sample.config, listing.as_bytes());
@@ -242,7 +270,8 @@ async fn a_layout_counts_more_than_dockers_listing() {
     let sample = Sample::new("linux/amd64", &["a"]);
     let index = index(&[named(sample.descriptor(), "docker.io/library/a:1")]);
     let names: Vec<String> = sample.blobs().iter().map(|blob| blob_name(blob)).collect();
-    let listing = serde_json::json!([{ "Config": names[1], "RepoTags": ["b:1"], "Layers": [names[0]] }]).to_string();
+    let listing =
+        serde_json::json!([{ "Config": names[1], "RepoTags": ["b:1"], "Layers": [names[0]] }]).to_string();
     let mut files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(sample.blobs()).collect();
     files.extend([("index.json", &*index), ("manifest.json", listing.as_bytes())]);
     // Without the version it is docker's.

@@ -42,11 +42,19 @@ impl FakeSnapshots {
         self.log(format!("prepare {parent}"));
         let mut all = self.all.lock().unwrap();
         let wanted = labels.get("containerd.io/snapshot.ref");
-        if let Some(taken) = [Some(key), wanted.map(String::as_str)].into_iter().flatten().find(|name| all.contains_key(*name)) {
-            return Err(Error::AlreadyExists { object: taken.to_owned() });
+        if let Some(taken) = [Some(key), wanted.map(String::as_str)]
+            .into_iter()
+            .flatten()
+            .find(|name| all.contains_key(*name))
+        {
+            return Err(Error::AlreadyExists {
+                object: taken.to_owned(),
+            });
         }
         if !parent.is_empty() && !all.contains_key(parent) {
-            return Err(Error::NotFound { object: parent.to_owned() });
+            return Err(Error::NotFound {
+                object: parent.to_owned(),
+            });
         }
         all.insert(key.to_owned(), info(Kind::Active, key, parent, labels));
         let bind = parent.is_empty();
@@ -62,12 +70,18 @@ impl FakeSnapshots {
         self.log(format!("commit {name} {parent}"));
         let mut all = self.all.lock().unwrap();
         if all.contains_key(name) {
-            return Err(Error::AlreadyExists { object: name.to_owned() });
+            return Err(Error::AlreadyExists {
+                object: name.to_owned(),
+            });
         }
         if !parent.is_empty() && !all.get(parent).is_some_and(|info| info.kind == Kind::Committed) {
-            return Err(Error::NotFound { object: parent.to_owned() });
+            return Err(Error::NotFound {
+                object: parent.to_owned(),
+            });
         }
-        let active = all.remove(key).ok_or_else(|| Error::NotFound { object: key.to_owned() })?;
+        let active = all.remove(key).ok_or_else(|| Error::NotFound {
+            object: key.to_owned(),
+        })?;
         let parent = if parent.is_empty() { &active.parent } else { parent };
         all.insert(name.to_owned(), info(Kind::Committed, name, parent, labels));
         Ok(())
@@ -116,13 +130,21 @@ impl Snapshots for FakeSnapshots {
 
     fn stat<'a>(&'a self, _: &'a Caller, _: &'a str, key: &'a str) -> Pending<'a, Result<Info, Error>> {
         let found = self.all.lock().unwrap().get(key).cloned();
-        Box::pin(async move { found.ok_or_else(|| Error::NotFound { object: key.to_owned() }) })
+        Box::pin(async move {
+            found.ok_or_else(|| Error::NotFound {
+                object: key.to_owned(),
+            })
+        })
     }
 
     fn remove<'a>(&'a self, _: &'a Caller, _: &'a str, key: &'a str) -> Pending<'a, Result<(), Error>> {
         self.log("remove".to_owned());
         let removed = self.all.lock().unwrap().remove(key);
-        Box::pin(async move { removed.map(|_| ()).ok_or_else(|| Error::NotFound { object: key.to_owned() }) })
+        Box::pin(async move {
+            removed.map(|_| ()).ok_or_else(|| Error::NotFound {
+                object: key.to_owned(),
+            })
+        })
     }
 }
 
@@ -169,7 +191,9 @@ impl FakeApplier {
         });
         let (cancelled, stop) = tokio::sync::oneshot::channel::<()>();
         let cancelled = Mutex::new(Some(cancelled));
-        let _hook = layer.cancel.on_cancel(move || drop(cancelled.lock().unwrap().take()));
+        let _hook = layer
+            .cancel
+            .on_cancel(move || drop(cancelled.lock().unwrap().take()));
         let mut open = self.open.subscribe();
         let stopped = tokio::select! {
             _ = open.wait_for(|open| *open >= number) => false,
@@ -183,7 +207,9 @@ impl FakeApplier {
             return Err(failed("a bad layer"));
         }
         let metadata = self.metadata.borrow().clone().unwrap();
-        let blob = metadata.content_reader(layer.caller, &layer.descriptor.digest).await;
+        let blob = metadata
+            .content_reader(layer.caller, &layer.descriptor.digest)
+            .await;
         let mut bytes = Vec::new();
         let plain = layer.descriptor.media_type == media_type::DOCKER_LAYER;
         let blob = blob.map_err(|error| failed(&error.to_string()))?;

@@ -9,7 +9,13 @@ use crate::stage::{Stage, caller, digest, image_names, plain, refused};
 
 /// The name of a case, the store, where the name stands (`OCI`, `containerd`, `Annotation` for nowhere, `NoAnnotation` for an
 /// index), the name, and what is saved; a name that ends in `@` gets the digest.
-type Case = (&'static str, ImageStore, &'static [&'static str], &'static str, &'static [&'static str]);
+type Case = (
+    &'static str,
+    ImageStore,
+    &'static [&'static str],
+    &'static str,
+    &'static [&'static str],
+);
 
 fn prefix(name: &str) -> Reference {
     Reference {
@@ -47,20 +53,98 @@ fn cases() -> Vec<Case> {
     const BASE: &str = "registry.test/base:latest";
     const INDEX: &str = "registry.test/index:latest";
     vec![
-        ("Prefix", only(prefix("registry.test/image")), BOTH, LATEST, &[LATEST]),
-        ("Overwrite", only(overwrite(prefix("placeholder"))), BOTH, LATEST, &[LATEST]),
-        ("TagOnly", only(prefix("registry.test/image")), &["OCI"], "latest", &[LATEST]),
-        ("AddDigest", only(digested("registry.test/base")), &["Annotation"], "", &["registry.test/base@"]),
-        ("NameAndDigest", only(digested("registry.test/base")), &["OCI"], "latest", &[BASE, "registry.test/base@"]),
-        ("NameSkipDigest", only(skip(digested("registry.test/base"))), &["OCI"], "latest", &[BASE]),
-        ("OverwriteNameDigest", only(overwrite(digested("base-name"))), BOTH, BASE, &[BASE, "base-name@"]),
-        ("OverwriteNameSkipDigest", only(skip(overwrite(digested("base-name")))), BOTH, BASE, &[BASE]),
-        ("ReferenceNotFound", only(prefix("registry.test/image")), BOTH, BASE, &[]),
-        ("NoReference", ImageStore::default(), &["Annotation", "NoAnnotation"], "", &[]),
+        (
+            "Prefix",
+            only(prefix("registry.test/image")),
+            BOTH,
+            LATEST,
+            &[LATEST],
+        ),
+        (
+            "Overwrite",
+            only(overwrite(prefix("placeholder"))),
+            BOTH,
+            LATEST,
+            &[LATEST],
+        ),
+        (
+            "TagOnly",
+            only(prefix("registry.test/image")),
+            &["OCI"],
+            "latest",
+            &[LATEST],
+        ),
+        (
+            "AddDigest",
+            only(digested("registry.test/base")),
+            &["Annotation"],
+            "",
+            &["registry.test/base@"],
+        ),
+        (
+            "NameAndDigest",
+            only(digested("registry.test/base")),
+            &["OCI"],
+            "latest",
+            &[BASE, "registry.test/base@"],
+        ),
+        (
+            "NameSkipDigest",
+            only(skip(digested("registry.test/base"))),
+            &["OCI"],
+            "latest",
+            &[BASE],
+        ),
+        (
+            "OverwriteNameDigest",
+            only(overwrite(digested("base-name"))),
+            BOTH,
+            BASE,
+            &[BASE, "base-name@"],
+        ),
+        (
+            "OverwriteNameSkipDigest",
+            only(skip(overwrite(digested("base-name")))),
+            BOTH,
+            BASE,
+            &[BASE],
+        ),
+        (
+            "ReferenceNotFound",
+            only(prefix("registry.test/image")),
+            BOTH,
+            BASE,
+            &[],
+        ),
+        (
+            "NoReference",
+            ImageStore::default(),
+            &["Annotation", "NoAnnotation"],
+            "",
+            &[],
+        ),
         ("ImageName", with(INDEX, None), &["NoAnnotation"], "", &[INDEX]),
-        ("ImageNameWithPrefixAddDigest", with(INDEX, Some(digested("registry.test/base"))), &["NoAnnotation"], "", &[INDEX, "registry.test/base@"]),
-        ("ImageNameWithExtraRef", with(INDEX, Some(plain("registry.test/extra:v1"))), &["NoAnnotation"], "", &[INDEX, "registry.test/extra:v1"]),
-        ("ImageNameWithPrefixAddDigestSkipNamed", with(INDEX, Some(skip(digested("registry.test/base")))), &["NoAnnotation"], "", &[INDEX, "registry.test/base@"]),
+        (
+            "ImageNameWithPrefixAddDigest",
+            with(INDEX, Some(digested("registry.test/base"))),
+            &["NoAnnotation"],
+            "",
+            &[INDEX, "registry.test/base@"],
+        ),
+        (
+            "ImageNameWithExtraRef",
+            with(INDEX, Some(plain("registry.test/extra:v1"))),
+            &["NoAnnotation"],
+            "",
+            &[INDEX, "registry.test/extra:v1"],
+        ),
+        (
+            "ImageNameWithPrefixAddDigestSkipNamed",
+            with(INDEX, Some(skip(digested("registry.test/base")))),
+            &["NoAnnotation"],
+            "",
+            &[INDEX, "registry.test/base@"],
+        ),
     ]
 }
 
@@ -153,16 +237,31 @@ async fn a_tag_names_the_same_target_and_replaces_what_it_named() {
     for _ in 0..2 {
         let saved = stage.transfers.tag(&caller(), &from, &to).await.unwrap();
         assert_eq!(image_names(&saved), ["b", "c", &format!("d@{digest}")]);
-        assert!(saved.iter().all(|image| image.target.digest == digest.to_string()));
+        assert!(
+            saved
+                .iter()
+                .all(|image| image.target.digest == digest.to_string())
+        );
         assert_eq!(saved[0].labels, to.labels);
     }
     let none = ImageStore::default();
     let (class, text) = refused(stage.transfers.tag(&caller(), &from, &none).await);
-    assert_eq!((class, &*text), (transom_meta::Class::NotFound, "no image name found"));
+    assert_eq!(
+        (class, &*text),
+        (transom_meta::Class::NotFound, "no image name found")
+    );
     let missing = ImageStore::named("none");
     let (class, _) = refused(stage.transfers.tag(&caller(), &missing, &to).await);
     assert_eq!(class, transom_meta::Class::NotFound);
-    assert!(stage.metadata.leases(&caller().namespace, &[]).await.unwrap().len() <= 2);
+    assert!(
+        stage
+            .metadata
+            .leases(&caller().namespace, &[])
+            .await
+            .unwrap()
+            .len()
+            <= 2
+    );
     // Further names go with the first one.
     stage.metadata.delete_image(&caller(), "b", None).await.unwrap();
     stage.collected().await;

@@ -65,7 +65,11 @@ impl Stage {
         }
     }
 
-    pub(crate) async fn import(&self, archive: &[u8], into: &ImageStore) -> Result<Vec<Image>, TransferError> {
+    pub(crate) async fn import(
+        &self,
+        archive: &[u8],
+        into: &ImageStore,
+    ) -> Result<Vec<Image>, TransferError> {
         self.import_with(archive, into, ImportOptions::default()).await
     }
 
@@ -77,7 +81,9 @@ impl Stage {
     ) -> Result<Vec<Image>, TransferError> {
         let told = self.told.clone();
         let source = Box::new(chunks(archive));
-        self.transfers.import(&caller(), source, options, into, told).await
+        self.transfers
+            .import(&caller(), source, options, into, told)
+            .await
     }
 
     pub(crate) async fn export(
@@ -101,7 +107,10 @@ impl Stage {
         let filters = Arc::new(Filters::compile(&[], &Plugins::default()).unwrap());
         let page = self.metadata.content_list_page(&caller(), &filters, None).await;
         let (records, _) = page.unwrap();
-        records.into_iter().map(|record| record.digest.to_string()).collect()
+        records
+            .into_iter()
+            .map(|record| record.digest.to_string())
+            .collect()
     }
 
     pub(crate) async fn labels(&self, bytes: &[u8]) -> Labels {
@@ -111,11 +120,23 @@ impl Stage {
 
     /// What is left when the collector has run: the leases of ended transfers are deleted beside them.
     pub(crate) async fn collected(&self) -> BTreeSet<String> {
-        while !self.metadata.leases(&caller().namespace, &[]).await.unwrap().is_empty() {
+        while !self
+            .metadata
+            .leases(&caller().namespace, &[])
+            .await
+            .unwrap()
+            .is_empty()
+        {
             tokio::task::yield_now().await;
         }
         self.metadata.collect().await.unwrap();
-        assert!(self.metadata.ingest_statuses(&caller(), &[]).await.unwrap().is_empty());
+        assert!(
+            self.metadata
+                .ingest_statuses(&caller(), &[])
+                .await
+                .unwrap()
+                .is_empty()
+        );
         self.content().await
     }
 }
@@ -198,8 +219,16 @@ pub(crate) struct Sample {
 impl Sample {
     /// An image for a platform; each layer has one file, and is compressed.
     pub(crate) fn new(platform: &str, layers: &[&str]) -> Sample {
+        let tars: Vec<Vec<u8>> = layers
+            .iter()
+            .map(|text| tar(&[(text, text.as_bytes())]))
+            .collect();
+        Sample::of_tars(platform, &tars)
+    }
+
+    /// An image of these layers, compressed.
+    pub(crate) fn of_tars(platform: &str, tars: &[Vec<u8>]) -> Sample {
         let platform: Platform = platform.parse().unwrap();
-        let tars: Vec<Vec<u8>> = layers.iter().map(|text| tar(&[(text, text.as_bytes())])).collect();
         let diff_ids: Vec<Digest> = tars.iter().map(|tar| digest(tar)).collect();
         let config = serde_json::json!({
             "architecture": platform.architecture, "os": platform.os, "variant": platform.variant,
@@ -236,7 +265,10 @@ impl Sample {
     }
 
     pub(crate) fn digests(&self) -> BTreeSet<String> {
-        self.blobs().into_iter().map(|blob| digest(blob).to_string()).collect()
+        self.blobs()
+            .into_iter()
+            .map(|blob| digest(blob).to_string())
+            .collect()
     }
 
     pub(crate) fn diff_ids(&self) -> Vec<Digest> {
@@ -261,7 +293,11 @@ pub(crate) fn index(manifests: &[Descriptor]) -> Vec<u8> {
 /// An archive of a layout, in the order of containerd's: blobs, index, version.
 pub(crate) fn layout(blobs: &[&[u8]], index: &[u8]) -> Vec<u8> {
     let names: Vec<String> = blobs.iter().map(|blob| blob_name(blob)).collect();
-    let mut files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(blobs.iter().copied()).collect();
+    let mut files: Vec<(&str, &[u8])> = names
+        .iter()
+        .map(String::as_str)
+        .zip(blobs.iter().copied())
+        .collect();
     files.push(("index.json", index));
     files.push(LAYOUT);
     tar(&files)

@@ -55,15 +55,25 @@ fn sample(layers: &[&str]) -> Sample {
 }
 
 fn chain(sample: &Sample) -> Vec<String> {
-    chain_ids(&sample.diff_ids()).iter().map(Digest::to_string).collect()
+    chain_ids(&sample.diff_ids())
+        .iter()
+        .map(Digest::to_string)
+        .collect()
 }
 
 #[tokio::test]
 async fn layers_become_snapshots_one_upon_the_other() {
     for rebase in [false, true] {
-        let Bench { stage, snapshots, applier } = bench(rebase, usize::MAX, 4).await;
+        let Bench {
+            stage,
+            snapshots,
+            applier,
+        } = bench(rebase, usize::MAX, 4).await;
         let sample = sample(&["a", "b", "c"]);
-        stage.import(&archive(&sample, "latest"), &unpacked()).await.unwrap();
+        stage
+            .import(&archive(&sample, "latest"), &unpacked())
+            .await
+            .unwrap();
         let (chain, diff_ids) = (chain(&sample), sample.diff_ids());
         let committed: BTreeSet<String> = snapshots.names(Kind::Committed).into_iter().collect();
         assert_eq!(committed, chain.iter().cloned().collect());
@@ -73,10 +83,16 @@ async fn layers_become_snapshots_one_upon_the_other() {
             assert_eq!(info.parent, if at == 0 { "" } else { &chain[at - 1] });
             let mut labels = Labels::from([
                 ("containerd.io/snapshot.ref".to_owned(), name.clone()),
-                ("containerd.io/snapshot/diff-id".to_owned(), diff_ids[at].to_string()),
+                (
+                    "containerd.io/snapshot/diff-id".to_owned(),
+                    diff_ids[at].to_string(),
+                ),
             ]);
             if at > 0 {
-                labels.insert("containerd.io/snapshot/parent-chain-id".to_owned(), chain[at - 1].clone());
+                labels.insert(
+                    "containerd.io/snapshot/parent-chain-id".to_owned(),
+                    chain[at - 1].clone(),
+                );
             }
             assert_eq!(info.labels, labels);
             let labels = stage.labels(&sample.layers[at]).await;
@@ -87,21 +103,40 @@ async fn layers_become_snapshots_one_upon_the_other() {
         let extracted = stage.told.names("extracted");
         assert_eq!(extracted.len(), 3, "{extracted:?}");
         let mounts = applier.mounts.lock().unwrap();
-        let uppers = mounts.iter().filter(|mount| mount.options.iter().any(|option| option.starts_with("upperdir=/snapshots/extract-")));
+        let uppers = mounts.iter().filter(|mount| {
+            mount
+                .options
+                .iter()
+                .any(|option| option.starts_with("upperdir=/snapshots/extract-"))
+        });
         assert_eq!(uppers.count(), if rebase { 2 } else { 0 }, "{mounts:?}");
-        assert!(mounts.iter().filter(|mount| rebase && mount.kind == "overlay").all(|mount| mount.options.len() == 2));
+        assert!(
+            mounts
+                .iter()
+                .filter(|mount| rebase && mount.kind == "overlay")
+                .all(|mount| mount.options.len() == 2)
+        );
     }
 }
 
 #[tokio::test]
 async fn layers_are_applied_at_the_same_time_up_to_the_limit() {
-    let Bench { stage, snapshots, applier } = bench(true, 0, 2).await;
+    let Bench {
+        stage,
+        snapshots,
+        applier,
+    } = bench(true, 0, 2).await;
     let sample = sample(&["a", "b", "c", "d"]);
     let archive = archive(&sample, "latest");
     let into = unpacked();
     let import = stage.import(&archive, &into);
     let watch = async {
-        applier.begun.subscribe().wait_for(|begun| *begun == 2).await.unwrap();
+        applier
+            .begun
+            .subscribe()
+            .wait_for(|begun| *begun == 2)
+            .await
+            .unwrap();
         assert!(snapshots.names(Kind::Committed).is_empty());
         applier.open.send_replace(usize::MAX);
     };
@@ -109,7 +144,10 @@ async fn layers_are_applied_at_the_same_time_up_to_the_limit() {
     done.unwrap();
     assert_eq!(applier.most.load(Ordering::SeqCst), 2);
     let log = snapshots.log.lock().unwrap();
-    let commits: Vec<&str> = log.iter().filter_map(|line| line.strip_prefix("commit ")).collect();
+    let commits: Vec<&str> = log
+        .iter()
+        .filter_map(|line| line.strip_prefix("commit "))
+        .collect();
     let chain = chain(&sample);
     let wanted = [
         format!("{} ", chain[0]),
@@ -123,11 +161,24 @@ async fn layers_are_applied_at_the_same_time_up_to_the_limit() {
 #[tokio::test]
 async fn what_is_unpacked_is_not_unpacked_again() {
     for rebase in [false, true] {
-        let Bench { stage, snapshots, applier } = bench(rebase, usize::MAX, 4).await;
+        let Bench {
+            stage,
+            snapshots,
+            applier,
+        } = bench(rebase, usize::MAX, 4).await;
         let (below, above) = (sample(&["a", "b"]), sample(&["a", "b", "c"]));
-        stage.import(&archive(&below, "below"), &unpacked()).await.unwrap();
-        stage.import(&archive(&above, "above"), &unpacked()).await.unwrap();
-        stage.import(&archive(&above, "above"), &unpacked()).await.unwrap();
+        stage
+            .import(&archive(&below, "below"), &unpacked())
+            .await
+            .unwrap();
+        stage
+            .import(&archive(&above, "above"), &unpacked())
+            .await
+            .unwrap();
+        stage
+            .import(&archive(&above, "above"), &unpacked())
+            .await
+            .unwrap();
         assert_eq!(*applier.begun.borrow(), 3, "each layer once");
         assert_eq!(snapshots.names(Kind::Committed).len(), 3);
         assert!(snapshots.names(Kind::Active).is_empty());
@@ -137,12 +188,21 @@ async fn what_is_unpacked_is_not_unpacked_again() {
 #[tokio::test]
 async fn a_layer_that_two_want_is_unpacked_once() {
     for rebase in [false, true] {
-        let Bench { stage, snapshots, applier } = bench(rebase, 0, 4).await;
+        let Bench {
+            stage,
+            snapshots,
+            applier,
+        } = bench(rebase, 0, 4).await;
         let archive = archive(&sample(&["a", "b"]), "latest");
         let into = unpacked();
         let imports = async { tokio::join!(stage.import(&archive, &into), stage.import(&archive, &into)) };
         let watch = async {
-            applier.begun.subscribe().wait_for(|begun| *begun >= 1).await.unwrap();
+            applier
+                .begun
+                .subscribe()
+                .wait_for(|begun| *begun >= 1)
+                .await
+                .unwrap();
             applier.open.send_replace(usize::MAX);
         };
         let ((first, second), ()) = tokio::join!(imports, watch);
@@ -176,10 +236,19 @@ async fn a_layer_is_unpacked_while_the_next_one_arrives() {
         let (sender, receiver) = mpsc::channel(8);
         let into = unpacked();
         let nobody = caller();
-        let import = stage.transfers.import(&nobody, Box::new(Hand(receiver)), ImportOptions::default(), &into, stage.told.clone());
+        let import = stage.transfers.import(
+            &nobody,
+            Box::new(Hand(receiver)),
+            ImportOptions::default(),
+            &into,
+            stage.told.clone(),
+        );
         let chain = chain(&sample);
         let send = async {
-            sender.send(begin[..begin.len() - 1024].to_vec().into()).await.unwrap();
+            sender
+                .send(begin[..begin.len() - 1024].to_vec().into())
+                .await
+                .unwrap();
             while snapshots.names(Kind::Committed) != chain[..1] {
                 tokio::task::yield_now().await;
             }
@@ -195,11 +264,18 @@ async fn a_layer_is_unpacked_while_the_next_one_arrives() {
 #[tokio::test]
 async fn nothing_is_left_of_a_layer_that_failed() {
     for rebase in [false, true] {
-        let Bench { stage, snapshots, applier } = bench(rebase, usize::MAX, 4).await;
+        let Bench {
+            stage,
+            snapshots,
+            applier,
+        } = bench(rebase, usize::MAX, 4).await;
         let sample = sample(&["a", "b", "c"]);
         *applier.fails.lock().unwrap() = Some(digest(&sample.layers[1]));
         let (_, text) = refused(stage.import(&archive(&sample, "latest"), &unpacked()).await);
-        assert!(text.starts_with("failed to extract layer") && text.ends_with("a bad layer"), "{text}");
+        assert!(
+            text.starts_with("failed to extract layer") && text.ends_with("a bad layer"),
+            "{text}"
+        );
         assert!(snapshots.names(Kind::Active).is_empty());
         assert!(stage.metadata.images(&caller(), &[]).await.unwrap().is_empty());
         assert_eq!(stage.collected().await, BTreeSet::new());
@@ -225,9 +301,14 @@ async fn a_layer_that_is_not_what_the_configuration_says_is_refused() {
         let to = digest(&short.config);
         let size = format!("\"size\":{}", good.config.len());
         let manifest = manifest.replace(from.as_str(), to.as_str());
-        short.manifest = manifest.replacen(&size, &format!("\"size\":{}", short.config.len()), 1).into_bytes();
+        short.manifest = manifest
+            .replacen(&size, &format!("\"size\":{}", short.config.len()), 1)
+            .into_bytes();
         let (_, text) = refused(stage.import(&archive(&short, "latest"), &unpacked()).await);
-        assert!(text.contains("number of layers and diffIDs don't match: 2 != 1"), "{text}");
+        assert!(
+            text.contains("number of layers and diffIDs don't match: 2 != 1"),
+            "{text}"
+        );
     }
 }
 
@@ -247,7 +328,10 @@ async fn a_missing_layer_cannot_be_unpacked() {
 async fn only_the_wanted_platform_is_unpacked() {
     let Bench { stage, snapshots, .. } = bench(true, usize::MAX, 4).await;
     let (here, there) = (sample(&["a"]), Sample::new("linux/s390x", &["b"]));
-    let index = index(&[named(here.with_platform(), "here"), named(there.with_platform(), "there")]);
+    let index = index(&[
+        named(here.with_platform(), "here"),
+        named(there.with_platform(), "there"),
+    ]);
     let mut blobs = here.blobs();
     blobs.extend(there.blobs());
     stage.import(&layout(&blobs, &index), &unpacked()).await.unwrap();
@@ -257,7 +341,11 @@ async fn only_the_wanted_platform_is_unpacked() {
 #[tokio::test]
 async fn a_cancelled_unpack_removes_what_it_prepared() {
     for rebase in [false, true] {
-        let Bench { stage, snapshots, applier } = bench(rebase, 1, 4).await;
+        let Bench {
+            stage,
+            snapshots,
+            applier,
+        } = bench(rebase, 1, 4).await;
         let (archive, into) = (archive(&sample(&["a", "b", "c"]), "latest"), unpacked());
         {
             let import = stage.import(&archive, &into);
@@ -281,10 +369,20 @@ async fn a_snapshotter_must_be_there() {
     let mut into = unpacked();
     into.unpacks[0].snapshotter = "none".to_owned();
     let (class, text) = refused(stage.import(&archive, &into).await);
-    assert_eq!((class, &*text), (Class::InvalidArgument, "snapshotter not loaded: none"));
+    assert_eq!(
+        (class, &*text),
+        (Class::InvalidArgument, "snapshotter not loaded: none")
+    );
     // The namespace names one.
-    let labels = Labels::from([("containerd.io/defaults/snapshotter".to_owned(), "other".to_owned())]);
-    stage.metadata.create_namespace(&caller().namespace, labels).await.unwrap();
+    let labels = Labels::from([(
+        "containerd.io/defaults/snapshotter".to_owned(),
+        "other".to_owned(),
+    )]);
+    stage
+        .metadata
+        .update_namespace(&caller().namespace, labels, &[])
+        .await
+        .unwrap();
     let (_, text) = refused(stage.import(&archive, &unpacked()).await);
     assert_eq!(text, "snapshotter not loaded: other");
     let (class, text) = refused(Stage::new().await.import(&archive, &unpacked()).await);
