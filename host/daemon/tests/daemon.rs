@@ -38,5 +38,7 @@ mod streaming;
 mod suite;
 #[path = "daemon/transfer.rs"]
 mod transfer;
+#[path = "daemon/transfer_client.rs"]
+mod transfer_client;
 #[path = "daemon/write.rs"]
 mod write;

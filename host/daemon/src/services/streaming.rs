@@ -6,6 +6,7 @@ mod collected;
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -27,6 +28,7 @@ use crate::{limits, status};
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     pipes: Arc<Mutex<HashMap<Key, Slot>>>,
+    registered: Arc<AtomicU64>,
 }
 
 type Key = (Namespace, String);
@@ -34,6 +36,8 @@ type Key = (Namespace, String);
 /// A registered id.
 #[derive(Debug)]
 struct Slot {
+    /// Which registration it is of: an id may be used again.
+    number: u64,
     /// Until somebody takes it.
     pipe: Option<Pipe>,
     /// The lease that it lives and goes with.
@@ -74,7 +78,9 @@ impl Streams {
         self.lock().values_mut().for_each(|slot| slot.pipe = None);
     }
 
-    fn register(&self, key: Key, slot: Slot) -> Result<Registration, Status> {
+    fn register(&self, key: Key, mut slot: Slot) -> Result<Registration, Status> {
+        slot.number = self.registered.fetch_add(1, Ordering::Relaxed);
+        let number = slot.number;
         let mut pipes = self.lock();
         if pipes.contains_key(&key) {
             return Err(status::said(Class::AlreadyExists, format!("stream {:?}", key.1)));
@@ -87,6 +93,7 @@ impl Streams {
         Ok(Registration {
             streams: self.clone(),
             key,
+            number,
         })
     }
 
@@ -100,13 +107,20 @@ impl Streams {
 struct Registration {
     streams: Streams,
     key: Key,
+    number: u64,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let pipe = self.streams.lock().remove(&self.key);
-        // After the lock is gone: dropping a pipe wakes others.
-        drop(pipe);
+        let mut pipes = self.streams.lock();
+        let is_its = |slot: &Slot| slot.number == self.number;
+        let slot = match pipes.get(&self.key).is_some_and(is_its) {
+            true => pipes.remove(&self.key),
+            false => None,
+        };
+        // Before the slot is dropped: that wakes others.
+        drop(pipes);
+        drop(slot);
     }
 }
 
@@ -170,6 +184,7 @@ impl streaming_server::Streaming for Service {
         let (end, ended) = oneshot::channel();
         let (told, done) = oneshot::channel();
         let slot = Slot {
+            number: 0,
             pipe: Some(Pipe {
                 incoming,
                 outgoing,

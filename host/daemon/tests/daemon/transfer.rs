@@ -1,244 +1,22 @@
-//! Transfers as containerd's client of version 2 asks for them: streams with windows, progress on a stream of its own.
+//! Transfers as containerd's client of version 2 asks for them, with its cases of `TestTransferImport` and `TestTransferEcho`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use prost::Message;
-use prost_types::Any;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::Code;
 use transom_api::images::GetImageRequest;
 use transom_api::images::images_client::ImagesClient;
-use transom_api::streaming::StreamInit;
-use transom_api::streaming::streaming_client::StreamingClient;
+use transom_api::leases::leases_client::LeasesClient;
+use transom_api::leases::{CreateRequest, DeleteRequest, ListRequest};
+use transom_api::transfer::TransferRequest;
 use transom_api::transfer::transfer_client::TransferClient;
-use transom_api::transfer::{TransferOptions, TransferRequest};
-use transom_api::transfer_types::{
-    Data, ImageExportStream, ImageImportStream, ImageReference, ImageStore, OciRegistry, Progress,
-    WindowUpdate,
+use transom_api::transfer_types::{Data, ImageExportStream, ImageReference, ImageStore, OciRegistry};
+
+use crate::rig::{Rig, here, leased, refused};
+use crate::transfer_client::{
+    MAX_READ, NEVER, Pipe, any, export, export_to, images, import, import_of, transfer, types,
 };
-use transom_oci::media_type;
-
-use crate::rig::{Rig, here, leased, refused, sha256};
-
-const NEVER: Duration = Duration::from_secs(60);
-
-/// What containerd's client takes in one message, and how many bytes it lets be sent.
-const MAX_READ: usize = 32 << 10;
-const WINDOW: i32 = 64 << 10;
-
-/// As Go's typeurl writes it.
-fn any<M: Message>(name: &str, message: &M) -> Any {
-    Any {
-        type_url: name.to_owned(),
-        value: message.encode_to_vec(),
-    }
-}
-
-fn types<M: Message>(name: &str, message: &M) -> Any {
-    any(&format!("containerd.types.transfer.{name}"), message)
-}
-
-/// A stream that the daemon knows.
-struct Pipe {
-    outgoing: mpsc::Sender<Any>,
-    incoming: Streaming<Any>,
-}
-
-impl Pipe {
-    async fn open(rig: &Rig, id: &str) -> Pipe {
-        Pipe::open_as(rig, here(()), id).await
-    }
-
-    async fn open_as(rig: &Rig, of: tonic::Request<()>, id: &str) -> Pipe {
-        let (outgoing, messages) = mpsc::channel(4);
-        let init = StreamInit { id: id.to_owned() };
-        let init = any("containerd.services.streaming.v1.StreamInit", &init);
-        outgoing.send(init).await.expect("there is room");
-        let mut client = StreamingClient::new(rig.channel.clone());
-        let (metadata, extensions, ()) = of.into_parts();
-        let request = tonic::Request::from_parts(metadata, extensions, ReceiverStream::new(messages));
-        let mut incoming = client.stream(request).await.expect("a new id").into_inner();
-        let first = incoming.message().await.expect("whole").expect("an answer");
-        assert_eq!(first.type_url, "google.protobuf.Empty");
-        Pipe { outgoing, incoming }
-    }
-
-    /// Sends bytes as containerd's `SendStream` does: as many as the windows allow.
-    fn send(mut self, bytes: Vec<u8>) -> JoinHandle<()> {
-        tokio::spawn(async move {
-            let (mut rest, mut window) = (bytes.as_slice(), 0_usize);
-            while !rest.is_empty() {
-                if window == 0 {
-                    let Ok(Some(update)) = self.incoming.message().await else {
-                        return;
-                    };
-                    assert_eq!(update.type_url, "containerd.types.transfer.WindowUpdate");
-                    let update = WindowUpdate::decode(update.value.as_slice()).expect("a message");
-                    window += usize::try_from(update.update).expect("more, not less");
-                    continue;
-                }
-                let (now, later) = rest.split_at(rest.len().min(window).min(MAX_READ));
-                let data = Data {
-                    data: now.to_vec().into(),
-                };
-                if self.outgoing.send(types("Data", &data)).await.is_err() {
-                    return;
-                }
-                window -= now.len();
-                rest = later;
-            }
-        })
-    }
-
-    /// Receives bytes as containerd's `ReceiveStream` does, and how the stream ended.
-    fn receive(mut self) -> JoinHandle<(Vec<u8>, Option<Status>)> {
-        tokio::spawn(async move {
-            let (mut bytes, mut window) = (Vec::new(), 0);
-            loop {
-                if window < WINDOW {
-                    let update = WindowUpdate { update: WINDOW };
-                    if self.outgoing.send(types("WindowUpdate", &update)).await.is_ok() {
-                        window += WINDOW;
-                    }
-                }
-                let message = match self.incoming.message().await {
-                    Ok(Some(message)) => message,
-                    Ok(None) => return (bytes, None),
-                    Err(status) => return (bytes, Some(status)),
-                };
-                assert_eq!(message.type_url, "containerd.types.transfer.Data");
-                let data = Data::decode(message.value.as_slice()).expect("a message").data;
-                assert!(data.len() <= MAX_READ);
-                window -= i32::try_from(data.len()).expect("it is small");
-                assert!(window >= 0, "more than the window");
-                bytes.extend_from_slice(&data);
-            }
-        })
-    }
-
-    /// All events, as `ProgressHandler` would see them.
-    fn events(mut self) -> JoinHandle<Vec<Progress>> {
-        tokio::spawn(async move {
-            let mut events = Vec::new();
-            while let Ok(Some(message)) = self.incoming.message().await {
-                assert_eq!(message.type_url, "containerd.types.transfer.Progress");
-                events.push(Progress::decode(message.value.as_slice()).expect("a message"));
-            }
-            events
-        })
-    }
-}
-
-fn import_of(stream: &str) -> Any {
-    let stream = ImageImportStream {
-        stream: stream.to_owned(),
-        ..ImageImportStream::default()
-    };
-    types("ImageImportStream", &stream)
-}
-
-fn export_to(stream: &str, export: ImageExportStream) -> Any {
-    let stream = ImageExportStream {
-        stream: stream.to_owned(),
-        ..export
-    };
-    types("ImageExportStream", &stream)
-}
-
-async fn transfer(rig: &Rig, source: Any, destination: Any, progress: &str) -> Result<(), Status> {
-    let mut client = TransferClient::new(rig.channel.clone());
-    let request = TransferRequest {
-        source: Some(source),
-        destination: Some(destination),
-        options: Some(TransferOptions {
-            progress_stream: progress.to_owned(),
-        }),
-    };
-    let done = timeout(NEVER, client.transfer(here(request))).await;
-    done.expect("an answer comes").map(|_| ())
-}
-
-/// Imports an archive; gives the events.
-async fn import(rig: &Rig, archive: Vec<u8>, into: &ImageStore) -> Result<Vec<Progress>, Status> {
-    let sending = Pipe::open(rig, "import").await.send(archive);
-    let events = Pipe::open(rig, "progress").await.events();
-    let done = transfer(rig, import_of("import"), types("ImageStore", into), "progress").await;
-    sending.await.expect("no panic");
-    let events = events.await.expect("no panic");
-    done.map(|()| events)
-}
-
-async fn export(
-    rig: &Rig,
-    names: &[&str],
-    how: ImageExportStream,
-) -> Result<Vec<u8>, (Status, Option<Status>)> {
-    let receiving = Pipe::open(rig, "export").await.receive();
-    let references = names.iter().map(|name| ImageReference {
-        name: (*name).to_owned(),
-        ..ImageReference::default()
-    });
-    let store = ImageStore {
-        extra_references: references.collect(),
-        ..ImageStore::default()
-    };
-    let done = transfer(rig, types("ImageStore", &store), export_to("export", how), "").await;
-    let (bytes, end) = receiving.await.expect("no panic");
-    match done {
-        Ok(()) => {
-            assert!(end.is_none());
-            Ok(bytes)
-        }
-        Err(status) => Err((status, end)),
-    }
-}
-
-/// An archive with one image of two layers for each name, as containerd's test makes it: a name with a space is a repository and
-/// a tag, of which the index has the tag. Gives the digest of each image and of the index.
-fn images(names: &[&str]) -> (Vec<u8>, Vec<String>, String) {
-    let (mut files, mut manifests, mut digests) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for (number, name) in names.iter().enumerate() {
-        let layers = [format!("layer {number}").repeat(5000), "shared".repeat(30_000)];
-        let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() });
-        let config = serde_json::json!({ "os": "linux", "architecture": "amd64", "author": name,
-            "rootfs": { "type": "layers", "diff_ids": layers.each_ref().map(|layer| sha256(layer.as_bytes())) } })
-        .to_string();
-        let manifest = serde_json::json!({ "schemaVersion": 2, "config": descriptor(media_type::IMAGE_CONFIG, config.as_bytes()),
-            "layers": layers.each_ref().map(|layer| descriptor(media_type::LAYER_TAR, layer.as_bytes())) })
-        .to_string();
-        let mut listed = descriptor(media_type::MANIFEST, manifest.as_bytes());
-        listed["annotations"] = match name.split_once(' ') {
-            Some((_, tag)) => serde_json::json!({ "org.opencontainers.image.ref.name": tag }),
-            None if name.is_empty() => serde_json::json!({}),
-            None => serde_json::json!({ "io.containerd.image.name": name }),
-        };
-        manifests.push(listed);
-        digests.push(sha256(manifest.as_bytes()));
-        for blob in layers.into_iter().chain([config, manifest]) {
-            files.insert(sha256(blob.as_bytes()).replace("sha256:", "blobs/sha256/"), blob);
-        }
-    }
-    let index = serde_json::json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
-    let index_digest = sha256(index.as_bytes());
-    files.insert("index.json".to_owned(), index);
-    files.insert(
-        "oci-layout".to_owned(),
-        r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned(),
-    );
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, data) in files {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(data.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, name, data.as_bytes())
-            .expect("memory has room");
-    }
-    (tar.into_inner().expect("memory has room"), digests, index_digest)
-}
 
 fn prefix(name: &str, [allow_overwrite, add_digest, skip_named_digest]: [bool; 3]) -> Option<ImageReference> {
     Some(ImageReference {
@@ -545,8 +323,6 @@ async fn a_client_whose_stream_breaks_is_told_so() {
 
 #[tokio::test]
 async fn a_stream_goes_with_its_lease() {
-    use transom_api::leases::leases_client::LeasesClient;
-    use transom_api::leases::{CreateRequest, DeleteRequest};
     let rig = Rig::start().await;
     let mut leases = LeasesClient::new(rig.channel.clone());
     let create = |id: &str| CreateRequest {
@@ -576,4 +352,55 @@ async fn a_stream_goes_with_its_lease() {
         .expect("it is still there");
     sending.await.expect("no panic");
     assert_eq!(receiving.await.expect("no panic").0, echo);
+}
+
+/// The ids of all leases.
+async fn leases_of(rig: &Rig) -> Vec<String> {
+    let mut client = LeasesClient::new(rig.channel.clone());
+    let listed = client.list(here(ListRequest::default())).await.expect("a list");
+    listed
+        .into_inner()
+        .leases
+        .into_iter()
+        .map(|lease| lease.id)
+        .collect()
+}
+
+/// The daemon does not say when it has noticed: it is asked until it has.
+async fn until(rig: &Rig, leases: usize) {
+    let look = async {
+        while leases_of(rig).await.len() != leases {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(NEVER, look).await.expect("it happens");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_cancels_its_import() {
+    let rig = Rig::start().await;
+    let (archive, _, _) = images(&["a"]);
+    let mut pipe = Pipe::open(&rig, "import").await;
+    let mut client = TransferClient::new(rig.channel.clone());
+    let request = TransferRequest {
+        source: Some(import_of("import")),
+        destination: Some(types("ImageStore", &ImageStore::default())),
+        options: None,
+    };
+    let importing = tokio::spawn(async move { client.transfer(here(request)).await.map(|_| ()) });
+    pipe.incoming.message().await.expect("whole").expect("a window");
+    let data = Data {
+        data: archive[..MAX_READ].to_vec().into(),
+    };
+    pipe.outgoing
+        .send(types("Data", &data))
+        .await
+        .expect("it is taken");
+    until(&rig, 1).await;
+    importing.abort();
+    until(&rig, 0).await;
+    let ended = timeout(NEVER, pipe.incoming.message())
+        .await
+        .expect("the stream ends, too");
+    assert_eq!(ended.expect("a good end"), None);
 }

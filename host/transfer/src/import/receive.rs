@@ -204,7 +204,8 @@ impl<'a> Receiver<'a> {
             });
         }
         let expected = digest_of(&name);
-        self.current = if expected.is_some() && self.latest.contains_key(&name) {
+        let came = self.latest.contains_key(&name) && !self.files.links.contains_key(&name);
+        self.current = if expected.is_some() && came {
             // What came first under this name is what the name says, or the import fails.
             Current::Skip
         } else if limit.is_some() || expected.is_none() && self.fits(size) {
@@ -244,29 +245,29 @@ impl<'a> Receiver<'a> {
             .await;
         let writer = match (opened, expected.clone()) {
             (Err(Error::AlreadyExists { .. }), Some(digest)) => {
+                // The file may be anything: it is not looked at, for the blob is here.
+                let size = self.metadata.content_info(self.caller, &digest).await?.size;
                 let stored = Stored { digest, size };
                 self.arrived(Committed { name, number, stored }, early).await?;
                 return Ok(Current::Skip);
             }
             (opened, _) => opened?,
         };
-        let chunk = BytesMut::new();
-        Ok(
-            match expected.filter(|_| writer.status().is_ok_and(|status| status.offset > 0)) {
-                // Another namespace shares it.
-                Some(digest) => {
-                    self.commit(name, size, Some(digest), writer).await;
-                    Current::Skip
-                }
-                None => Current::Blob(Box::new(Blob {
-                    expected: digest_of(&name),
-                    name,
-                    size,
-                    writer,
-                    chunk,
-                })),
-            },
-        )
+        let shared = writer.status()?.expected.is_some();
+        let blob = Blob {
+            name,
+            number,
+            size,
+            expected,
+            writer,
+            chunk: BytesMut::new(),
+        };
+        if shared {
+            // Another namespace has it, and gives it without its bytes.
+            self.commit(blob);
+            return Ok(Current::Skip);
+        }
+        Ok(Current::Blob(Box::new(blob)))
     }
 
     async fn data(&mut self, bytes: Bytes) -> Result<(), TransferError> {

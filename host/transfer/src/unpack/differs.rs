@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use transom_diff::blobs::{BlobWriter, Blobs, Fault, Labels, Opened};
+use transom_diff::blobs::{BlobWriter, Blobs, Fault, Opened};
 use transom_diff::{ApplyRequest, DiffError, Differs};
 use transom_layer::pump::PumpError;
 use transom_layer::stage::StageError;

@@ -38,119 +38,62 @@ fn with(name: &str, reference: Option<Reference>) -> ImageStore {
     }
 }
 
-fn cases() -> Vec<Case> {
-    let overwrite = |reference: Reference| Reference {
+const BOTH: &[&str] = &["OCI", "containerd"];
+const LATEST: &str = "registry.test/image:latest";
+const BASE: &str = "registry.test/base:latest";
+const BASE_DIGEST: &str = "registry.test/base@";
+const INDEX: &str = "registry.test/index:latest";
+
+fn overwrite(reference: Reference) -> Reference {
+    Reference {
         allow_overwrite: true,
         ..reference
-    };
-    let skip = |reference: Reference| Reference {
+    }
+}
+
+fn skip(reference: Reference) -> Reference {
+    Reference {
         skip_named_digest: true,
         ..reference
-    };
+    }
+}
+
+/// What an archive lists.
+#[rustfmt::skip]
+fn listed() -> Vec<Case> {
     let only = |reference| with("", Some(reference));
-    const BOTH: &[&str] = &["OCI", "containerd"];
-    const LATEST: &str = "registry.test/image:latest";
-    const BASE: &str = "registry.test/base:latest";
-    const INDEX: &str = "registry.test/index:latest";
+    let (image, base) = ("registry.test/image", "registry.test/base");
     vec![
-        (
-            "Prefix",
-            only(prefix("registry.test/image")),
-            BOTH,
-            LATEST,
-            &[LATEST],
-        ),
-        (
-            "Overwrite",
-            only(overwrite(prefix("placeholder"))),
-            BOTH,
-            LATEST,
-            &[LATEST],
-        ),
-        (
-            "TagOnly",
-            only(prefix("registry.test/image")),
-            &["OCI"],
-            "latest",
-            &[LATEST],
-        ),
-        (
-            "AddDigest",
-            only(digested("registry.test/base")),
-            &["Annotation"],
-            "",
-            &["registry.test/base@"],
-        ),
-        (
-            "NameAndDigest",
-            only(digested("registry.test/base")),
-            &["OCI"],
-            "latest",
-            &[BASE, "registry.test/base@"],
-        ),
-        (
-            "NameSkipDigest",
-            only(skip(digested("registry.test/base"))),
-            &["OCI"],
-            "latest",
-            &[BASE],
-        ),
-        (
-            "OverwriteNameDigest",
-            only(overwrite(digested("base-name"))),
-            BOTH,
-            BASE,
-            &[BASE, "base-name@"],
-        ),
-        (
-            "OverwriteNameSkipDigest",
-            only(skip(overwrite(digested("base-name")))),
-            BOTH,
-            BASE,
-            &[BASE],
-        ),
-        (
-            "ReferenceNotFound",
-            only(prefix("registry.test/image")),
-            BOTH,
-            BASE,
-            &[],
-        ),
-        (
-            "NoReference",
-            ImageStore::default(),
-            &["Annotation", "NoAnnotation"],
-            "",
-            &[],
-        ),
-        ("ImageName", with(INDEX, None), &["NoAnnotation"], "", &[INDEX]),
-        (
-            "ImageNameWithPrefixAddDigest",
-            with(INDEX, Some(digested("registry.test/base"))),
-            &["NoAnnotation"],
-            "",
-            &[INDEX, "registry.test/base@"],
-        ),
-        (
-            "ImageNameWithExtraRef",
-            with(INDEX, Some(plain("registry.test/extra:v1"))),
-            &["NoAnnotation"],
-            "",
-            &[INDEX, "registry.test/extra:v1"],
-        ),
-        (
-            "ImageNameWithPrefixAddDigestSkipNamed",
-            with(INDEX, Some(skip(digested("registry.test/base")))),
-            &["NoAnnotation"],
-            "",
-            &[INDEX, "registry.test/base@"],
-        ),
+        ("Prefix", only(prefix(image)), BOTH, LATEST, &[LATEST]),
+        ("Overwrite", only(overwrite(prefix("placeholder"))), BOTH, LATEST, &[LATEST]),
+        ("TagOnly", only(prefix(image)), &["OCI"], "latest", &[LATEST]),
+        ("AddDigest", only(digested(base)), &["Annotation"], "", &[BASE_DIGEST]),
+        ("NameAndDigest", only(digested(base)), &["OCI"], "latest", &[BASE, BASE_DIGEST]),
+        ("NameSkipDigest", only(skip(digested(base))), &["OCI"], "latest", &[BASE]),
+        ("OverwriteNameDigest", only(overwrite(digested("base-name"))), BOTH, BASE, &[BASE, "base-name@"]),
+        ("OverwriteNameSkipDigest", only(skip(overwrite(digested("base-name")))), BOTH, BASE, &[BASE]),
+        ("ReferenceNotFound", only(prefix(image)), BOTH, BASE, &[]),
+        ("NoReference", ImageStore::default(), &["Annotation", "NoAnnotation"], "", &[]),
+    ]
+}
+
+/// What an index as a whole is called.
+#[rustfmt::skip]
+fn whole() -> Vec<Case> {
+    let place: &[&str] = &["NoAnnotation"];
+    let base = digested("registry.test/base");
+    let extra = "registry.test/extra:v1";
+    vec![
+        ("ImageName", with(INDEX, None), place, "", &[INDEX]),
+        ("ImageNameWithPrefixAddDigest", with(INDEX, Some(base.clone())), place, "", &[INDEX, BASE_DIGEST]),
+        ("ImageNameWithExtraRef", with(INDEX, Some(plain(extra))), place, "", &[INDEX, "registry.test/extra:v1"]),
+        ("ImageNameWithPrefixAddDigestSkipNamed", with(INDEX, Some(skip(base))), place, "", &[INDEX, BASE_DIGEST]),
     ]
 }
 
 #[test]
 fn images_are_named_as_containerd_names_them() {
-    for (case, store, places, name, wanted) in cases() {
+    for (case, store, places, name, wanted) in listed().into_iter().chain(whole()) {
         for place in places {
             let mut descriptor = Descriptor::new(media_type::MANIFEST, digest(case.as_bytes()), 1);
             let key = match *place {
