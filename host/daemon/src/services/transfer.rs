@@ -88,7 +88,7 @@ impl Service {
 async fn ended(sink: Outgoing, result: Result<(), Status>) -> Result<(), Status> {
     match &result {
         Ok(()) => sink.finish().await,
-        Err(status) => sink.fail(status.clone()),
+        Err(status) => sink.fail(status.clone()).await,
     }
     result
 }

@@ -152,6 +152,8 @@ impl Extracted {
         }
         let (work, caller) = (&self.work, shared.hold.caller());
         let layer = &work.descriptor.digest;
+        // It is there, unless a snapshot that was there has gone since.
+        shared.unless_stopped(shared.arrivals.wait(layer)).await?;
         match shared.metadata.content_info(caller, layer).await {
             Ok(_) => {}
             Err(Error::NotFound { .. }) => {

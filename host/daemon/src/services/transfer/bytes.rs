@@ -116,9 +116,10 @@ impl Outgoing {
         self.pipe.end(limits::LAST_EVENTS).await;
     }
 
-    /// Ends the stream so that the client knows that bytes are missing.
-    pub(super) fn fail(self, status: Status) {
-        let _ = self.pipe.outgoing.try_send(Err(status));
+    /// Ends the stream so that the client knows that bytes are missing, if it reads at all.
+    pub(super) async fn fail(self, status: Status) {
+        let sent = self.pipe.outgoing.send(Err(status));
+        let _ = tokio::time::timeout(limits::LAST_EVENTS, sent).await;
     }
 
     async fn deliver(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
