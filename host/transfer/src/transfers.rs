@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use transom_meta::images::Image;
+use transom_meta::kv::Pending;
 use transom_meta::{Caller, Metadata};
 
 use crate::bytes::{ByteSink, ByteSource};
@@ -38,40 +39,44 @@ impl Transfers {
     ///
     /// # Errors
     /// [`TransferError`].
-    pub async fn import(
-        &self,
-        caller: &Caller,
+    pub fn import<'a>(
+        &'a self,
+        caller: &'a Caller,
         archive: Box<dyn ByteSource>,
         options: ImportOptions,
-        into: &ImageStore,
+        into: &'a ImageStore,
         progress: Arc<dyn ProgressSink>,
-    ) -> Result<Vec<Image>, TransferError> {
-        into.check()?;
-        let _turn = self.turn().await?;
-        let import = import::Import {
-            metadata: &self.metadata,
-            unpacker: self.unpacker.as_ref(),
-            options,
-            into,
-            progress,
-        };
-        import.run(caller, archive).await
+    ) -> Pending<'a, Result<Vec<Image>, TransferError>> {
+        Box::pin(async move {
+            into.check()?;
+            let _turn = self.turn().await?;
+            let import = import::Import {
+                metadata: &self.metadata,
+                unpacker: self.unpacker.as_ref(),
+                options,
+                into,
+                progress,
+            };
+            import.run(caller, archive).await
+        })
     }
 
     /// Writes images into an archive, to its very end.
     ///
     /// # Errors
     /// [`TransferError`]; what is missing is found out before the first byte.
-    pub async fn export(
-        &self,
-        caller: &Caller,
-        images: &ImageStore,
-        options: &ExportOptions,
-        archive: &mut dyn ByteSink,
-        progress: &dyn ProgressSink,
-    ) -> Result<(), TransferError> {
-        let _turn = self.turn().await?;
-        export::export(&self.metadata, caller, images, options, archive, progress).await
+    pub fn export<'a>(
+        &'a self,
+        caller: &'a Caller,
+        images: &'a ImageStore,
+        options: &'a ExportOptions,
+        archive: &'a mut dyn ByteSink,
+        progress: &'a dyn ProgressSink,
+    ) -> Pending<'a, Result<(), TransferError>> {
+        Box::pin(async move {
+            let _turn = self.turn().await?;
+            export::export(&self.metadata, caller, images, options, archive, progress).await
+        })
     }
 
     /// Gives an image further names; gives what was saved.

@@ -1,5 +1,7 @@
 //! Tests of transfers; one file of `transfer/` for each part.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "transfer/damage.rs"]
 mod damage;
 #[path = "transfer/docker.rs"]

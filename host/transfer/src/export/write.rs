@@ -28,12 +28,9 @@ pub(super) async fn write(
     let mut folders = tar::folder("blobs/");
     // Digests are in the order of their algorithms' names, and so are the folders.
     for algorithm in Algorithm::ALL {
-        let mut blobs = plan
-            .blobs
-            .values()
-            .filter(|(blob, _)| blob.digest.algorithm() == algorithm)
-            .peekable();
-        if blobs.peek().is_none() {
+        let is_its = |(blob, _): &&(Descriptor, Vec<String>)| blob.digest.algorithm() == algorithm;
+        let blobs: Vec<_> = plan.blobs.values().filter(is_its).collect();
+        if blobs.is_empty() {
             continue;
         }
         folders.extend(tar::folder(&format!("blobs/{algorithm}/")));
@@ -75,7 +72,7 @@ async fn write_blob(
     archive.send(header.into()).await?;
     let (chunks, mut read) = mpsc::channel(limits::CHUNKS_AHEAD);
     let digest = blob.digest.clone();
-    let reading = tokio::task::spawn_blocking(move || self::read(reader, &digest, size, &chunks));
+    let reading = tokio::task::spawn_blocking(move || self::read(&reader, &digest, size, &chunks));
     let (mut sent, mut told) = (0, 0);
     while let Some(chunk) = read.recv().await {
         sent += chunk.len() as u64;
@@ -97,7 +94,7 @@ async fn write_blob(
 }
 
 /// Reads a blob to its end; of the size that its header has said, and of its digest. Ends early if nobody takes the chunks.
-fn read(blob: Blob, digest: &Digest, size: u64, chunks: &mpsc::Sender<Bytes>) -> Result<(), TransferError> {
+fn read(blob: &Blob, digest: &Digest, size: u64, chunks: &mpsc::Sender<Bytes>) -> Result<(), TransferError> {
     let failed = |source| TransferError::Read {
         digest: digest.clone(),
         source,

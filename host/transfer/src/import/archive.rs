@@ -78,7 +78,7 @@ fn take_apart(
 ) -> Result<(), TransferError> {
     let compression = sniff(chunks.peek(MAGIC_BYTES)?);
     match compression {
-        None => read(&mut chunks, items, |error| TransferError::Tar(error))?,
+        None => read(&mut chunks, items, TransferError::Tar)?,
         Some(Compression::Gzip) => {
             let decoder = flate2::read::MultiGzDecoder::new(&mut chunks);
             decompressed(decoder, "gzip", items)?;
@@ -146,19 +146,17 @@ fn read(
         let Some(entry) = entry else { break };
         counted.add(&entry)?;
         let Some(item) = item(&entry)? else { continue };
-        let file = matches!(item, Item::File { .. });
+        let is_file = matches!(item, Item::File { .. });
         if send(item).is_err() {
             return Ok(());
         }
-        while file {
+        let mut more = is_file;
+        while more {
             let data = reader.next_data().map_err(|error| explained(error, &explain))?;
+            more = data.is_some();
             let item = data.map_or(Item::FileEnd, |data| Item::Data(data.bytes));
-            let end = matches!(item, Item::FileEnd);
             if send(item).is_err() {
                 return Ok(());
-            }
-            if end {
-                break;
             }
         }
     }

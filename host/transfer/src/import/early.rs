@@ -27,7 +27,7 @@ enum Wait {
     /// A manifest or index, so deep in others.
     Descriptor(Descriptor, usize),
     /// An image whose configuration it is.
-    Image(Unpackable),
+    Image(Box<Unpackable>),
 }
 
 impl<'a> Early<'a> {
@@ -121,7 +121,10 @@ impl<'a> Early<'a> {
         };
         if media_type::is_manifest(&of.media_type) {
             let image = Unpackable::of(of, &children).filter(|_| self.store.platforms.take(of));
-            return image.map(Wait::Image).into_iter().collect();
+            return image
+                .map(|image| Wait::Image(Box::new(image)))
+                .into_iter()
+                .collect();
         }
         let wanted = self.wanted(children).into_iter();
         wanted.map(|child| Wait::Descriptor(child, depth + 1)).collect()
