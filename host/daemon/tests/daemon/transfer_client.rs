@@ -9,14 +9,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 use transom_api::streaming::StreamInit;
 use transom_api::streaming::streaming_client::StreamingClient;
 use transom_api::transfer::transfer_client::TransferClient;
 use transom_api::transfer::{TransferOptions, TransferRequest};
 use transom_api::transfer_types::{
-    Data, ImageExportStream, ImageImportStream, ImageReference, ImageStore, OciRegistry, Progress,
-    WindowUpdate,
+    Data, ImageExportStream, ImageImportStream, ImageReference, ImageStore, Progress, WindowUpdate,
 };
 use transom_oci::media_type;
 

@@ -25,7 +25,7 @@ pub(super) struct Early<'a> {
 
 enum Wait {
     /// A manifest or index, so deep in others.
-    Descriptor(Descriptor, usize),
+    Descriptor(Box<Descriptor>, usize),
     /// An image whose configuration it is.
     Image(Box<Unpackable>),
 }
@@ -62,7 +62,9 @@ impl<'a> Early<'a> {
             return Ok(());
         };
         let wanted = self.wanted(children);
-        let waits = wanted.into_iter().map(|child| Wait::Descriptor(child, 1));
+        let waits = wanted
+            .into_iter()
+            .map(|child| Wait::Descriptor(Box::new(child), 1));
         self.follow(&caller, waits.collect()).await
     }
 
@@ -127,7 +129,9 @@ impl<'a> Early<'a> {
                 .collect();
         }
         let wanted = self.wanted(children).into_iter();
-        wanted.map(|child| Wait::Descriptor(child, depth + 1)).collect()
+        wanted
+            .map(|child| Wait::Descriptor(Box::new(child), depth + 1))
+            .collect()
     }
 
     /// With a limit on manifests the choice is the walk's.

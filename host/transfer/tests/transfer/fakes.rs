@@ -74,7 +74,7 @@ impl FakeSnapshots {
                 object: name.to_owned(),
             });
         }
-        if !parent.is_empty() && !all.get(parent).is_some_and(|info| info.kind == Kind::Committed) {
+        if !parent.is_empty() && all.get(parent).is_none_or(|info| info.kind != Kind::Committed) {
             return Err(Error::NotFound {
                 object: parent.to_owned(),
             });
