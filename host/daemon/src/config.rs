@@ -1,10 +1,11 @@
 //! The configuration file: TOML, all of it optional. A mistake names its line, and all mistakes are named at once.
 //!
-//! `text` writes the commented file of `transomd config default`, `section` reads tables key by key, `setting` says what each
+//! `snapshots` is what there is to say of snapshotters, `text` writes the commented file of `transomd config default`, `section` reads tables key by key, `setting` says what each
 //! kind of value looks like.
 
 mod section;
 mod setting;
+pub mod snapshots;
 mod text;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::limits;
 use crate::places::{Places, SOCKET};
 
 use section::{Faults, Section};
+pub use snapshots::{Snapshots, Snapshotter};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +31,7 @@ pub struct Config {
     pub state: PathBuf,
     /// The socket; [`Config::socket_path`] says where if `None`.
     pub address: Option<PathBuf>,
-    /// Serve as the content store of a containerd, and nothing else.
+    /// Serve as content store and snapshotters of a containerd, and nothing else.
     pub proxy_backend: bool,
     /// How long requests may go on after the signal to stop.
     pub shutdown_timeout: Duration,
@@ -39,6 +41,8 @@ pub struct Config {
     pub log: Log,
     /// Records and what they allow.
     pub metadata: Metadata,
+    /// Which snapshotters there are, and how they behave.
+    pub snapshots: Snapshots,
     /// When garbage is collected.
     pub gc: Gc,
     /// How much at once.
@@ -161,6 +165,7 @@ impl Config {
                 grace: Duration::from_secs(3600),
                 ingest_expiry: Duration::from_secs(24 * 3600),
             },
+            snapshots: Snapshots::default(),
             gc: Gc {
                 pause_threshold: 0.02,
                 deletion_threshold: 0,
@@ -221,6 +226,7 @@ impl Config {
         self.socket.read(&mut top.section("socket", faults), faults);
         self.log.read(&mut top.section("log", faults), faults);
         self.metadata.read(&mut top.section("metadata", faults), faults);
+        self.snapshots.read(&mut top.section("snapshots", faults), faults);
         self.gc.read(&mut top.section("gc", faults), faults);
         self.limits.read(&mut top.section("limits", faults), faults);
         let mut metrics = top.section("metrics", faults);

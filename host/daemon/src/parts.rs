@@ -102,9 +102,9 @@ impl Part {
     }
 }
 
-/// The parts of a daemon of its own; `filters` are its filter plugins.
+/// The parts of a daemon of its own; `loaded` are its filter plugins and snapshotters.
 #[must_use]
-pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
+pub fn of_daemon(config: &Config, loaded: Vec<Part>) -> Vec<Part> {
     let mut parts = vec![
         content(config),
         metadata(config),
@@ -117,6 +117,7 @@ pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
         ("content", ["metadata"].as_slice()),
         ("images", &["metadata", "gc"]),
         ("namespaces", &["metadata"]),
+        ("snapshots", &["metadata"]),
         ("leases", &["metadata", "gc"]),
     ] {
         parts.push(Part::new("service", format!("{service}-service")).requires(requires));
@@ -125,15 +126,17 @@ pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
     parts.push(Part::new("grpc", "events").requires(&["event"]));
     parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
     parts.extend(general());
-    parts.extend(filters);
+    parts.extend(loaded);
     parts
 }
 
-/// The parts of a content store behind a containerd.
+/// The parts of what works behind a containerd.
 #[must_use]
-pub fn of_proxy(config: &Config) -> Vec<Part> {
+pub fn of_proxy(config: &Config, snapshotters: Vec<Part>) -> Vec<Part> {
     let mut parts = vec![content(config).can("proxy-backend")];
     parts.push(Part::new("grpc", "content").requires(&["content"]));
+    parts.push(Part::new("grpc", "snapshots"));
+    parts.extend(snapshotters);
     parts.extend(general());
     parts
 }

@@ -1,5 +1,6 @@
 //! The daemon as a whole: opened, served, stopped.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -7,6 +8,7 @@ use tonic::transport::Server;
 use transom_content::Store;
 use transom_meta::filter::Plugins;
 use transom_meta::gc::{Scheduler, Settings};
+use transom_meta::kv::Kv;
 use transom_meta::{Metadata, Options, kv};
 
 use crate::config::{Config, Gc};
@@ -19,9 +21,10 @@ use crate::rpc::{Builder, Services};
 use crate::services::content::backend::Backend;
 use crate::services::streaming::Streams;
 use crate::services::{
-    content, events, health, images, introspection, leases, namespaces, streaming, version,
+    content, events, health, images, introspection, leases, namespaces, snapshots, streaming, version,
 };
 use crate::shutdown::Shutdown;
+use crate::snapshotters::{self, Loaded as Snapshotters};
 use crate::socket::Socket;
 use crate::{Failure, limits, lock, parts, places};
 
@@ -165,7 +168,7 @@ impl Opening<'_> {
             .service(version::Service.server())
             .service(health::Service::new(self.shutdown.clone()).server());
         let (builder, collector) = if self.config.proxy_backend {
-            (self.proxied(builder, store), None)
+            (self.proxied(builder, store).await?, None)
         } else {
             let (builder, collector) = self.whole(builder, store).await?;
             (builder, Some(collector))
@@ -173,13 +176,19 @@ impl Opening<'_> {
         Ok((builder.build(self.metrics.clone()), collector))
     }
 
-    /// The content of a containerd, which keeps all records itself.
-    fn proxied(&self, builder: Builder, store: Store) -> Builder {
-        let parts = parts::of_proxy(self.config);
+    /// The content and the snapshots of a containerd, which keeps all other records itself.
+    async fn proxied(&self, builder: Builder, store: Store) -> Result<Builder, Failure> {
+        let kv = open_kv(self.config, places::proxy_metadata(&self.config.root)).await?;
+        let loaded = snapshotters::load(self.config, &kv).await;
+        snapshotters::tidy(&loaded);
+        let Snapshotters { working, parts } = loaded;
+        let flat = snapshots::backend::Flat::new(working, self.config.snapshots.default.name());
+        let parts = parts::of_proxy(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
-        builder
+        Ok(builder
             .service(introspection.server())
             .service(self.content(Backend::flat(store)).server())
+            .service(snapshots::Service::new(snapshots::backend::Backend::flat(flat)).server()))
     }
 
     fn content(&self, backend: Backend) -> content::Service {
@@ -192,21 +201,24 @@ impl Opening<'_> {
     }
 
     async fn whole(&self, builder: Builder, store: Store) -> Result<(Builder, Arc<Scheduler>), Failure> {
-        let Loaded {
-            plugins,
-            parts: filters,
-        } = self.filters().await;
+        let Loaded { plugins, mut parts } = self.filters().await;
         let metadata = open_metadata(self.config, store, plugins.clone()).await?;
         self.metrics.records(metadata.clone());
+        // Before anything is collected.
+        let loaded = snapshotters::load(self.config, metadata.kv()).await;
+        snapshotters::add(&metadata, &loaded).await?;
+        parts.extend(loaded.parts);
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
-        let parts = parts::of_daemon(self.config, filters);
+        let parts = parts::of_daemon(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
         let content = self.content(Backend::whole(metadata.clone(), plugins.clone()));
+        let snapshots = snapshots::backend::Backend::whole(metadata.clone(), plugins.clone());
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
         let builder = builder
             .service(introspection.server())
             .service(events.server())
             .service(content.server())
+            .service(snapshots::Service::new(snapshots).server())
             .service(namespaces::Service::new(metadata.clone()).server())
             .service(images::Service::new(metadata.clone(), Arc::clone(&collector)).server())
             .service(leases::Service::new(metadata, Arc::clone(&collector)).server())
@@ -236,11 +248,15 @@ fn joined<T>(task: Result<T, tokio::task::JoinError>) -> T {
     task.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-async fn open_metadata(config: &Config, store: Store, plugins: Plugins) -> Result<Metadata, Failure> {
-    let (kind, folder) = (config.metadata.store, places::metadata(&config.root));
+async fn open_kv(config: &Config, folder: PathBuf) -> Result<Arc<dyn Kv>, Failure> {
+    let kind = config.metadata.store;
     // Reading a store's files may take a while.
     let opened = joined(tokio::task::spawn_blocking(move || kv::open(kind, &folder)).await);
-    let kv = opened.map_err(transom_meta::Error::from)?;
+    Ok(opened.map_err(transom_meta::Error::from)?)
+}
+
+async fn open_metadata(config: &Config, store: Store, plugins: Plugins) -> Result<Metadata, Failure> {
+    let kv = open_kv(config, places::metadata(&config.root)).await?;
     let options = Options {
         sharing: config.metadata.sharing,
         grace: config.metadata.grace,

@@ -52,6 +52,16 @@ impl<'t> Section<'t> {
 
     /// A table in this one; empty if it is not there.
     pub(super) fn section(&mut self, name: &'static str, faults: &mut Faults) -> Section<'t> {
+        self.nested(name, name, faults)
+    }
+
+    /// As [`section`](Self::section), for a table that is itself in one: `shown` is its whole name.
+    pub(super) fn nested(
+        &mut self,
+        name: &'static str,
+        shown: &'static str,
+        faults: &mut Faults,
+    ) -> Section<'t> {
         let table = match self.take(name) {
             None => DeTable::default(),
             Some(value) => {
@@ -61,7 +71,7 @@ impl<'t> Section<'t> {
                     other => {
                         faults.add(
                             line,
-                            format!("{name} must be a table, [{name}], not a {}", other.type_str()),
+                            format!("{name} must be a table, [{shown}], not a {}", other.type_str()),
                         );
                         DeTable::default()
                     }
@@ -70,7 +80,7 @@ impl<'t> Section<'t> {
         };
         Section {
             text: self.text,
-            name,
+            name: shown,
             table,
             known: Vec::new(),
         }

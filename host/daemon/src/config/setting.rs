@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use transom_meta::kv::Kind;
 use transom_meta::metadata::Sharing;
 
-use super::{LogFormat, LogLevel};
+use super::{LogFormat, LogLevel, Snapshotter};
 
 /// A kind of value.
 pub(super) trait Setting: Sized {
@@ -39,6 +39,14 @@ impl Setting for u32 {
 impl Setting for Option<u32> {
     fn read(value: &DeValue<'_>) -> Result<Option<u32>, String> {
         u32::read(value).map(Some)
+    }
+}
+
+impl Setting for String {
+    fn read(value: &DeValue<'_>) -> Result<String, String> {
+        let text = value.as_str().filter(|text| !text.is_empty());
+        text.map(str::to_owned)
+            .ok_or_else(|| "a text in quotes".to_owned())
     }
 }
 
@@ -109,6 +117,16 @@ impl Setting for Kind {
                 "one of {}",
                 Kind::ALL.map(|kind| format!("{:?}", kind.name())).join(", ")
             )
+        })
+    }
+}
+
+impl Setting for Snapshotter {
+    fn read(value: &DeValue<'_>) -> Result<Snapshotter, String> {
+        let read = value.as_str().and_then(|name| name.parse().ok());
+        read.ok_or_else(|| {
+            let names = Snapshotter::ALL.map(|known| format!("{:?}", known.name()));
+            format!("one of {}", names.join(", "))
         })
     }
 }
