@@ -196,17 +196,21 @@ fn containerd_keeps_its_snapshots_here() {
         "hello\n"
     );
     std::fs::write(target.join("new"), "1").expect("it can be written to");
-    let usage = run(&["snapshots", "--snapshotter", "stacked", "usage", &place]);
-    assert!(usage.contains(&place), "{usage}");
-    assert_eq!(count(), 2);
-    run(&["snapshots", "--snapshotter", "stacked", "label", &place, "k=v"]);
     run(&[&of(&["images", "unmount", "--rm"])[..], &[&place]].concat());
+
+    // With a label that keeps it, which a mount does not have.
+    let chain = listed
+        .lines()
+        .nth(1)
+        .and_then(|line| line.split_whitespace().next());
+    let snapshots =
+        |arguments: &[&str]| run(&[&["snapshots", "--snapshotter", "stacked"], arguments].concat());
+    snapshots(&["prepare", "p", chain.expect("a key")]);
+    assert!(snapshots(&["usage", "p"]).contains('p'));
+    snapshots(&["label", "p", "k=v"]);
+    assert!(snapshots(&["info", "p"]).contains("\"k\": \"v\""));
+    snapshots(&["rm", "p"]);
     run(&["images", "rm", "--sync", "example.com/a:1"]);
     comes("remove the snapshots that it has collected", || count() == 0);
-    assert_eq!(
-        run(&["snapshots", "--snapshotter", "stacked", "ls"])
-            .lines()
-            .count(),
-        1
-    );
+    assert_eq!(snapshots(&["ls"]).lines().count(), 1);
 }

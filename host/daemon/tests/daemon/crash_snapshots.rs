@@ -201,7 +201,7 @@ async fn whole(channel: &Channel, number: u64) {
         snapshotter: snapshotter(),
         key: key.clone(),
         parent: format!("s-{number}"),
-        labels: BTreeMap::new(),
+        labels: root_label(),
     };
     let mounts = client
         .view(here(request))

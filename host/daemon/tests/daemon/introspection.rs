@@ -169,7 +169,7 @@ async fn version_and_health_need_no_namespace() {
 }
 
 #[tokio::test]
-async fn behind_a_containerd_only_content_is_served() {
+async fn behind_a_containerd_only_content_and_snapshots_are_served() {
     let rig = Rig::proxy().await;
     let types: Vec<String> = plugins(&rig, &[])
         .await

@@ -6,6 +6,7 @@ use transom_api::introspection::PluginsRequest;
 use transom_api::introspection::introspection_client::IntrospectionClient;
 use transom_api::snapshots as api;
 use transom_api::snapshots::snapshots_client::SnapshotsClient;
+use transom_meta::Labels;
 use transomd::config::Snapshotter;
 
 use crate::rig::{Rig, here, of, refused};
@@ -17,12 +18,17 @@ fn client(rig: &Rig) -> SnapshotsClient<Channel> {
     SnapshotsClient::new(rig.channel.clone())
 }
 
+/// The collector begins with the daemon.
+fn kept() -> Labels {
+    [("containerd.io/gc.root".to_owned(), "1".to_owned())].into()
+}
+
 fn prepare(snapshotter: &str, key: &str, parent: &str) -> api::PrepareSnapshotRequest {
     api::PrepareSnapshotRequest {
         snapshotter: snapshotter.to_owned(),
         key: key.to_owned(),
         parent: parent.to_owned(),
-        ..api::PrepareSnapshotRequest::default()
+        labels: kept(),
     }
 }
 
@@ -31,6 +37,7 @@ fn commit(snapshotter: &str, name: &str, key: &str) -> api::CommitSnapshotReques
         snapshotter: snapshotter.to_owned(),
         name: name.to_owned(),
         key: key.to_owned(),
+        labels: kept(),
         ..api::CommitSnapshotRequest::default()
     }
 }
@@ -277,10 +284,11 @@ async fn behind_a_containerd_there_are_no_namespaces() {
 async fn behind_a_containerd_labels_are_changed_by_path() {
     let rig = stacked().await;
     let mut client = client(&rig);
-    client
-        .prepare(prepare("transom", "ns/3/b", ""))
-        .await
-        .expect("made");
+    let bare = api::PrepareSnapshotRequest {
+        labels: Labels::new(),
+        ..prepare("transom", "ns/3/b", "")
+    };
+    client.prepare(bare).await.expect("made");
     let info = api::Info {
         name: "ns/3/b".to_owned(),
         labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
