@@ -10,6 +10,8 @@ mod containerd;
 mod content;
 #[path = "daemon/crash.rs"]
 mod crash;
+#[path = "daemon/crash_snapshots.rs"]
+mod crash_snapshots;
 #[path = "daemon/ctr.rs"]
 mod ctr;
 #[path = "daemon/errors.rs"]
@@ -32,6 +34,10 @@ mod races;
 mod rig;
 #[path = "daemon/server.rs"]
 mod server;
+#[path = "daemon/snapshots.rs"]
+mod snapshots;
+#[path = "daemon/snapshots_ctr.rs"]
+mod snapshots_ctr;
 #[path = "daemon/streaming.rs"]
 mod streaming;
 #[path = "daemon/suite.rs"]

@@ -40,6 +40,7 @@ mod view;
 use claims::{Claim, Claims};
 pub(crate) use part::Part;
 pub use snapshotter::{Info, Kind, SnapshotError, Snapshotter, Usage};
+pub(crate) use sweep::generations;
 
 /// Names the committed snapshot that a prepared one is to become: if it is there already, nothing is prepared.
 const REFERENCE: &str = "containerd.io/snapshot.ref";
@@ -298,6 +299,12 @@ fn parse_backend(backend: &str) -> Option<(Namespace, u64, &str)> {
     let (namespace, rest) = backend.split_once('/')?;
     let (number, key) = rest.split_once('/')?;
     Some((Namespace::new(namespace).ok()?, number.parse().ok()?, key))
+}
+
+/// The part of such a key that an active snapshot and the one committed of it have in common.
+pub(crate) fn numbered(backend: &str) -> Option<&str> {
+    let (_, _, key) = parse_backend(backend)?;
+    backend.strip_suffix(key)
 }
 
 fn object(key: &str) -> String {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use transomd::config::{Config, LogFormat, LogLevel};
+use transomd::config::{Config, LogFormat, LogLevel, Snapshotter};
 use transomd::places::Places;
 
 fn user() -> Places {
@@ -55,6 +55,13 @@ fn every_setting_is_written_as_it_is_read() {
     config.limits.readers = 10;
     config.metrics = Some("[::1]:9090".parse().expect("an address"));
     config.filters = vec![PathBuf::from("/a"), PathBuf::from("/b c")];
+    config.snapshots.enabled = vec![Snapshotter::Native];
+    config.snapshots.default = Snapshotter::Native;
+    config.snapshots.overlayfs_root = Some(PathBuf::from("/c"));
+    config.snapshots.overlayfs.mount_options = vec!["volatile".to_owned()];
+    config.snapshots.overlayfs.slow_chown = true;
+    config.snapshots.native_root = Some(PathBuf::from("/d"));
+    config.snapshots.native.async_remove = true;
     let read = Config::parse(&config.to_text(), &Places::system()).expect("the written file is right");
     assert_eq!(read, config);
 }

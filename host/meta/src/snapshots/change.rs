@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Info, LABELS, Snapshots, info, inherited, missing, object};
+use super::{Info, LABELS, Snapshots, check_key, info, inherited, missing, object};
 use crate::events::{Envelope, Event};
 use crate::key;
 use crate::leases;
@@ -15,7 +15,7 @@ impl Snapshots {
     /// Changes labels: those that `paths` name (`labels`, `labels.<key>`), or all of them if there are no paths.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Immutable`], [`Error::Label`], [`Error::Snapshot`].
+    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Immutable`], [`Error::Label`], [`Error::Snapshot`].
     pub async fn update(
         &self,
         caller: &Caller,
@@ -23,6 +23,7 @@ impl Snapshots {
         labels: Labels,
         paths: &[String],
     ) -> Result<Info, Error> {
+        check_key("snapshot key", key)?;
         let namespace = &caller.namespace;
         let _claim = self.claim(namespace, &[key], &[]).await;
         let mut told = None;

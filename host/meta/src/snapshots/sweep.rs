@@ -149,7 +149,7 @@ fn is_gone(key: &str, removed: Result<(), SnapshotError>) -> bool {
 }
 
 /// The keys in an order in which none stands on a later one: all of a generation can go at once.
-fn generations(orphans: Vec<Info>) -> Vec<Vec<String>> {
+pub(crate) fn generations(orphans: Vec<Info>) -> Vec<Vec<String>> {
     let mut children: HashMap<&str, usize> = HashMap::new();
     for orphan in &orphans {
         *children.entry(&orphan.parent).or_default() += 1;
