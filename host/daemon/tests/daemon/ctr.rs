@@ -279,6 +279,36 @@ fn images_are_converted() {
     );
 }
 
+/// Unpacked by ctr through the services of snapshots and of the differ; mounted by ctr itself.
+#[test]
+fn images_are_unpacked_and_mounted() {
+    if !transom_tests::require_root() {
+        return;
+    }
+    let Some((program, ctr)) = both() else { return };
+    let (archive, manifest) = archive(program.folder.path());
+    ctr.good(&["images", "import", &archive.to_string_lossy()]);
+    let snapshots = ctr.good(&["snapshots", "ls"]);
+    assert!(snapshots.contains("Committed"), "{snapshots}");
+    let checked = ctr.good(&["images", "check"]);
+    assert!(
+        checked.contains("complete (2/2)") && checked.contains("true"),
+        "{checked}"
+    );
+    let target = program.folder.path().join("rootfs");
+    std::fs::create_dir(&target).expect("a folder");
+    let place = target.to_string_lossy().into_owned();
+    ctr.good(&["images", "mount", "example.com/a:1", &place]);
+    let hello = std::fs::read_to_string(target.join("hello"));
+    ctr.good(&["images", "unmount", "--rm", &place]);
+    assert_eq!(hello.expect("it is mounted"), "hello\n");
+    assert!(ctr.good(&["content", "ls", "-q"]).contains(&manifest));
+    ctr.good(&["images", "rm", "--sync", "example.com/a:1"]);
+    assert_eq!(ctr.good(&["content", "ls", "-q"]), "");
+    let left = ctr.good(&["snapshots", "ls"]);
+    assert!(!left.contains("Committed"), "{left}");
+}
+
 #[test]
 fn an_image_is_checked_without_snapshots() {
     let Some((program, ctr)) = both() else { return };

@@ -15,7 +15,7 @@ use transom_api::transfer_types::{Data, ImageExportStream, ImageReference, Image
 
 use crate::rig::{Rig, here, leased, refused};
 use crate::transfer_client::{
-    MAX_READ, NEVER, Pipe, any, export, export_to, images, import, import_of, transfer, types,
+    MAX_READ, NEVER, Pipe, any, export, export_to, images, import, import_of, transfer, types, unpackable,
 };
 
 fn prefix(name: &str, [allow_overwrite, add_digest, skip_named_digest]: [bool; 3]) -> Option<ImageReference> {
@@ -352,6 +352,50 @@ async fn a_stream_goes_with_its_lease() {
         .expect("it is still there");
     sending.await.expect("no panic");
     assert_eq!(receiving.await.expect("no panic").0, echo);
+}
+
+/// As `ctr images import` of version 2 asks for it: unpacked for this machine, into the default snapshotter. Needs root.
+#[tokio::test]
+async fn an_imported_image_is_unpacked() {
+    use transom_api::snapshots::StatSnapshotRequest;
+    use transom_api::snapshots::snapshots_client::SnapshotsClient;
+    use transom_api::transfer_types::UnpackConfiguration;
+    if !transom_tests::require_root() {
+        return;
+    }
+    let rig = Rig::start().await;
+    let (archive, layers) = unpackable();
+    let mut into = ImageStore {
+        extra_references: prefix("unused", [true, false, false]).into_iter().collect(),
+        unpacks: vec![UnpackConfiguration {
+            platform: None,
+            snapshotter: String::new(),
+        }],
+        ..ImageStore::default()
+    };
+    let events = import(&rig, archive.clone(), &into).await.expect("imported");
+    let extracted = events.iter().filter(|event| event.event == "extracted");
+    assert_eq!(extracted.count(), layers.len());
+    let top = layers[1..].iter().fold(layers[0].clone(), |below, layer| {
+        sha256(format!("{below} {layer}").as_bytes())
+    });
+    let mut snapshots = SnapshotsClient::new(rig.channel.clone());
+    let stat = StatSnapshotRequest {
+        snapshotter: "overlayfs".to_owned(),
+        key: top,
+    };
+    let info = snapshots
+        .stat(here(stat))
+        .await
+        .expect("it is there")
+        .into_inner()
+        .info;
+    let labels = info.expect("what is known").labels;
+    assert_eq!(labels["containerd.io/snapshot/diff-id"], layers[1]);
+    into.unpacks[0].snapshotter = "none".to_owned();
+    let (code, text) = refused(import(&rig, archive, &into).await);
+    assert_eq!(code, Code::InvalidArgument);
+    assert!(text.contains("snapshotter not loaded: none"), "{text}");
 }
 
 /// The ids of all leases.

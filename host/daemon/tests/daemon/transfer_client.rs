@@ -226,13 +226,48 @@ pub(crate) fn images(names: &[&str]) -> (Vec<u8>, Vec<String>, String) {
         "oci-layout".to_owned(),
         r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned(),
     );
+    let files = files.into_iter().map(|(name, text)| (name, text.into_bytes()));
+    (tar_of(files), digests, index_digest)
+}
+
+/// An archive with one image for this machine of two plain layers that are tars, and their digests.
+pub(crate) fn unpackable() -> (Vec<u8>, Vec<String>) {
+    let layers = [
+        tar_of([("a".to_owned(), b"1".to_vec())]),
+        tar_of([("b".to_owned(), b"2".to_vec())]),
+    ];
+    let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() });
+    let host = transom_oci::Platform::host();
+    let digests: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
+    let config = serde_json::json!({ "os": host.os, "architecture": host.architecture,
+        "rootfs": { "type": "layers", "diff_ids": digests } })
+    .to_string();
+    let manifest = serde_json::json!({ "schemaVersion": 2, "config": descriptor(media_type::IMAGE_CONFIG, config.as_bytes()),
+        "layers": layers.each_ref().map(|layer| descriptor(media_type::LAYER_TAR, layer)) })
+    .to_string();
+    let mut listed = descriptor(media_type::MANIFEST, manifest.as_bytes());
+    listed["annotations"] = serde_json::json!({ "io.containerd.image.name": "registry.test/unpacked:1" });
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [listed] }).to_string();
+    let blobs = layers
+        .into_iter()
+        .chain([config.into_bytes(), manifest.into_bytes()]);
+    let blobs = blobs.map(|blob| (sha256(&blob).replace("sha256:", "blobs/sha256/"), blob));
+    let documents = [
+        ("index.json", index),
+        ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned()),
+    ];
+    let documents = documents.map(|(name, text)| (name.to_owned(), text.into_bytes()));
+    (tar_of(blobs.chain(documents)), digests)
+}
+
+fn tar_of(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, data) in files {
         let mut header = tar::Header::new_ustar();
         header.set_size(data.len() as u64);
         header.set_mode(0o644);
-        tar.append_data(&mut header, name, data.as_bytes())
+        tar.append_data(&mut header, name, data.as_slice())
             .expect("memory has room");
     }
-    (tar.into_inner().expect("memory has room"), digests, index_digest)
+    tar.into_inner().expect("memory has room")
 }
