@@ -1,11 +1,12 @@
 //! The configuration file: TOML, all of it optional. A mistake names its line, and all mistakes are named at once.
 //!
-//! [`layers`] is the part about layers. `text` writes the commented file of `transomd config default`, `section` reads tables
-//! key by key, `setting` says what each kind of value looks like.
+//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters. `text` writes the commented file of
+//! `transomd config default`, `section` reads tables key by key, `setting` says what each kind of value looks like.
 
 pub mod layers;
 mod section;
 mod setting;
+pub mod snapshots;
 mod text;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::places::{Places, SOCKET};
 
 use layers::{Diff, Processors};
 use section::{Faults, Section};
+pub use snapshots::{Snapshots, Snapshotter};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +34,7 @@ pub struct Config {
     pub state: PathBuf,
     /// The socket; [`Config::socket_path`] says where if `None`.
     pub address: Option<PathBuf>,
-    /// Serve a containerd as its content store and differ, and nothing else.
+    /// Serve a containerd as its content store, differ and snapshotters, and nothing else.
     pub proxy_backend: bool,
     /// How long requests may go on after the signal to stop.
     pub shutdown_timeout: Duration,
@@ -42,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// Records and what they allow.
     pub metadata: Metadata,
+    /// Which snapshotters there are, and how they behave.
+    pub snapshots: Snapshots,
     /// When garbage is collected.
     pub gc: Gc,
     /// How much at once.
@@ -172,6 +176,7 @@ impl Config {
                 grace: Duration::from_secs(3600),
                 ingest_expiry: Duration::from_secs(24 * 3600),
             },
+            snapshots: Snapshots::default(),
             gc: Gc {
                 pause_threshold: 0.02,
                 deletion_threshold: 0,
@@ -236,6 +241,7 @@ impl Config {
         self.socket.read(&mut top.section("socket", faults), faults);
         self.log.read(&mut top.section("log", faults), faults);
         self.metadata.read(&mut top.section("metadata", faults), faults);
+        self.snapshots.read(&mut top.section("snapshots", faults), faults);
         self.gc.read(&mut top.section("gc", faults), faults);
         self.limits.read(&mut top.section("limits", faults), faults);
         let mut metrics = top.section("metrics", faults);

@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use prost_types::Timestamp;
 use tonic::Status;
+use transom_api::types;
 use transom_meta::{Caller, Class};
+use transom_sys::Mount;
 
 use crate::{headers, status};
 
@@ -40,6 +42,18 @@ pub fn time(field: &str, message: Option<Timestamp>) -> Result<Option<SystemTime
             format!("{field} is not a time"),
         )),
     }
+}
+
+/// Mounts as messages.
+#[must_use]
+pub fn mounts(mounts: Vec<Mount>) -> Vec<types::Mount> {
+    let message = |mount: Mount| types::Mount {
+        r#type: mount.kind,
+        source: mount.source,
+        target: mount.target,
+        options: mount.options,
+    };
+    mounts.into_iter().map(message).collect()
 }
 
 /// The paths of a field mask; none without one.

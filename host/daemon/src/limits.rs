@@ -68,6 +68,16 @@ pub const METRICS_CONNECTIONS: usize = 16;
 /// How long writers whose clients have gone may take to bring what they have to the disk at the end.
 pub const LAST_WRITES: Duration = Duration::from_secs(5);
 
+/// Bytes of an archive that a client may send before it is told more: sixteen of its largest messages, so that it does not wait
+/// for every one to be acknowledged.
+pub const TRANSFER_WINDOW_BYTES: usize = 1 << 20;
+
+/// Bytes of an archive in one message to a client; containerd's.
+pub const TRANSFER_DATA_BYTES: usize = 32 << 10;
+
+/// How long the answer to a transfer waits for a client that does not read what it is told of it.
+pub const LAST_EVENTS: Duration = Duration::from_secs(1);
+
 /// How long a blob that was made for a containerd's client is kept there if the client does nothing with it: containerd's own
 /// time for what clients forget.
 pub const BORROWED_LEASE: Duration = Duration::from_secs(24 * 3600);

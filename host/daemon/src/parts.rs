@@ -112,9 +112,9 @@ impl Part {
     }
 }
 
-/// The parts of a daemon of its own, with its plugins.
+/// The parts of a daemon of its own; `loaded` are its plugins and snapshotters.
 #[must_use]
-pub fn of_daemon(config: &Config, plugins: Vec<Part>) -> Vec<Part> {
+pub fn of_daemon(config: &Config, loaded: Vec<Part>) -> Vec<Part> {
     let mut parts = vec![
         content(config),
         metadata(config),
@@ -122,12 +122,14 @@ pub fn of_daemon(config: &Config, plugins: Vec<Part>) -> Vec<Part> {
         Part::new("event", "exchange"),
         Part::new("lease", "manager").requires(&["metadata", "gc"]),
         Part::new("streaming", "manager").requires(&["metadata"]),
+        Part::new("transfer", "local").requires(&["lease", "metadata", "differ"]),
         differ().requires(&["metadata"]),
     ];
     for (service, requires) in [
         ("content", ["metadata"].as_slice()),
         ("images", &["metadata", "gc"]),
         ("namespaces", &["metadata"]),
+        ("snapshots", &["metadata"]),
         ("leases", &["metadata", "gc"]),
         ("diff", &["differ"]),
     ] {
@@ -136,20 +138,22 @@ pub fn of_daemon(config: &Config, plugins: Vec<Part>) -> Vec<Part> {
     }
     parts.push(Part::new("grpc", "events").requires(&["event"]));
     parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
+    parts.push(Part::new("grpc", "transfer").requires(&["transfer", "streaming"]));
     parts.extend(general());
-    parts.extend(plugins);
+    parts.extend(loaded);
     parts
 }
 
-/// The parts of a content store and differ behind a containerd, with its plugins.
+/// The parts of what works behind a containerd, with its plugins and snapshotters.
 #[must_use]
-pub fn of_proxy(config: &Config, plugins: Vec<Part>) -> Vec<Part> {
+pub fn of_proxy(config: &Config, loaded: Vec<Part>) -> Vec<Part> {
     let mut parts = vec![content(config).can("proxy-backend"), differ()];
     parts.push(Part::new("grpc", "content").requires(&["content"]));
     parts.push(Part::new("service", "diff-service").requires(&["differ"]));
     parts.push(Part::new("grpc", "diff").requires(&["service"]));
+    parts.push(Part::new("grpc", "snapshots"));
     parts.extend(general());
-    parts.extend(plugins);
+    parts.extend(loaded);
     parts
 }
 

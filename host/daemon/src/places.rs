@@ -62,6 +62,13 @@ pub fn mounts(root: &Path) -> PathBuf {
     root.join("tmpmounts")
 }
 
+/// Where the records of snapshots are kept that a containerd has names for. Not with those of a daemon of its own: to that one
+/// everything that a containerd has would be garbage.
+#[must_use]
+pub fn proxy_metadata(root: &Path) -> PathBuf {
+    root.join("io.transom.proxy.v1")
+}
+
 /// Where the compiled code of plugins is kept in a root.
 #[must_use]
 pub fn compiled(root: &Path) -> PathBuf {

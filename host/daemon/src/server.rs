@@ -1,5 +1,6 @@
 //! The daemon as a whole: opened, served, stopped.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -10,8 +11,11 @@ use transom_layer::apply::ApplyLimits;
 use transom_layer::chain::Chain;
 use transom_meta::filter::Plugins;
 use transom_meta::gc::{Scheduler, Settings};
+use transom_meta::kv::Kv;
 use transom_meta::{Metadata, Options, kv};
 use transom_sys::mount::TempMounts;
+use transom_transfer::Transfers;
+use transom_transfer::unpack::{DifferApplier, Unpacker};
 
 use crate::config::{Config, Gc};
 use crate::filters;
@@ -25,9 +29,11 @@ use crate::rpc::{Builder, Services};
 use crate::services::content::backend::Backend;
 use crate::services::streaming::Streams;
 use crate::services::{
-    content, diff, events, health, images, introspection, leases, namespaces, streaming, version,
+    content, diff, events, health, images, introspection, leases, namespaces, snapshots, streaming, transfer,
+    version,
 };
 use crate::shutdown::Shutdown;
+use crate::snapshotters;
 use crate::socket::Socket;
 use crate::{Failure, limits, lock, parts, places, processors};
 
@@ -173,7 +179,7 @@ impl Opening<'_> {
         let plugins = self.plugins().await;
         let differs = self.differs(plugins.chain).await?;
         let (builder, collector) = if self.config.proxy_backend {
-            (self.proxied(builder, store, differs, plugins.parts), None)
+            (self.proxied(builder, store, differs, plugins.parts).await?, None)
         } else {
             let (plugins, parts) = (plugins.filters, plugins.parts);
             let (builder, collector) = self.whole(builder, store, differs, plugins, parts).await?;
@@ -182,18 +188,32 @@ impl Opening<'_> {
         Ok((builder.build(self.metrics.clone()), collector))
     }
 
-    /// The content and the differ of a containerd, which keeps all records itself.
-    fn proxied(&self, builder: Builder, store: Store, differs: Differs, plugins: Vec<Part>) -> Builder {
-        let parts = parts::of_proxy(self.config, plugins);
+    /// The content, the differ and the snapshots of a containerd, which keeps all other records itself.
+    async fn proxied(
+        &self,
+        builder: Builder,
+        store: Store,
+        differs: Differs,
+        mut parts: Vec<Part>,
+    ) -> Result<Builder, Failure> {
+        let kv = open_kv(self.config, places::proxy_metadata(&self.config.root)).await?;
+        let loaded = snapshotters::load(self.config, &kv).await;
+        snapshotters::tidy(&loaded);
+        parts.extend(loaded.parts);
+        let default = self.config.snapshots.default.name();
+        let flat = snapshots::backend::Flat::new(loaded.working, default);
+        let snapshots = snapshots::backend::Backend::flat(flat);
+        let parts = parts::of_proxy(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
         let backend = Backend::flat(store);
         let address = self.config.diff.content_address.as_deref();
         let content = diff::content::Content::behind(backend.clone(), address);
         let at_once = self.config.limits.diffs;
-        builder
+        Ok(builder
             .service(introspection.server())
             .service(self.content(backend).server())
             .service(diff::Service::new(differs, content, at_once).server())
+            .service(snapshots::Service::new(snapshots).server()))
     }
 
     fn content(&self, backend: Backend) -> content::Service {
@@ -211,10 +231,18 @@ impl Opening<'_> {
         store: Store,
         differs: Differs,
         plugins: Plugins,
-        parts: Vec<Part>,
+        mut parts: Vec<Part>,
     ) -> Result<(Builder, Arc<Scheduler>), Failure> {
         let metadata = open_metadata(self.config, store, plugins.clone()).await?;
         self.metrics.records(metadata.clone());
+        metadata.register(Arc::new(self.streams.clone()));
+        // Before anything is collected.
+        let loaded = snapshotters::load(self.config, metadata.kv()).await;
+        snapshotters::add(&metadata, &loaded).await?;
+        parts.extend(loaded.parts);
+        let applier = DifferApplier::new(differs.clone(), metadata.clone());
+        let unpacker = Unpacker::new(Arc::new(metadata.clone()), Arc::new(applier), Unpacker::at_once());
+        let transfers = Transfers::new(metadata.clone(), Some(unpacker));
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
         let parts = parts::of_daemon(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
@@ -222,16 +250,19 @@ impl Opening<'_> {
         let blobs = diff::content::Content::Here(backend.clone());
         let diff = diff::Service::new(differs, blobs, self.config.limits.diffs);
         let content = self.content(backend);
+        let snapshots = snapshots::backend::Backend::whole(metadata.clone(), plugins.clone());
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
         let builder = builder
             .service(introspection.server())
             .service(events.server())
             .service(content.server())
             .service(diff.server())
+            .service(snapshots::Service::new(snapshots).server())
             .service(namespaces::Service::new(metadata.clone()).server())
             .service(images::Service::new(metadata.clone(), Arc::clone(&collector)).server())
             .service(leases::Service::new(metadata, Arc::clone(&collector)).server())
-            .service(streaming::Service::new(self.streams.clone()).server());
+            .service(streaming::Service::new(self.streams.clone()).server())
+            .service(transfer::Service::new(transfers, self.streams.clone()).server());
         Ok((builder, collector))
     }
 
@@ -301,11 +332,15 @@ fn joined<T>(task: Result<T, tokio::task::JoinError>) -> T {
     task.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-async fn open_metadata(config: &Config, store: Store, plugins: Plugins) -> Result<Metadata, Failure> {
-    let (kind, folder) = (config.metadata.store, places::metadata(&config.root));
+async fn open_kv(config: &Config, folder: PathBuf) -> Result<Arc<dyn Kv>, Failure> {
+    let kind = config.metadata.store;
     // Reading a store's files may take a while.
     let opened = joined(tokio::task::spawn_blocking(move || kv::open(kind, &folder)).await);
-    let kv = opened.map_err(transom_meta::Error::from)?;
+    Ok(opened.map_err(transom_meta::Error::from)?)
+}
+
+async fn open_metadata(config: &Config, store: Store, plugins: Plugins) -> Result<Metadata, Failure> {
+    let kv = open_kv(config, places::metadata(&config.root)).await?;
     let options = Options {
         sharing: config.metadata.sharing,
         grace: config.metadata.grace,

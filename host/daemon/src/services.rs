@@ -8,7 +8,9 @@ pub mod images;
 pub mod introspection;
 pub mod leases;
 pub mod namespaces;
+pub mod snapshots;
 pub mod streaming;
+pub mod transfer;
 pub mod version;
 
 use std::collections::HashMap;

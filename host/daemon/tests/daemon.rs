@@ -10,6 +10,8 @@ mod containerd;
 mod content;
 #[path = "daemon/crash.rs"]
 mod crash;
+#[path = "daemon/crash_snapshots.rs"]
+mod crash_snapshots;
 #[path = "daemon/ctr.rs"]
 mod ctr;
 #[path = "daemon/diff_apply.rs"]
@@ -46,9 +48,17 @@ mod races;
 mod rig;
 #[path = "daemon/server.rs"]
 mod server;
+#[path = "daemon/snapshots.rs"]
+mod snapshots;
+#[path = "daemon/snapshots_ctr.rs"]
+mod snapshots_ctr;
 #[path = "daemon/streaming.rs"]
 mod streaming;
 #[path = "daemon/suite.rs"]
 mod suite;
+#[path = "daemon/transfer.rs"]
+mod transfer;
+#[path = "daemon/transfer_client.rs"]
+mod transfer_client;
 #[path = "daemon/write.rs"]
 mod write;

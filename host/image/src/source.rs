@@ -3,11 +3,11 @@
 
 pub mod archive;
 pub mod blob;
-pub(crate) mod docker;
+pub mod docker;
 pub(crate) mod document;
 pub mod folder;
 mod scan;
-pub(crate) mod spool;
+pub mod spool;
 
 use std::fmt;
 use std::fs::File;

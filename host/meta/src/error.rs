@@ -88,6 +88,15 @@ pub enum Error {
     /// The blobs' store.
     #[error(transparent)]
     Content(#[from] transom_content::Error),
+    /// A snapshotter.
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshots::SnapshotError),
+    /// A snapshotter answered something that it must not.
+    #[error("unexpected error from snapshotter: {what}")]
+    Snapshotter {
+        /// What it answered.
+        what: String,
+    },
     /// The key-value store.
     #[error(transparent)]
     Kv(#[from] KvError),
@@ -197,13 +206,14 @@ impl Error {
             Error::Unimplemented { .. } => Class::Unimplemented,
             Error::Filter(error) | Error::Subscribe { error } => error.class(),
             Error::Content(error) => content_class(error),
+            Error::Snapshot(error) => error.class(),
             Error::Kv(KvError::NoSpace) => Class::ResourceExhausted,
             Error::Kv(KvError::Damaged { .. }) | Error::Record { .. } => Class::DataLoss,
             Error::Kv(KvError::Stopped { .. } | KvError::InUse { .. }) | Error::Contended { .. } => {
                 Class::Unavailable
             }
             Error::Lagged { .. } => Class::ResourceExhausted,
-            Error::Kv(_) | Error::Collect { .. } => Class::Unknown,
+            Error::Kv(_) | Error::Collect { .. } | Error::Snapshotter { .. } => Class::Unknown,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Whether records and blobs fit together, and what can be repaired.
 //!
 //! For a store that nobody else uses: the daemon must not run. Read in this order: this file (what is looked for), `records`
-//! (every key and record), `disk` (blobs and ingests against them), `repair`, `report` (what was found).
+//! (every key and record), `disk` (blobs and ingests against them), `snapshots` (what snapshotters have), `repair`, `report` (what
+//! was found).
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use transom_content::Store;
 
 use crate::Error;
 use crate::kv::Kv;
+use crate::snapshots::Snapshotter;
 
 mod disk;
 mod records;
 mod repair;
 mod report;
+mod snapshots;
 
 pub use report::{Action, Counts, Finding, Problem, Report};
 
@@ -34,6 +37,8 @@ pub struct Options {
     /// How long ago blobs and ingests without a record must have been changed to be removed. For a root that containerd
     /// does not use as well, nothing speaks against zero.
     pub margin: Duration,
+    /// The snapshotters whose snapshots are compared with their records. Without them only the records are looked at.
+    pub snapshotters: Vec<Arc<dyn Snapshotter>>,
     /// Who wants to know how far it is.
     pub progress: Option<Progress>,
 }
@@ -45,6 +50,7 @@ impl Default for Options {
             verify: false,
             repair: false,
             margin: Duration::from_secs(3600),
+            snapshotters: Vec::new(),
             progress: None,
         }
     }
@@ -56,6 +62,7 @@ impl fmt::Debug for Options {
             .field("verify", &self.verify)
             .field("repair", &self.repair)
             .field("margin", &self.margin)
+            .field("snapshotters", &self.snapshotters)
             .finish_non_exhaustive()
     }
 }
@@ -67,12 +74,16 @@ impl fmt::Debug for Options {
 /// somewhere else.
 ///
 /// # Errors
-/// [`Error::Record`] if the metadata has a version that this program does not know, [`Error::Kv`], [`Error::Content`].
+/// [`Error::Record`] if the metadata has a version that this program does not know, [`Error::Kv`], [`Error::Content`],
+/// [`Error::Snapshot`].
 pub async fn check(kv: &Arc<dyn Kv>, blobs: &Store, options: &Options) -> Result<Report, Error> {
     let mut found = Vec::new();
     let records = Records::read(&**kv, &mut found).await?;
     let disk = disk::check(blobs, &records, options).await?;
     found.extend(disk.found);
+    for snapshotter in &options.snapshotters {
+        snapshots::check(snapshotter, &records, &mut found).await?;
+    }
     let mut report = Report {
         counts: Counts {
             blobs: disk.blobs,

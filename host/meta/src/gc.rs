@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::metadata::joined;
+use crate::snapshots::Part;
 use crate::{Error, Metadata};
 
 mod blobs;
@@ -179,7 +180,8 @@ impl Metadata {
 
     async fn run(&self) -> Result<(), Error> {
         let collector = &self.inner.collector;
-        let parts = lock(&collector.parts).clone();
+        let mut parts = lock(&collector.parts).clone();
+        parts.push(Arc::new(Part::new(&self.inner)));
         self.inner.activity.reset();
         match run::run(&self.inner, &parts).await {
             Ok(stats) => {

@@ -14,6 +14,7 @@
 //! | `l/<namespace>/<lease>` | a lease |
 //! | `r/<namespace>/<length of lease, 4 hex digits><lease><type>/<id>` | empty: a resource of a lease |
 //! | `s/<namespace>/<snapshotter>/<key>` | a snapshot |
+//! | `k/<namespace>/<snapshotter>/<length of parent, 4 hex digits><parent>/<key>` | empty: a snapshot that stands on another |
 //! | `y/<namespace>/<digest>` | until when content without a reference is kept |
 //! | `p/<snapshotter>/…` | what a snapshotter keeps for itself; see `docs/formats/snapshots.md` |
 //! | `q` | the next number for backend keys |
@@ -125,6 +126,41 @@ pub(crate) fn expecter(digest: &str, namespace: &Namespace, reference: &str) -> 
 /// The ingests that wait to be given a blob.
 pub(crate) fn expecters(digest: &Digest) -> Range {
     Range::prefix(format!("e/{digest}/"))
+}
+
+/// The key of a snapshot.
+pub(crate) fn snapshot(namespace: &Namespace, snapshotter: &str, name: &str) -> Bytes {
+    format!("s/{namespace}/{snapshotter}/{name}").into()
+}
+
+/// All snapshots of a snapshotter in a namespace.
+pub(crate) fn snapshots(namespace: &Namespace, snapshotter: &str) -> Range {
+    Range::prefix(snapshot(namespace, snapshotter, ""))
+}
+
+/// Namespace, snapshotter and key of a key made by [`snapshot`].
+pub(crate) fn parse_snapshot(key: &[u8]) -> Option<(Namespace, &str, &str)> {
+    let (namespace, rest) = parse(key)?;
+    let (snapshotter, name) = rest.split_once('/')?;
+    Some((namespace, snapshotter, name))
+}
+
+/// The key that says that a snapshot stands on another.
+pub(crate) fn child(namespace: &Namespace, snapshotter: &str, parent: &str, name: &str) -> Bytes {
+    format!("k/{namespace}/{snapshotter}/{:04x}{parent}/{name}", parent.len()).into()
+}
+
+/// The snapshots that stand on one.
+pub(crate) fn children(namespace: &Namespace, snapshotter: &str, parent: &str) -> Range {
+    Range::prefix(child(namespace, snapshotter, parent, ""))
+}
+
+/// Namespace, snapshotter, parent and key of a key made by [`child`].
+pub(crate) fn parse_child(key: &[u8]) -> Option<(Namespace, &str, &str, &str)> {
+    let (namespace, snapshotter, rest) = parse_snapshot(key)?;
+    let length = usize::from_str_radix(rest.get(..4)?, 16).ok()?;
+    let (parent, name) = rest.get(4..)?.split_at_checked(length)?;
+    Some((namespace, snapshotter, parent, name.strip_prefix('/')?))
 }
 
 /// The key of a resource of a lease; `kind` is `content`, `images`, `ingests` or `snapshots/<snapshotter>`.

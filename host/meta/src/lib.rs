@@ -1,7 +1,7 @@
-//! Namespaces, images, content records, leases, filters, events and garbage collection, over a small key-value trait.
+//! Namespaces, images, content records, snapshots, leases, filters, events and garbage collection, over a small key-value trait.
 //!
 //! Read the files in the order a request flows through them: [`metadata`] (the front door), [`names`] (what may be
-//! called what), [`namespaces`], [`images`], [`content`] and [`leases`] (one folder or file for each kind of object),
+//! called what), [`namespaces`], [`images`], [`content`], [`snapshots`] and [`leases`] (one folder or file for each kind of object),
 //! `transaction` (read, check, write, all or nothing), `key` and `record` (what is written), [`kv`] (where it is
 //! written). Beside them: [`filter`] (the language of lists), [`events`], [`gc`], [`fsck`], [`migration`], [`limits`], [`error`].
 //!

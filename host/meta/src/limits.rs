@@ -92,6 +92,9 @@ pub const GC_TOUCHED: usize = 64;
 /// How often it does that before it reads all of them within a step: then transactions touch more than it can read.
 pub const GC_ROUNDS: u32 = 16;
 
+/// Snapshots without a record that are removed from a snapshotter at a time: they share its flushes.
+pub const SNAPSHOT_REMOVALS: usize = 32;
+
 /// Problems that a check lists one by one; further ones are only counted. The report is kept in memory, and nobody reads more.
 pub const FSCK_FINDINGS: usize = 1000;
 

@@ -16,10 +16,11 @@ use crate::filter::{Fields, FilterError, Filters, Plugins};
 use crate::gc::Collector;
 use crate::kv::{Kv, Range};
 use crate::record::{CounterRecord, decode};
+use crate::snapshots::Snapshotters;
 use crate::transaction::{Tries, Txn};
 use crate::{Error, Node, key, limits, migration};
 
-/// Everything that is known of images, content, leases and namespaces. Cheap to clone; clones are the same metadata.
+/// Everything that is known of images, content, snapshots, leases and namespaces. Cheap to clone; clones are the same metadata.
 #[derive(Clone, Debug)]
 pub struct Metadata {
     pub(crate) inner: Arc<Inner>,
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) activity: Arc<Activity>,
     pub(crate) collector: Collector,
     pub(crate) digests: DigestLocks,
+    pub(crate) snapshotters: Snapshotters,
     sequence: Sequence,
 }
 
@@ -102,6 +104,7 @@ impl Metadata {
             activity: Arc::default(),
             collector: Collector::default(),
             digests: DigestLocks::default(),
+            snapshotters: Snapshotters::default(),
             sequence: Sequence::default(),
         };
         migration::run(&*inner.kv, migration::STEPS).await?;

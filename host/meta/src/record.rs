@@ -133,6 +133,26 @@ pub(crate) struct LeaseRecord {
     pub(crate) closing: u64,
 }
 
+/// A snapshot.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct SnapshotRecord {
+    #[prost(btree_map = "string, string", tag = "1")]
+    pub(crate) labels: Labels,
+    /// Its key in the snapshotter.
+    #[prost(string, tag = "2")]
+    pub(crate) backend: String,
+    /// The snapshot that it stands on, as the client calls it; empty for none.
+    #[prost(string, tag = "3")]
+    pub(crate) parent: String,
+    /// 1 a view, 2 active, 3 committed.
+    #[prost(uint32, tag = "4")]
+    pub(crate) kind: u32,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) created: Option<Time>,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) updated: Option<Time>,
+}
+
 /// Until when content that nothing has referenced is kept.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct GraceRecord {

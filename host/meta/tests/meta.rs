@@ -18,6 +18,8 @@ mod filter_properties;
 mod format;
 #[path = "meta/fsck.rs"]
 mod fsck;
+#[path = "meta/fsck_snapshots.rs"]
+mod fsck_snapshots;
 #[path = "meta/gc.rs"]
 mod gc;
 #[path = "meta/gc_measure.rs"]
@@ -60,3 +62,11 @@ mod plugin_lists;
 mod races;
 #[path = "meta/records.rs"]
 mod records;
+#[path = "meta/snapshots.rs"]
+mod snapshots;
+#[path = "meta/snapshots_errors.rs"]
+mod snapshots_errors;
+#[path = "meta/snapshots_gc.rs"]
+mod snapshots_gc;
+#[path = "meta/snapshotter.rs"]
+mod snapshotter;

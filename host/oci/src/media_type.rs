@@ -54,6 +54,36 @@ pub fn is_image_config(media_type: &str) -> bool {
     matches!(media_type, IMAGE_CONFIG | DOCKER_IMAGE_CONFIG)
 }
 
+/// Whether it names a configuration of an image or of a checkpoint: what containerd's clients keep under `config`.
+pub fn is_known_config(media_type: &str) -> bool {
+    is_image_config(media_type)
+        || matches!(
+            media_type,
+            "application/vnd.containerd.container.criu.checkpoint.criu.tar"
+                | "application/vnd.containerd.container.checkpoint.config.v1+proto"
+        )
+}
+
+/// Whether it names a layer, whatever was done to it; containerd's `IsLayerType`.
+pub fn is_layer(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.")
+        || matches!(
+            split_suffixes(media_type).0,
+            DOCKER_LAYER
+                | DOCKER_LAYER_GZIP
+                | DOCKER_LAYER_ZSTD
+                | DOCKER_FOREIGN_LAYER
+                | DOCKER_FOREIGN_LAYER_GZIP
+                | "application/vnd.erofs.layer.v1"
+        )
+}
+
+/// Whether it names a layer that must not be handed on.
+pub fn is_nondistributable(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+}
+
 /// A media type cut at its first `+` into the base and the suffixes, sorted as containerd sorts them.
 pub fn split_suffixes(media_type: &str) -> (&str, Vec<&str>) {
     let mut parts = media_type.split('+');

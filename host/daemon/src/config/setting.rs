@@ -10,7 +10,7 @@ use transom_meta::kv::Kind;
 use transom_meta::metadata::Sharing;
 use transom_plugin::config::Value;
 
-use super::{LogFormat, LogLevel};
+use super::{LogFormat, LogLevel, Snapshotter};
 
 /// A kind of value.
 pub(super) trait Setting: Sized {
@@ -136,6 +136,16 @@ impl Setting for Kind {
                 "one of {}",
                 Kind::ALL.map(|kind| format!("{:?}", kind.name())).join(", ")
             )
+        })
+    }
+}
+
+impl Setting for Snapshotter {
+    fn read(value: &DeValue<'_>) -> Result<Snapshotter, String> {
+        let read = value.as_str().and_then(|name| name.parse().ok());
+        read.ok_or_else(|| {
+            let names = Snapshotter::ALL.map(|known| format!("{:?}", known.name()));
+            format!("one of {}", names.join(", "))
         })
     }
 }

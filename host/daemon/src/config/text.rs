@@ -1,12 +1,13 @@
 //! The commented file of `transomd config default`.
 
 use std::fmt::Display;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use transom_meta::metadata::Sharing;
 
-use super::{Config, layers};
+use super::{Config, Snapshotter, layers};
 
 pub(super) fn write(config: &Config) -> String {
     let mut out = String::from("# transomd: all settings, with their defaults. Flags win over this file.\n");
@@ -14,6 +15,7 @@ pub(super) fn write(config: &Config) -> String {
     socket(&mut out, config);
     log(&mut out, config);
     metadata(&mut out, config);
+    snapshots(&mut out, config);
     gc(&mut out, config);
     rest(&mut out, config);
     config.diff.write(&mut out);
@@ -44,8 +46,8 @@ fn top(out: &mut String, config: &Config) {
     }
     set(
         out,
-        "Serve a containerd as its content store and differ (proxy plugins) and nothing else: no namespaces,\n\
-         # no collecting of garbage. See docs/guides/behind-containerd.md.",
+        "Serve a containerd as its content store, differ and snapshotters (proxy plugins) and nothing else: no\n\
+         # namespaces, no collecting of garbage. See docs/guides/behind-containerd.md.",
         "proxy_backend",
         config.proxy_backend,
     );
@@ -135,6 +137,67 @@ fn metadata(out: &mut String, config: &Config) {
         "ingest_expiry",
         duration(metadata.ingest_expiry),
     );
+}
+
+fn snapshots(out: &mut String, config: &Config) {
+    let snapshots = &config.snapshots;
+    let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    out.push_str("\n[snapshots]\n");
+    set(
+        out,
+        "The snapshotters: overlayfs, native (which copies). One that does not work here is only logged, and listed\n\
+         # with its error.",
+        "enabled",
+        list(snapshots.enabled.iter().map(quoted).collect()),
+    );
+    set(
+        out,
+        "With proxy_backend: the snapshotter for a containerd whose proxy plugin has another name.",
+        "default",
+        quoted(snapshots.default),
+    );
+    out.push_str("\n[snapshots.overlayfs]\n");
+    root(
+        out,
+        config,
+        Snapshotter::Overlayfs,
+        snapshots.overlayfs_root.as_deref(),
+    );
+    let options = &snapshots.overlayfs;
+    set(
+        out,
+        "Further options of every overlay, such as \"volatile\".",
+        "mount_options",
+        list(options.mount_options.iter().map(quoted).collect()),
+    );
+    set(
+        out,
+        "Show the upper folder of each snapshot as the label containerd.io/snapshot/overlay.upperdir.",
+        "upperdir_label",
+        options.upperdir_label,
+    );
+    let removal = "Answer a removal before the files are gone.";
+    set(out, removal, "async_remove", options.async_remove);
+    set(
+        out,
+        "Let clients change owners file by file where the kernel cannot map ids.",
+        "slow_chown",
+        options.slow_chown,
+    );
+    out.push_str("\n[snapshots.native]\n");
+    root(out, config, Snapshotter::Native, snapshots.native_root.as_deref());
+    set(out, removal, "async_remove", snapshots.native.async_remove);
+}
+
+fn root(out: &mut String, config: &Config, snapshotter: Snapshotter, chosen: Option<&Path>) {
+    let usual = transom_snapshot::snapshotter_root(&config.root, snapshotter.name());
+    match chosen {
+        Some(root) => set(out, "Its folder.", "root", quoted(root.display())),
+        None => out.push_str(&format!(
+            "# Its folder. Without this line: in the `root` above.\n#root = {}\n",
+            quoted(usual.display())
+        )),
+    }
 }
 
 fn gc(out: &mut String, config: &Config) {

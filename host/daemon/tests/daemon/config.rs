@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use transom_layer::exec::ExternalProcessor;
 use transom_plugin::config::Value;
-use transomd::config::{Config, LogFormat, LogLevel};
+use transomd::config::{Config, LogFormat, LogLevel, Snapshotter};
 use transomd::places::Places;
 
 fn user() -> Places {
@@ -77,6 +77,13 @@ fn every_setting_is_written_as_it_is_read() {
     config.processors.config = BTreeMap::from([("xz".to_owned(), BTreeMap::from(values))]);
     // The order of the file is what counts, not that of the names.
     config.stream_processors = ["z", "a.b"].map(program).to_vec();
+    config.snapshots.enabled = vec![Snapshotter::Native];
+    config.snapshots.default = Snapshotter::Native;
+    config.snapshots.overlayfs_root = Some(PathBuf::from("/c"));
+    config.snapshots.overlayfs.mount_options = vec!["volatile".to_owned()];
+    config.snapshots.overlayfs.slow_chown = true;
+    config.snapshots.native_root = Some(PathBuf::from("/d"));
+    config.snapshots.native.async_remove = true;
     let read = Config::parse(&config.to_text(), &Places::system()).expect("the written file is right");
     assert_eq!(read, config);
 }

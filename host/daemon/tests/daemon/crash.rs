@@ -28,7 +28,7 @@ const CLIENTS: u64 = 8;
 /// What the daemon has said is done: images by name, each with the digest of its content.
 type Acknowledged = Arc<Mutex<Vec<(String, String)>>>;
 
-fn rounds() -> u64 {
+pub(crate) fn rounds() -> u64 {
     let asked = std::env::var("TRANSOM_CRASH_ROUNDS").ok();
     asked.and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
 }
@@ -68,7 +68,7 @@ async fn nothing_acknowledged_is_lost_to_a_power_cut() {
 }
 
 /// A folder for a daemon, whose root is on that disk.
-fn rooted(disk: &Path) -> TempDir {
+pub(crate) fn rooted(disk: &Path) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let root = disk.join("root");
     std::fs::create_dir_all(&root).expect("a folder");
@@ -194,12 +194,12 @@ async fn whole(channel: &Channel, digest: &str) {
 }
 
 /// An ext4 file system in a file.
-struct Disk {
+pub(crate) struct Disk {
     folder: TempDir,
 }
 
 impl Disk {
-    fn new() -> Disk {
+    pub(crate) fn new() -> Disk {
         let disk = Disk {
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
@@ -215,7 +215,7 @@ impl Disk {
         self.folder.path().join(format!("{name}.ext4"))
     }
 
-    fn mount(&self, name: &str) -> PathBuf {
+    pub(crate) fn mount(&self, name: &str) -> PathBuf {
         let target = self.folder.path().join(name);
         std::fs::create_dir(&target).expect("a folder");
         run(Command::new("mount")
@@ -226,7 +226,7 @@ impl Disk {
     }
 
     /// What is on the disk now, as the file system `cut`.
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         run(Command::new("cp")
             .arg("--sparse=always")
             .arg(self.image("disk"))

@@ -42,6 +42,14 @@ async fn a_service_that_is_not_there_is_named() {
             "unknown method Zap for service containerd.services.images.v1.Images".to_owned()
         )
     );
+    // Clients of 2.2 and later ask for mounts to be activated first. The code is what they go by: then they mount themselves.
+    assert_eq!(
+        call("/containerd.services.mounts.v1.Mounts/Activate").await,
+        (
+            Code::Unimplemented,
+            "unknown service containerd.services.mounts.v1.Mounts".to_owned()
+        )
+    );
     assert_eq!(
         call("/x").await,
         (Code::Unimplemented, "unknown service x".to_owned())

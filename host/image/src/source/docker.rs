@@ -8,17 +8,18 @@ use transom_oci::{Descriptor, Digest};
 /// An image in a docker archive.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct DockerEntry {
+pub struct DockerEntry {
     /// The name of the configuration's file.
-    pub(crate) config: String,
+    pub config: String,
+    /// The image's names.
     #[serde(default, deserialize_with = "null_as_empty")]
-    pub(crate) repo_tags: Vec<String>,
+    pub repo_tags: Vec<String>,
     /// The names of the layers' files, lowest first.
     #[serde(default, deserialize_with = "null_as_empty")]
-    pub(crate) layers: Vec<String>,
+    pub layers: Vec<String>,
     /// The layers' descriptors by diffID, for those that were pulled from a registry.
     #[serde(default, deserialize_with = "null_as_empty")]
-    pub(crate) layer_sources: BTreeMap<String, Descriptor>,
+    pub layer_sources: BTreeMap<String, Descriptor>,
 }
 
 fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
@@ -30,7 +31,7 @@ fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 impl DockerEntry {
     /// The digest that the configuration's file name promises: docker writes `<hex>.json`, since version 25
     /// `blobs/sha256/<hex>`; other tools write `sha256:<hex>`.
-    pub(crate) fn promised_config_digest(&self) -> Option<Digest> {
+    pub fn promised_config_digest(&self) -> Option<Digest> {
         let name = self.config.rsplit('/').next()?;
         let name = name.strip_suffix(".json").unwrap_or(name);
         let name = name.strip_prefix("sha256:").unwrap_or(name);

@@ -12,18 +12,21 @@ use crate::source::OpenOptions;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Enough bytes to tell a compression by.
-pub(crate) const MAGIC_BYTES: usize = 6;
+pub const MAGIC_BYTES: usize = 6;
 
 /// What a stream's first bytes say about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
+pub enum Compression {
+    /// gzip.
     Gzip,
+    /// zstd.
     Zstd,
     /// Not built in; the name of the program that reads it.
     Foreign(&'static str),
 }
 
-pub(crate) fn sniff(start: &[u8]) -> Option<Compression> {
+/// Tells a compression by the first [`MAGIC_BYTES`]; none if it is plain, or nothing that is known.
+pub fn sniff(start: &[u8]) -> Option<Compression> {
     const ZSTD_SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
     if start.starts_with(&[0x1f, 0x8b]) {
         return Some(Compression::Gzip);

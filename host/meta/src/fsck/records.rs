@@ -13,7 +13,7 @@ use crate::kv::{Kv, Pair, Range, Write};
 use crate::names::{self, Namespace};
 use crate::record::{
     self, ContentRecord, CounterRecord, GraceRecord, ImageRecord, IngestRecord, LeaseRecord, NamespaceRecord,
-    decode, encode,
+    SnapshotRecord, decode, encode,
 };
 use crate::{Error, limits, migration};
 
@@ -29,6 +29,19 @@ pub(super) struct Records {
     pub(super) ingests: HashMap<String, Ingest>,
     /// Blobs that ingests wait to be given.
     pub(super) expected: HashSet<Digest>,
+    /// The snapshots.
+    pub(super) snapshots: Vec<Snapshot>,
+}
+
+/// A recorded snapshot.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) namespace: Namespace,
+    pub(super) snapshotter: String,
+    pub(super) key: String,
+    pub(super) parent: String,
+    /// Its key in the snapshotter.
+    pub(super) backend: String,
 }
 
 /// A recorded ingest.
@@ -47,6 +60,7 @@ struct Reading<'f> {
     /// Marks whose objects have not been seen.
     holders: HashSet<Bytes>,
     expecters: HashSet<Bytes>,
+    children: HashSet<Bytes>,
     leases: HashSet<Bytes>,
     namespaces: HashSet<Namespace>,
     used: BTreeSet<Namespace>,
@@ -64,6 +78,7 @@ impl Records {
             found,
             holders: HashSet::new(),
             expecters: HashSet::new(),
+            children: HashSet::new(),
             leases: HashSet::new(),
             namespaces: HashSet::new(),
             used: BTreeSet::new(),
@@ -84,6 +99,21 @@ impl Records {
     /// Whether anything wants this blob.
     pub(super) fn wants(&self, digest: &Digest) -> bool {
         self.content.contains_key(digest) || self.expected.contains(digest)
+    }
+}
+
+impl Snapshot {
+    /// The key of its mark at its parent, if it has one.
+    pub(super) fn child(&self) -> Option<Bytes> {
+        let has_parent = !self.parent.is_empty();
+        has_parent.then(|| key::child(&self.namespace, &self.snapshotter, &self.parent, &self.key))
+    }
+
+    /// The writes that remove what is known of it.
+    pub(super) fn without(&self) -> Vec<Write> {
+        let own = key::snapshot(&self.namespace, &self.snapshotter, &self.key);
+        let keys = [own].into_iter().chain(self.child());
+        keys.map(|key| Write::Delete { key }).collect()
     }
 }
 
@@ -124,8 +154,8 @@ fn mark(key: Bytes) -> Write {
 }
 
 impl Reading<'_> {
-    /// One pair. They come in the order of their keys: marks of blobs before content and ingests, and leases before their
-    /// resources; grace records after content.
+    /// One pair. They come in the order of their keys: marks of blobs before content and ingests, those of snapshots before
+    /// snapshots, and leases before their resources; grace records after content.
     fn pair(&mut self, pair: &Pair) {
         self.records.counts.records += 1;
         let known = match pair.key.as_ref() {
@@ -147,8 +177,10 @@ impl Reading<'_> {
             [b'l', b'/', ..] => self.lease(pair),
             [b'n', b'/', ..] => self.namespace(pair),
             [b'r', b'/', ..] => self.resource(pair),
-            // Those of snapshots are their part's.
-            [b's', b'/', ..] => key::parse(&pair.key).map(|(namespace, _)| self.uses(namespace)),
+            [b'k', b'/', ..] => key::parse_child(&pair.key).map(|_| {
+                self.children.insert(pair.key.clone());
+            }),
+            [b's', b'/', ..] => self.snapshot(pair),
             [b'y', b'/', ..] => self.grace(pair),
             // Those of snapshotters are their own.
             [b'p', b'/', ..] => Some(()),
@@ -243,6 +275,34 @@ impl Reading<'_> {
         Some(())
     }
 
+    fn snapshot(&mut self, pair: &Pair) -> Option<()> {
+        let (namespace, snapshotter, key) = key::parse_snapshot(&pair.key)?;
+        self.records.counts.snapshots += 1;
+        self.uses(namespace.clone());
+        let Some(record) = self.decode::<SnapshotRecord>(pair) else {
+            return Some(());
+        };
+        let snapshot = Snapshot {
+            namespace,
+            snapshotter: snapshotter.to_owned(),
+            key: key.to_owned(),
+            parent: record.parent,
+            backend: record.backend,
+        };
+        if let Some(child) = snapshot.child()
+            && !self.children.remove(&child)
+        {
+            let problem = Problem::NoChild {
+                namespace: snapshot.namespace.clone(),
+                snapshotter: snapshot.snapshotter.clone(),
+                key: snapshot.key.clone(),
+            };
+            self.found.push(Found::write(problem, vec![mark(child)]));
+        }
+        self.records.snapshots.push(snapshot);
+        Some(())
+    }
+
     fn image(&mut self, pair: &Pair) -> Option<()> {
         let (namespace, _) = key::parse(&pair.key)?;
         self.records.counts.images += 1;
@@ -315,6 +375,9 @@ impl Reading<'_> {
         for expecter in std::mem::take(&mut self.expecters) {
             self.dangling(&expecter, "ingest that waits for this blob".to_owned());
         }
+        for child in std::mem::take(&mut self.children) {
+            self.dangling(&child, "snapshot that stands on this one".to_owned());
+        }
         for namespace in self.used.difference(&self.namespaces.iter().cloned().collect()) {
             let writes = vec![unlabelled(namespace)];
             let namespace = namespace.clone();
@@ -327,7 +390,14 @@ impl Reading<'_> {
 
     fn sequence(&mut self) {
         let number = |backend: &String| backend.split('/').nth(1)?.parse::<u64>().ok();
-        let used = self.records.ingests.keys().filter_map(number).max();
+        let snapshots = self.records.snapshots.iter().map(|snapshot| &snapshot.backend);
+        let used = self
+            .records
+            .ingests
+            .keys()
+            .chain(snapshots)
+            .filter_map(number)
+            .max();
         if let Some(used) = used.filter(|used| *used >= self.next) {
             let next = self.next;
             let writes = vec![Write::Put {

@@ -13,6 +13,7 @@ use crate::key::{self, Kind};
 use crate::kv::{Durability, Kv, Transaction, Write};
 use crate::metadata::joined;
 use crate::record::{ContentRecord, decode, encode};
+use crate::snapshots::Snapshotter;
 
 /// A problem, and how it can be repaired.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ enum Fix {
     SetAside(Vec<Write>),
     /// By removing a blob or ingest of the content store that is as old as this.
     Remove(SystemTime),
+    /// By removing a snapshot of a snapshotter that is as old as this.
+    Snapshot(Arc<dyn Snapshotter>, SystemTime),
     /// By nobody but a person.
     None(&'static str),
 }
@@ -62,6 +65,17 @@ impl Found {
         Found { problem, fix }
     }
 
+    pub(super) fn snapshot(
+        snapshotter: &Arc<dyn Snapshotter>,
+        backend: String,
+        changed: SystemTime,
+    ) -> Found {
+        let fix = Fix::Snapshot(Arc::clone(snapshotter), changed);
+        let snapshotter = snapshotter.name().to_owned();
+        let problem = Problem::OrphanSnapshot { snapshotter, backend };
+        Found { problem, fix }
+    }
+
     pub(super) fn left(problem: Problem, reason: &'static str) -> Found {
         let fix = Fix::None(reason);
         Found { problem, fix }
@@ -79,7 +93,7 @@ pub(super) async fn all(
 ) -> Result<(), Error> {
     let (later, first): (Vec<_>, Vec<_>) = found
         .into_iter()
-        .partition(|found| matches!(found.fix, Fix::Remove(_)));
+        .partition(|found| matches!(found.fix, Fix::Remove(_) | Fix::Snapshot(..)));
     for found in first {
         let action = match found.fix {
             Fix::Write(writes, action) => {
@@ -95,7 +109,7 @@ pub(super) async fn all(
                 Err(error) => failed(&error),
             },
             Fix::None(reason) => Action::Left { reason },
-            Fix::Remove(_) => Action::None,
+            Fix::Remove(_) | Fix::Snapshot(..) => Action::None,
         };
         report.note(found.problem, action);
     }
@@ -106,12 +120,15 @@ pub(super) async fn all(
     commit(kv, vec![nothing], Durability::Durable).await?;
     for found in later {
         let action = match found.fix {
-            Fix::Remove(_) if !versioned => Action::Left {
+            Fix::Remove(_) | Fix::Snapshot(..) if !versioned => Action::Left {
                 reason: "the metadata has no version record, so it may be of another root",
             },
-            Fix::Remove(changed) if changed.elapsed().unwrap_or_default() < options.margin => {
+            Fix::Remove(changed) | Fix::Snapshot(_, changed)
+                if changed.elapsed().unwrap_or_default() < options.margin =>
+            {
                 Action::TooYoung
             }
+            Fix::Snapshot(snapshotter, _) => remove_snapshot(&*snapshotter, &found.problem).await,
             _ => remove(store, &found.problem).await,
         };
         report.note(found.problem, action);
@@ -173,7 +190,17 @@ async fn remove(store: &Store, problem: &Problem) -> Action {
     }
 }
 
-fn failed(error: &transom_content::Error) -> Action {
+async fn remove_snapshot(snapshotter: &dyn Snapshotter, problem: &Problem) -> Action {
+    let Problem::OrphanSnapshot { backend, .. } = problem else {
+        return Action::None;
+    };
+    match snapshotter.remove(backend).await {
+        Ok(()) => Action::Removed,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &impl std::error::Error) -> Action {
     Action::Failed {
         reason: error.to_string(),
     }

@@ -40,6 +40,8 @@ pub struct Counts {
     pub content: u64,
     /// Ingests.
     pub ingests: u64,
+    /// Snapshots.
+    pub snapshots: u64,
     /// Leases.
     pub leases: u64,
     /// Blobs in the content store.
@@ -144,7 +146,32 @@ pub enum Problem {
         /// Its bytes.
         size: u64,
     },
-    /// The next number for the content store is one that an ingest has already.
+    /// A snapshot stands on another, but the mark that says so is missing.
+    NoChild {
+        /// The namespace.
+        namespace: Namespace,
+        /// The snapshotter.
+        snapshotter: String,
+        /// Its key.
+        key: String,
+    },
+    /// A snapshot that its snapshotter does not have.
+    MissingFiles {
+        /// The namespace.
+        namespace: Namespace,
+        /// The snapshotter.
+        snapshotter: String,
+        /// Its key.
+        key: String,
+    },
+    /// A snapshot of a snapshotter that no record names.
+    OrphanSnapshot {
+        /// The snapshotter.
+        snapshotter: String,
+        /// Its key there.
+        backend: String,
+    },
+    /// The next number for names elsewhere is one that an ingest or a snapshot has already.
     Sequence {
         /// The next number.
         next: u64,
@@ -170,6 +197,9 @@ impl Problem {
             Problem::Dangling { .. } => "dangling-record",
             Problem::EmptyIngest { .. } => "empty-ingest",
             Problem::OrphanIngest { .. } => "orphan-ingest",
+            Problem::NoChild { .. } => "no-child",
+            Problem::MissingFiles { .. } => "missing-files",
+            Problem::OrphanSnapshot { .. } => "orphan-snapshot",
             Problem::Sequence { .. } => "sequence",
         }
     }
@@ -177,6 +207,19 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Problem::NoChild {
+            namespace,
+            snapshotter,
+            key,
+        }
+        | Problem::MissingFiles {
+            namespace,
+            snapshotter,
+            key,
+        } = self
+        {
+            write!(f, "snapshot {key} of {snapshotter} in namespace {namespace}: ")?;
+        }
         match self {
             Problem::Unreadable { key, reason } => write!(f, "record {key}: {reason}"),
             Problem::NoVersion => write!(
@@ -220,8 +263,16 @@ impl fmt::Display for Problem {
             Problem::OrphanIngest { backend, size } => {
                 write!(f, "ingest {backend}: its {size} bytes are in no namespace")
             }
+            Problem::NoChild { .. } => f.write_str("nothing says that it keeps its parent"),
+            Problem::MissingFiles { .. } => f.write_str("its files are missing"),
+            Problem::OrphanSnapshot { snapshotter, backend } => {
+                write!(f, "snapshot {backend} of {snapshotter}: it is in no namespace")
+            }
             Problem::Sequence { next, used } => {
-                write!(f, "the next number for ingests is {next}, but {used} is in use")
+                write!(
+                    f,
+                    "the next number for ingests and snapshots is {next}, but {used} is in use"
+                )
             }
         }
     }

@@ -8,7 +8,7 @@ use super::labels::references;
 use crate::key::{self, Kind};
 use crate::metadata::Inner;
 use crate::names::{self, Namespace};
-use crate::record::{ContentRecord, GraceRecord, ImageRecord};
+use crate::record::{ContentRecord, GraceRecord, ImageRecord, SnapshotRecord};
 use crate::transaction::Tries;
 use crate::{Error, Node};
 
@@ -56,6 +56,19 @@ impl Inner {
                 let mut nodes = references(namespace, &record.labels);
                 let target = names::digest(&record.digest).ok();
                 nodes.extend(target.map(|target| Node::Content(namespace.clone(), target)));
+                nodes
+            }
+            Node::Snapshot(_, snapshotter, name) => {
+                let key = key::snapshot(namespace, snapshotter, name);
+                let record = self.get::<SnapshotRecord>(&key).await?.unwrap_or_default();
+                let mut nodes = references(namespace, &record.labels);
+                if !record.parent.is_empty() {
+                    nodes.push(Node::Snapshot(
+                        namespace.clone(),
+                        snapshotter.clone(),
+                        record.parent,
+                    ));
+                }
                 nodes
             }
             _ => Vec::new(),

@@ -21,6 +21,7 @@ const EVERYTHING: Options = Options {
     verify: true,
     repair: true,
     margin: Duration::ZERO,
+    snapshotters: Vec::new(),
     progress: None,
 };
 

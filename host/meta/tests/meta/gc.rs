@@ -18,8 +18,15 @@ use crate::content::put;
 use crate::gc_part::Fake;
 use crate::records::{caller, digest, keys, namespace, refused, subscribe, until};
 
-/// Metadata whose content has no grace, with a part that has snapshots.
+/// Metadata whose content has this grace, with a part that has snapshots.
 pub(crate) async fn stage(grace: Duration) -> (Metadata, Arc<Fake>, TempDir) {
+    let (metadata, dir) = graced(grace).await;
+    let fake = Arc::new(Fake::default());
+    metadata.register(fake.clone());
+    (metadata, fake, dir)
+}
+
+pub(crate) async fn graced(grace: Duration) -> (Metadata, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let blobs = Store::open(dir.path().join("content")).unwrap();
     let options = Options {
@@ -29,9 +36,7 @@ pub(crate) async fn stage(grace: Duration) -> (Metadata, Arc<Fake>, TempDir) {
     let metadata = Metadata::open(Arc::new(Memory::new()), blobs, options)
         .await
         .unwrap();
-    let fake = Arc::new(Fake::default());
-    metadata.register(fake.clone());
-    (metadata, fake, dir)
+    (metadata, dir)
 }
 
 /// A time so many hours from now, as labels have it.

@@ -1,17 +1,20 @@
 //! Graphs at random: what is left is what a naive search finds, before and after something is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use transom_meta::leases::{CONTENT, IMAGES};
+use transom_meta::snapshots::Snapshots;
 use transom_meta::{Labels, Metadata};
 
 use crate::content::put;
-use crate::gc::{gc, hours, image, stage};
-use crate::gc_part::Fake;
+use crate::gc::{gc, graced, hours, image};
 use crate::kv::run;
 use crate::records::{caller, digest, keys, namespace};
+use crate::snapshots::committed;
+use crate::snapshotter::Fake;
 
 /// An object: kind and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,11 +85,18 @@ fn worlds() -> impl Strategy<Value = World> {
             0..3,
         ),
     )
-        .prop_map(|(contents, images, snapshots, leases)| World {
-            contents,
-            images,
-            snapshots,
-            leases,
+        .prop_map(|(contents, images, mut snapshots, leases)| {
+            // A parent is there before what stands on it.
+            let there: BTreeSet<u8> = snapshots.keys().copied().collect();
+            for (number, (parent, _)) in &mut snapshots {
+                *parent = parent.filter(|parent| parent < number && there.contains(parent));
+            }
+            World {
+                contents,
+                images,
+                snapshots,
+                leases,
+            }
         })
 }
 
@@ -119,7 +129,7 @@ fn written(found: &[Label]) -> Labels {
 }
 
 impl World {
-    async fn build(&self, metadata: &Metadata, fake: &Fake) {
+    async fn build(&self, metadata: &Metadata, snapshots: &Snapshots) {
         for (number, found) in &self.contents {
             put(metadata, &caller(), &content(*number), written(found))
                 .await
@@ -139,8 +149,15 @@ impl World {
             .await;
         }
         for (number, (parent, found)) in &self.snapshots {
-            let parent = parent.map(|parent| format!("s{parent}"));
-            fake.add(&format!("s{number}"), parent.as_deref(), written(found));
+            let parent = parent.map(|parent| format!("s{parent}")).unwrap_or_default();
+            committed(
+                snapshots,
+                &caller(),
+                &format!("s{number}"),
+                &parent,
+                written(found),
+            )
+            .await;
         }
         let ns = namespace("testing");
         for (number, (flat, expired, listed)) in &self.leases {
@@ -289,7 +306,10 @@ async fn found(metadata: &Metadata, fake: &Fake) -> BTreeSet<Name> {
         if keys.contains(&format!("i/testing/image{number}")) {
             found.insert(Image(number));
         }
-        if fake.names().contains(&format!("s{number}")) {
+        let snapshot = format!("s{number}");
+        let there = keys.contains(&format!("s/testing/fake/{snapshot}"));
+        assert_eq!(fake.names().contains(&snapshot), there, "files of {snapshot}");
+        if there {
             found.insert(Snapshot(number));
         }
     }
@@ -302,8 +322,10 @@ proptest! {
     #[test]
     fn what_is_left_is_what_can_be_reached(mut world in worlds(), images in any::<u8>(), leases in any::<u8>()) {
         run(async {
-            let (metadata, fake, _dir) = stage(Duration::ZERO).await;
-            world.build(&metadata, &fake).await;
+            let (metadata, _dir) = graced(Duration::ZERO).await;
+            let fake = Arc::new(Fake::new("fake"));
+            metadata.add_snapshotter(fake.clone()).await.unwrap();
+            world.build(&metadata, &metadata.snapshots("fake").unwrap()).await;
             metadata.collect().await.unwrap();
             let wanted = world.reachable();
             prop_assert_eq!(found(&metadata, &fake).await, wanted.clone());

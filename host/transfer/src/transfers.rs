@@ -1,0 +1,100 @@
+//! The front door: everything that moves images, over the stores of one daemon.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use transom_meta::images::Image;
+use transom_meta::kv::Pending;
+use transom_meta::{Caller, Metadata};
+
+use crate::bytes::{ByteSink, ByteSource};
+use crate::error::TransferError;
+use crate::image_store::ImageStore;
+use crate::progress::ProgressSink;
+use crate::unpack::Unpacker;
+use crate::{ExportOptions, ImportOptions, export, import, limits, tag};
+
+/// Moves images. Clones share what limits them.
+#[derive(Clone, Debug)]
+pub struct Transfers {
+    metadata: Metadata,
+    unpacker: Option<Unpacker>,
+    turns: Arc<Semaphore>,
+}
+
+impl Transfers {
+    /// Transfers over `metadata`; without an unpacker images can be imported but not unpacked.
+    #[must_use]
+    pub fn new(metadata: Metadata, unpacker: Option<Unpacker>) -> Transfers {
+        Transfers {
+            metadata,
+            unpacker,
+            turns: Arc::new(Semaphore::new(limits::TRANSFERS)),
+        }
+    }
+
+    /// Takes an archive apart: its blobs become content while it arrives, and in the end images name them. Gives the images.
+    ///
+    /// Dropping the future cancels the import; what has come until then is left to the collector.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn import<'a>(
+        &'a self,
+        caller: &'a Caller,
+        archive: Box<dyn ByteSource>,
+        options: ImportOptions,
+        into: &'a ImageStore,
+        progress: Arc<dyn ProgressSink>,
+    ) -> Pending<'a, Result<Vec<Image>, TransferError>> {
+        Box::pin(async move {
+            into.check()?;
+            let _turn = self.turn().await?;
+            let import = import::Import {
+                metadata: &self.metadata,
+                unpacker: self.unpacker.as_ref(),
+                options,
+                into,
+                progress,
+            };
+            import.run(caller, archive).await
+        })
+    }
+
+    /// Writes images into an archive, to its very end.
+    ///
+    /// # Errors
+    /// [`TransferError`]; what is missing is found out before the first byte.
+    pub fn export<'a>(
+        &'a self,
+        caller: &'a Caller,
+        images: &'a ImageStore,
+        options: &'a ExportOptions,
+        archive: &'a mut dyn ByteSink,
+        progress: &'a dyn ProgressSink,
+    ) -> Pending<'a, Result<(), TransferError>> {
+        Box::pin(async move {
+            let _turn = self.turn().await?;
+            export::export(&self.metadata, caller, images, options, archive, progress).await
+        })
+    }
+
+    /// Gives an image further names; gives what was saved.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub async fn tag(
+        &self,
+        caller: &Caller,
+        from: &ImageStore,
+        to: &ImageStore,
+    ) -> Result<Vec<Image>, TransferError> {
+        tag::tag(&self.metadata, caller, from, to).await
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, TransferError> {
+        // Nobody closes it.
+        let turn = self.turns.acquire().await;
+        turn.map_err(|_| TransferError::Panicked { what: "the queue" })
+    }
+}

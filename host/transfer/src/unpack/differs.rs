@@ -1,0 +1,131 @@
+//! Differs as appliers, with the content of a daemon's metadata.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use transom_diff::blobs::{BlobWriter, Blobs, Fault, Opened};
+use transom_diff::{ApplyRequest, DiffError, Differs};
+use transom_layer::pump::PumpError;
+use transom_layer::stage::StageError;
+use transom_meta::kv::Pending;
+use transom_meta::{Caller, Class, Error, Metadata};
+use transom_oci::Digest;
+
+use super::parts::{Applier, ApplyError, Layer};
+
+/// Applies layers with the first differ that can.
+#[derive(Clone)]
+pub struct DifferApplier {
+    differs: Differs,
+    metadata: Metadata,
+}
+
+impl DifferApplier {
+    /// Applies layers of this content.
+    #[must_use]
+    pub fn new(differs: Differs, metadata: Metadata) -> DifferApplier {
+        DifferApplier { differs, metadata }
+    }
+}
+
+impl fmt::Debug for DifferApplier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DifferApplier").finish_non_exhaustive()
+    }
+}
+
+impl Applier for DifferApplier {
+    fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Digest, ApplyError>> {
+        let (differs, read) = (self.differs.clone(), Arc::clone(&layer.read));
+        let blobs = Readable {
+            metadata: self.metadata.clone(),
+            caller: layer.caller.clone(),
+            runtime: Handle::current(),
+        };
+        let (descriptor, mounts) = (layer.descriptor.clone(), layer.mounts.to_vec());
+        let cancel = layer.cancel.clone();
+        let work = move || {
+            let request = ApplyRequest {
+                descriptor: &descriptor,
+                mounts: &mounts,
+                payloads: &[],
+                sync_fs: false,
+                cancel: &cancel,
+                progress: read,
+            };
+            differs.apply(&blobs, &request)
+        };
+        Box::pin(async move {
+            match tokio::task::spawn_blocking(work).await {
+                Ok(Ok(applied)) => Ok(applied.descriptor.digest),
+                Ok(Err(error)) => Err(failed(&error)),
+                Err(error) => Err(ApplyError {
+                    class: Class::Unknown,
+                    text: format!("internal fault: {error}"),
+                }),
+            }
+        })
+    }
+}
+
+fn failed(error: &DiffError) -> ApplyError {
+    let class = match error {
+        DiffError::NotImplemented { .. } => Class::Unimplemented,
+        DiffError::Cancelled => Class::Aborted,
+        DiffError::Content { source, .. } => source.downcast_ref().map_or(Class::Unknown, Error::class),
+        DiffError::Layer { source, .. } => match &**source {
+            PumpError::Stage {
+                source: StageError::BlobDigest { .. } | StageError::BlobSize { .. },
+                ..
+            } => Class::DataLoss,
+            PumpError::Stage {
+                source: StageError::OutputLimit { .. } | StageError::RatioLimit { .. },
+                ..
+            } => Class::ResourceExhausted,
+            PumpError::Refused { .. } => Class::FailedPrecondition,
+            PumpError::Cancelled => Class::Aborted,
+            _ => Class::Unknown,
+        },
+        _ => Class::Unknown,
+    };
+    ApplyError {
+        class,
+        text: error.to_string(),
+    }
+}
+
+/// Content to be read on behalf of one caller; applying writes none.
+struct Readable {
+    metadata: Metadata,
+    caller: Caller,
+    runtime: Handle,
+}
+
+fn read_only() -> Fault {
+    "a layer that is applied writes no content".into()
+}
+
+impl Blobs for Readable {
+    fn open(&self, digest: &Digest) -> Result<Opened, Fault> {
+        let blob = self
+            .runtime
+            .block_on(self.metadata.content_reader(&self.caller, digest))?;
+        Ok(Opened {
+            size: blob.size(),
+            bytes: Box::new(blob),
+        })
+    }
+
+    fn create(&self, _: &str) -> Result<Box<dyn BlobWriter>, Fault> {
+        Err(read_only())
+    }
+
+    fn abort(&self, _: &str) -> Result<(), Fault> {
+        Err(read_only())
+    }
+
+    fn add_label(&self, _: &Digest, _: &str, _: &str) -> Result<(), Fault> {
+        Err(read_only())
+    }
+}

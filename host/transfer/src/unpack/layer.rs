@@ -1,0 +1,275 @@
+//! One layer: prepared, applied, compared with what the configuration says; and then committed, or removed again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use transom_meta::{Class, Error, Labels};
+use transom_oci::{Descriptor, Digest};
+use transom_sys::Mount;
+
+use super::job::Shared;
+use super::locks::Locked;
+use super::parts::Layer;
+use super::{UnpackError, image, tell};
+use crate::limits;
+use crate::progress::{EXTRACTED, EXTRACTING};
+
+const REF: &str = "containerd.io/snapshot.ref";
+/// Labels with this prefix are the snapshotter's, too.
+const INHERITED: &str = "containerd.io/snapshot/";
+const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+
+/// How often it is told how far a layer is.
+const TELL_EVERY: Duration = Duration::from_millis(300);
+
+/// A layer to unpack.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    pub(super) descriptor: Descriptor,
+    pub(super) diff_id: Digest,
+    /// The name of the snapshot that it becomes.
+    pub(super) chain_id: Digest,
+    /// The name of the one below.
+    pub(super) below: Option<Digest>,
+    pub(super) snapshotter: String,
+    /// Whether it gets that one as its parent only when it is committed.
+    pub(super) rebase: bool,
+    /// For events.
+    pub(super) parents: Vec<String>,
+}
+
+/// A layer in an active snapshot.
+#[derive(Debug)]
+pub(super) struct Extracted {
+    work: Work,
+    key: String,
+    /// The snapshotter had it already: the blob was not looked at.
+    staged: bool,
+    _lock: Locked,
+}
+
+/// Puts a layer into an active snapshot, or finds that it is unpacked already. After an error nothing is left of it.
+pub(super) async fn extract(shared: &Arc<Shared>, work: Work) -> Result<Option<Extracted>, UnpackError> {
+    let caller = shared.hold.caller();
+    let name = work.chain_id.to_string();
+    let snapshots = &shared.unpacker.snapshots;
+    // Others wait for the lock: it is not held while a client is slow.
+    if snapshots.stat(caller, &work.snapshotter, &name).await.is_err() {
+        let arrived = shared.arrivals.wait(&work.descriptor.digest);
+        shared.unless_stopped(arrived).await?;
+    }
+    let lock = format!("{}/{}/{name}", caller.namespace, work.snapshotter);
+    let lock = shared.unless_stopped(shared.unpacker.locks.lock(lock)).await?;
+    let Some((key, mounts)) = prepare(shared, &work).await? else {
+        tell(&*shared.progress, EXTRACTED, &work, work.descriptor.size);
+        return Ok(None);
+    };
+    let staged = is_staged(&mounts);
+    let extracted = Extracted {
+        work,
+        key,
+        staged,
+        _lock: lock,
+    };
+    match extracted.fill(shared, mounts).await {
+        Ok(()) => Ok(Some(extracted)),
+        Err(error) => {
+            extracted.remove(shared).await;
+            Err(error)
+        }
+    }
+}
+
+/// Prepares a snapshot; none if the layer is unpacked already.
+async fn prepare(shared: &Shared, work: &Work) -> Result<Option<(String, Vec<Mount>)>, UnpackError> {
+    let (caller, snapshots) = (shared.hold.caller(), &shared.unpacker.snapshots);
+    let name = work.chain_id.to_string();
+    let below = work.below.as_ref().filter(|_| !work.rebase);
+    let parent = below.map(Digest::to_string).unwrap_or_default();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let key = format!("extract-{} {name}", unique());
+        let labels = work.labels();
+        let prepared = snapshots.prepare(caller, &work.snapshotter, &key, &parent, labels);
+        let source = match prepared.await {
+            Ok(mounts) => return Ok(Some((key, mounts))),
+            Err(source) => source,
+        };
+        if source.class() == Class::AlreadyExists {
+            match snapshots.stat(caller, &work.snapshotter, &name).await {
+                Ok(_) => return Ok(None),
+                // Removed meanwhile.
+                Err(Error::NotFound { .. }) if tries < limits::PREPARE_TRIES => continue,
+                Err(source) => return Err(failed("look at", &name, source)),
+            }
+        }
+        return Err(failed("prepare", &key, source));
+    }
+}
+
+impl Work {
+    /// The labels of its snapshot: those that the layer's annotations give to snapshots, and what it is.
+    fn labels(&self) -> Labels {
+        let annotations = self.descriptor.annotations.iter();
+        let inherited = annotations.filter(|(key, _)| *key == REF || key.starts_with(INHERITED));
+        let mut labels: Labels = inherited
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        labels.insert(REF.to_owned(), self.chain_id.to_string());
+        labels.insert(format!("{INHERITED}diff-id"), self.diff_id.to_string());
+        if let Some(below) = &self.below {
+            labels.insert(format!("{INHERITED}parent-chain-id"), below.to_string());
+        }
+        labels
+    }
+
+    /// The mounts to apply it to. A snapshot without its parent is a plain folder, which the applier must take for the upper
+    /// folder of an overlay, or it would write whiteouts as nobody reads them.
+    fn mounts(&self, mounts: Vec<Mount>) -> Vec<Mount> {
+        let upper = self.rebase && self.below.is_some() && self.snapshotter == "overlayfs";
+        match mounts.as_slice() {
+            [bind] if upper && bind.kind == "bind" => {
+                let options = bind.options.iter().filter(|option| *option != "rbind");
+                let upper = format!("upperdir={}", bind.source);
+                vec![Mount {
+                    kind: "overlay".to_owned(),
+                    source: "overlay".to_owned(),
+                    target: String::new(),
+                    options: options.cloned().chain([upper]).collect(),
+                }]
+            }
+            _ => mounts,
+        }
+    }
+}
+
+impl Extracted {
+    async fn fill(&self, shared: &Shared, mounts: Vec<Mount>) -> Result<(), UnpackError> {
+        if self.staged {
+            return Ok(());
+        }
+        let (work, caller) = (&self.work, shared.hold.caller());
+        let layer = &work.descriptor.digest;
+        // It is there, unless a snapshot that was there has gone since.
+        shared.unless_stopped(shared.arrivals.wait(layer)).await?;
+        match shared.metadata.content_info(caller, layer).await {
+            Ok(_) => {}
+            Err(Error::NotFound { .. }) => {
+                let digest = layer.clone();
+                return Err(UnpackError::MissingLayer { digest });
+            }
+            Err(error) => return Err(Box::new(error).into()),
+        }
+        let permit = shared.unpacker.permits.acquire();
+        let _permit = shared.unless_stopped(permit).await?;
+        let mounts = work.mounts(mounts);
+        let actual = self.apply(shared, &mounts).await?;
+        if actual == work.diff_id {
+            return Ok(());
+        }
+        Err(UnpackError::DiffId {
+            layer: layer.clone(),
+            expected: work.diff_id.clone(),
+            actual,
+        })
+    }
+
+    /// Applies the layer, and tells how far it is.
+    async fn apply(&self, shared: &Shared, mounts: &[Mount]) -> Result<Digest, UnpackError> {
+        let work = &self.work;
+        let read = Arc::new(AtomicU64::new(0));
+        let layer = Layer {
+            caller: shared.hold.caller(),
+            descriptor: &work.descriptor,
+            mounts,
+            cancel: &shared.cancel,
+            read: Arc::clone(&read),
+        };
+        let mut applied = shared.unpacker.applier.apply(layer);
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        let done = loop {
+            tokio::select! {
+                done = &mut applied => break done,
+                _ = ticks.tick() => {
+                    tell(&*shared.progress, EXTRACTING, work, read.load(Ordering::Relaxed));
+                }
+            }
+        };
+        done.map_err(|source| UnpackError::Apply {
+            layer: work.descriptor.digest.clone(),
+            snapshotter: work.snapshotter.clone(),
+            key: self.key.clone(),
+            source,
+        })
+    }
+
+    /// Makes it a snapshot on the one below, which is there. Removes it if that fails.
+    pub(super) async fn commit(self, shared: &Shared) -> Result<(), UnpackError> {
+        let (work, caller) = (&self.work, shared.hold.caller());
+        let name = work.chain_id.to_string();
+        let below = work.below.as_ref().filter(|_| work.rebase);
+        let parent = below.map(Digest::to_string).unwrap_or_default();
+        let snapshots = &shared.unpacker.snapshots;
+        let committed = snapshots
+            .commit(
+                caller,
+                &work.snapshotter,
+                &name,
+                &self.key,
+                &parent,
+                work.labels(),
+            )
+            .await;
+        match committed {
+            Ok(()) => {}
+            Err(source) if source.class() == Class::AlreadyExists => self.remove(shared).await,
+            Err(source) => {
+                self.remove(shared).await;
+                return Err(failed("commit", &name, source));
+            }
+        }
+        if !self.staged {
+            let labels = Labels::from([(UNCOMPRESSED.to_owned(), work.diff_id.to_string())]);
+            image::label(shared, &work.descriptor, labels, UNCOMPRESSED).await?;
+        }
+        tell(&*shared.progress, EXTRACTED, work, work.descriptor.size);
+        Ok(())
+    }
+
+    /// Removes what was prepared.
+    pub(super) async fn remove(&self, shared: &Shared) {
+        let (snapshots, caller) = (&shared.unpacker.snapshots, shared.hold.caller());
+        match snapshots.remove(caller, &self.work.snapshotter, &self.key).await {
+            Ok(()) | Err(Error::NotFound { .. }) => {}
+            Err(error) => tracing::warn!(%error, key = self.key, "a snapshot is left to the collector"),
+        }
+    }
+}
+
+/// Whether a snapshotter has put the layer's files into the snapshot itself: then there is nothing that could be written to.
+fn is_staged(mounts: &[Mount]) -> bool {
+    let read_only = |mount: &Mount| mount.options.iter().any(|option| option == "ro");
+    mounts.last().is_some_and(read_only)
+}
+
+fn failed(what: &'static str, key: &str, source: Error) -> UnpackError {
+    UnpackError::Snapshot {
+        what,
+        key: key.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+/// In containerd's form: the nanoseconds of the clock, a dash, 24 random bits.
+fn unique() -> String {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let nanos = now.map_or(0, |now| now.subsec_nanos());
+    // The standard library seeds it from the system.
+    let random = RandomState::new().build_hasher().finish();
+    let letters = (0..4).map(|place| char::from(LETTERS[(random >> (6 * place)) as usize & 63]));
+    format!("{nanos}-{}", letters.collect::<String>())
+}
