@@ -57,7 +57,7 @@ pub(super) async fn check(
         .cloned()
         .collect();
     // What stands on others goes before them.
-    for key in generations(left).into_iter().flatten() {
+    for key in generations(&left).into_iter().flatten() {
         let changed = times
             .get(&key)
             .copied()

@@ -55,7 +55,7 @@ impl Snapshots {
         let survey = self.survey().await?;
         self.finish(&survey).await?;
         let mut all = true;
-        for generation in generations(survey.orphans) {
+        for generation in generations(&survey.orphans) {
             for some in generation.chunks(SNAPSHOT_REMOVALS) {
                 let mut removals = JoinSet::new();
                 for orphan in some {
@@ -149,9 +149,9 @@ fn is_gone(key: &str, removed: Result<(), SnapshotError>) -> bool {
 }
 
 /// The keys in an order in which none stands on a later one: all of a generation can go at once.
-pub(crate) fn generations(orphans: Vec<Info>) -> Vec<Vec<String>> {
+pub(crate) fn generations(orphans: &[Info]) -> Vec<Vec<String>> {
     let mut children: HashMap<&str, usize> = HashMap::new();
-    for orphan in &orphans {
+    for orphan in orphans {
         *children.entry(&orphan.parent).or_default() += 1;
     }
     let parents: HashMap<&str, &str> = orphans
@@ -196,7 +196,7 @@ mod tests {
             updated: SystemTime::UNIX_EPOCH,
         };
         let orphans = [("a", ""), ("b", "a"), ("c", "b"), ("d", "a"), ("x", "kept")];
-        let mut found = generations(orphans.map(info).into());
+        let mut found = generations(&orphans.map(info));
         found.iter_mut().for_each(|generation| generation.sort());
         assert_eq!(found, [vec!["c", "d", "x"], vec!["b"], vec!["a"]]);
     }
