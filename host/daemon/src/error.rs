@@ -23,6 +23,18 @@ pub enum Failure {
         /// The other one's process, if the system says.
         pid: Option<u32>,
     },
+    /// The root was used in the other way.
+    #[error(
+        "{} {}: everything in it would be garbage to {}; choose another --root",
+        root.display(), if *proxied { "belongs to a containerd (--proxy-backend)" } else { "has records of its own" },
+        if *proxied { "a daemon with records of its own" } else { "a containerd in front (--proxy-backend)" }
+    )]
+    OtherUse {
+        /// The root.
+        root: PathBuf,
+        /// Whether it was used behind a containerd until now.
+        proxied: bool,
+    },
     /// Something that is not a socket is where the socket should be.
     #[error("{} is there and is not a socket; remove it, or choose another --address", path.display())]
     NotASocket {

@@ -69,6 +69,18 @@ pub fn proxy_metadata(root: &Path) -> PathBuf {
     root.join("io.transom.proxy.v1")
 }
 
+/// Whether a root was used by a daemon of its own (`false`), or behind a containerd (`true`), and never in the way that is asked
+/// for now: each collects what the other has as garbage.
+#[must_use]
+pub fn used_otherwise(root: &Path, proxied: bool) -> bool {
+    let (ours, other) = if proxied {
+        (proxy_metadata(root), metadata(root))
+    } else {
+        (metadata(root), proxy_metadata(root))
+    };
+    other.exists() && !ours.exists()
+}
+
 /// Where the compiled code of plugins is kept in a root.
 #[must_use]
 pub fn compiled(root: &Path) -> PathBuf {

@@ -60,6 +60,14 @@ impl Daemon {
     /// [`Failure`].
     pub async fn open(mut config: Config, shutdown: Shutdown) -> Result<Daemon, Failure> {
         let lock = Lock::take(&config.root)?;
+        let proxied = config.proxy_backend;
+        if places::used_otherwise(&config.root, proxied) {
+            let root = config.root.clone();
+            return Err(Failure::OtherUse {
+                root,
+                proxied: !proxied,
+            });
+        }
         lock::folder(&config.state, 0o711)?;
         let listener = match config.metrics {
             Some(address) => Some(http::listen(address).await?),

@@ -10,6 +10,7 @@ use transom_api::content::{WriteAction, WriteContentRequest};
 use transom_api::images::ListImagesRequest;
 use transom_api::images::images_client::ImagesClient;
 use transom_api::version::version_client::VersionClient;
+use transom_meta::kv::Kind;
 use transomd::notify::Notify;
 use transomd::shutdown::Shutdown;
 use transomd::{Daemon, Failure};
@@ -244,4 +245,29 @@ async fn a_user_that_is_not_allowed_is_told() {
     );
     let (good, text) = asked(0).await.expect("no panic");
     assert!(good, "{text}");
+}
+
+#[tokio::test]
+async fn a_root_is_not_taken_for_the_other_use() {
+    for proxied in [false, true] {
+        let rig = Rig::with(|config| {
+            config.metadata.store = Kind::Redb;
+            config.proxy_backend = proxied;
+        })
+        .await;
+        let folder = rig.stop().await;
+        let open = |proxied| {
+            let mut config = config(folder.path());
+            config.metadata.store = Kind::Redb;
+            config.proxy_backend = proxied;
+            Daemon::open(config, Shutdown::default())
+        };
+        let refused = open(!proxied).await.expect_err("a root of another use");
+        let text = refused.to_string();
+        assert!(
+            matches!(refused, Failure::OtherUse { proxied: was, .. } if was == proxied),
+            "{text}"
+        );
+        open(proxied).await.expect("the use that it had");
+    }
 }
