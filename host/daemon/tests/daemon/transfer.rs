@@ -13,7 +13,7 @@ use transom_api::transfer::TransferRequest;
 use transom_api::transfer::transfer_client::TransferClient;
 use transom_api::transfer_types::{Data, ImageExportStream, ImageReference, ImageStore, OciRegistry};
 
-use crate::rig::{Rig, here, leased, refused};
+use crate::rig::{Rig, here, leased, refused, sha256};
 use crate::transfer_client::{
     MAX_READ, NEVER, Pipe, any, export, export_to, images, import, import_of, transfer, types, unpackable,
 };
