@@ -26,6 +26,8 @@ mod panics;
 mod process;
 #[path = "daemon/program.rs"]
 mod program;
+#[path = "daemon/python.rs"]
+mod python;
 #[path = "daemon/races.rs"]
 mod races;
 #[path = "daemon/rig.rs"]
@@ -36,5 +38,7 @@ mod server;
 mod streaming;
 #[path = "daemon/suite.rs"]
 mod suite;
+#[path = "daemon/updates.rs"]
+mod updates;
 #[path = "daemon/write.rs"]
 mod write;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use transom_tests::needs::{require_libraries, require_program, target_dir, workspace_dir};
+use transom_tests::needs::{require_library, require_program, target_dir, workspace_dir};
 
 use crate::program::Program;
 
@@ -12,7 +12,7 @@ use crate::program::Program;
 fn suite() -> Option<PathBuf> {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let go = require_program("go")?;
-    if !require_libraries() {
+    if !require_library("golang-github-containerd-containerd-dev") {
         return None;
     }
     let built = BUILT.get_or_init(|| {
