@@ -125,6 +125,7 @@ pub fn of_daemon(config: &Config, filters: Vec<Part>) -> Vec<Part> {
     parts.push(Part::new("grpc", "events").requires(&["event"]));
     parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
     parts.extend(general());
+    parts.extend(traces(config));
     parts.extend(filters);
     parts
 }
@@ -135,11 +136,19 @@ pub fn of_proxy(config: &Config) -> Vec<Part> {
     let mut parts = vec![content(config).can("proxy-backend")];
     parts.push(Part::new("grpc", "content").requires(&["content"]));
     parts.extend(general());
+    parts.extend(traces(config));
     parts
 }
 
 fn general() -> [Part; 3] {
     ["introspection", "version", "healthcheck"].map(|service| Part::new("grpc", service))
+}
+
+/// The sender of traces, where there is a collector.
+fn traces(config: &Config) -> Option<Part> {
+    let endpoint = config.traces.endpoint.as_ref()?;
+    let part = Part::new("tracing.processor", "otlp").exports("Endpoint", endpoint.to_string());
+    Some(part.exports("Share", config.traces.share.to_string()))
 }
 
 fn content(config: &Config) -> Part {

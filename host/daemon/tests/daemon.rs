@@ -38,6 +38,8 @@ mod server;
 mod streaming;
 #[path = "daemon/suite.rs"]
 mod suite;
+#[path = "daemon/traces.rs"]
+mod traces;
 #[path = "daemon/updates.rs"]
 mod updates;
 #[path = "daemon/write.rs"]
