@@ -1,6 +1,6 @@
 //! `transom fsck`: whether the records and the blobs of a daemon that does not run fit together.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,7 +53,7 @@ fn check(root: &Path, command: &Fsck) -> Result<Report, Failure> {
         let failure = Failure::new(Kind::NotFound, text);
         return Err(failure.advise("for a content store alone there is `transom content ls --verify`"));
     }
-    let kv = open(&folder).map_err(kv_failure)?;
+    let kv = open(&folder).map_err(|error| kv_failure(&error))?;
     let blobs = Store::open(transom_content::content_root(root))?;
     let hashed = Arc::new(AtomicU64::new(0));
     let options = Options {
@@ -77,15 +77,15 @@ fn check(root: &Path, command: &Fsck) -> Result<Report, Failure> {
 }
 
 /// The store of whichever kind there is.
-fn open(folder: &PathBuf) -> Result<Arc<dyn Kv>, KvError> {
+fn open(folder: &Path) -> Result<Arc<dyn Kv>, KvError> {
     match kv::open(Stored::default(), folder) {
         Err(KvError::OtherKind { found, .. }) => kv::open(found, folder),
         opened => opened,
     }
 }
 
-fn kv_failure(error: KvError) -> Failure {
-    let kind = match &error {
+fn kv_failure(error: &KvError) -> Failure {
+    let kind = match error {
         KvError::InUse { .. } => Kind::Unavailable,
         KvError::Damaged { .. } => Kind::Damaged,
         KvError::NoSpace => Kind::NoSpace,
