@@ -29,10 +29,16 @@ pub const PROGRAMS: [(&str, &str); 15] = [
 ];
 
 /// What tests use and no program shows: a file, and the Debian package that has it.
-pub const LIBRARIES: [(&str, &str); 1] = [(
-    "/usr/share/gocode/src/github.com/containerd/containerd/client.go",
-    "golang-github-containerd-containerd-dev",
-)];
+pub const LIBRARIES: [(&str, &str); 2] = [
+    (
+        "/usr/share/gocode/src/github.com/containerd/containerd/client.go",
+        "golang-github-containerd-containerd-dev",
+    ),
+    (
+        "/usr/lib/python3/dist-packages/grpc/__init__.py",
+        "python3-grpcio",
+    ),
+];
 
 /// Says that the running test is left out and why. The caller returns after it.
 ///
@@ -87,16 +93,17 @@ pub fn require_program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Whether all of [`LIBRARIES`] are here; if not, the test is skipped and must return.
+/// Whether the file of a package of [`LIBRARIES`] is here; if not, the test is skipped and must return.
 #[must_use]
-pub fn require_libraries() -> bool {
-    let missing = LIBRARIES.iter().find(|(file, _)| !Path::new(file).exists());
-    if let Some((_, package)) = missing {
+pub fn require_library(package: &str) -> bool {
+    let mut known = LIBRARIES.iter().filter(|(_, of)| *of == package);
+    let found = known.any(|(file, _)| Path::new(file).exists());
+    if !found {
         skip(&format!(
             "needs {package}: `sudo apt-get install -y --no-install-recommends {package}`"
         ));
     }
-    missing.is_none()
+    found
 }
 
 /// The component that a package under `plugins/` was built to; if it is not built, the test is skipped and

@@ -85,8 +85,10 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     if !missing.is_empty() {
         debian::install(&missing).map_err(Error::Other)?;
     }
-    let guests = target::set_up(None)?;
-    plugins::build(&guests)?;
+    let only_daemon = options.parts == [Part::Daemon];
+    if !only_daemon {
+        plugins::build(&target::set_up(None)?)?;
+    }
     // They need no data, no peer and no place on disk.
     if options.parts == [Part::Filters] {
         report::machine(options.runs);
@@ -105,7 +107,6 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         ])
         .current_dir(workspace_dir()))?;
     let folder = target_dir().join("bench");
-    let only_daemon = options.parts == [Part::Daemon];
     let images = if only_daemon {
         Vec::new()
     } else {
@@ -117,7 +118,9 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         place: Place::mount(&folder)?,
         runs: options.runs,
     };
-    bench.warm_up()?;
+    if !only_daemon {
+        bench.warm_up()?;
+    }
     report::machine(options.runs);
     bench.measure(options, &images, &folder)
 }

@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
 /// What is worked on.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// Work on the content store in this folder, without a daemon.
+    /// Work on the content store in this folder, without a daemon; for fsck, the daemon's root.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
     /// The daemon's socket, also $TRANSOM_ADDRESS or $CONTAINERD_ADDRESS
@@ -111,6 +111,8 @@ pub(crate) enum Command {
     /// Work on plugins.
     #[command(subcommand, visible_alias = "plugins")]
     Plugin(Plugin),
+    /// Check whether the records and blobs of a daemon's --root fit together, while the daemon does not run.
+    Fsck(Fsck),
     /// Show the versions of this command and of the daemon.
     Version,
     /// Write a completion script for a shell to stdout.
@@ -118,6 +120,17 @@ pub(crate) enum Command {
     /// Write the manual pages into a folder.
     #[command(hide = true)]
     Man(Man),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fsck {
+    /// Hash every blob, too.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Mend what can be mended: damaged blobs are set aside, so that they can be fetched again, and what belongs to nothing
+    /// is removed once it is an hour old.
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 const IMAGE_HELP: &str = "An OCI layout folder, an OCI archive or a `docker save` archive, gzip- or zstd-compressed ones too, \

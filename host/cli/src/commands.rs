@@ -3,6 +3,7 @@
 pub(crate) mod content;
 pub(crate) mod diff;
 pub(crate) mod events;
+pub(crate) mod fsck;
 pub(crate) mod gc;
 pub(crate) mod generate;
 pub(crate) mod image;

@@ -52,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where metrics are served over HTTP; nowhere if `None`.
     pub metrics: Option<SocketAddr>,
+    /// Where traces are sent.
+    pub traces: Traces,
     /// The folders that filter plugins are loaded from.
     pub filters: Vec<PathBuf>,
     /// The differs.
@@ -138,6 +140,15 @@ pub struct Gc {
     pub startup_delay: Duration,
 }
 
+/// Where traces are sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    /// The collector, which speaks OTLP over gRPC; none if `None`.
+    pub endpoint: Option<http::Uri>,
+    /// The share of the traces that begin here, 0 to 1. Those that begin with a client go by its choice.
+    pub share: f64,
+}
+
 /// How much at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -190,6 +201,10 @@ impl Config {
                 diffs: limits::DIFFS,
             },
             metrics: None,
+            traces: Traces {
+                endpoint: None,
+                share: 1.0,
+            },
             filters: Vec::new(),
             diff: Diff::default(),
             processors: Processors::default(),
@@ -247,6 +262,12 @@ impl Config {
         let mut metrics = top.section("metrics", faults);
         metrics.set("address", &mut self.metrics, faults);
         metrics.end(faults);
+        let mut traces = top.section("traces", faults);
+        traces.set("endpoint", &mut self.traces.endpoint, faults);
+        let mut share = setting::Share::<1>(self.traces.share);
+        traces.set("share", &mut share, faults);
+        self.traces.share = share.0;
+        traces.end(faults);
         let mut filters = top.section("filters", faults);
         filters.set("folders", &mut self.filters, faults);
         filters.end(faults);
@@ -291,7 +312,7 @@ impl Metadata {
 
 impl Gc {
     fn read(&mut self, section: &mut Section<'_>, faults: &mut Faults) {
-        let mut pause = setting::Share(self.pause_threshold);
+        let mut pause = setting::Share::<2>(self.pause_threshold);
         section.set("pause_threshold", &mut pause, faults);
         self.pause_threshold = pause.0;
         section.set("deletion_threshold", &mut self.deletion_threshold, faults);

@@ -59,6 +59,14 @@ pub enum Failure {
         /// What the system says.
         source: io::Error,
     },
+    /// The sender of traces.
+    #[error("cannot send traces to {endpoint}: {source}")]
+    Traces {
+        /// Where to.
+        endpoint: String,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The blobs' store.
     #[error(transparent)]
     Content(#[from] transom_content::Error),

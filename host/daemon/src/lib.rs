@@ -3,7 +3,8 @@
 //! A request flows through `socket` (who may talk), `rpc` (which service; numbers, counts, nets), one file of
 //! [`services`] (message to domain and back, with [`convert`], [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
 //! [`answers`] are what streams are made of. [`server`] puts everything together: [`config`], [`places`], [`lock`],
-//! [`identity`], [`plugins`] ([`filters`], [`processors`]), [`snapshotters`], [`parts`], [`metrics`], [`log`], [`notify`], [`shutdown`]. `main` only reads arguments and environment.
+//! [`identity`], [`plugins`] ([`filters`], [`processors`]), [`snapshotters`], [`parts`], [`metrics`], [`traces`], [`log`],
+//! [`notify`], [`shutdown`]. `main` only reads arguments and environment.
 
 pub mod answers;
 pub mod config;
@@ -28,6 +29,7 @@ pub mod shutdown;
 pub mod snapshotters;
 pub mod socket;
 pub mod status;
+pub mod traces;
 
 pub use config::Config;
 pub use error::Failure;

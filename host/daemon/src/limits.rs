@@ -62,6 +62,15 @@ pub const STREAM_QUEUE: usize = 16;
 /// How long somebody who asks for metrics may take to do so.
 pub const METRICS_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a collector of traces may take to accept some, and to be waited for at the end.
+pub const TRACES_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Spans that wait to be sent; more are dropped. At about 500 bytes each this is 8 MB, and a second of the busiest daemon.
+pub const TRACES_QUEUE: usize = 16 << 10;
+
+/// How often they are sent, if not enough are there before.
+pub const TRACES_DELAY: Duration = Duration::from_secs(1);
+
 /// Connections to the metrics listener at once.
 pub const METRICS_CONNECTIONS: usize = 16;
 

@@ -190,7 +190,8 @@ fn latency() -> Histogram {
     Histogram::new(exponential_buckets(50e-6, 4.0, 11))
 }
 
-fn code_name(code: Code) -> &'static str {
+/// The name of a code as gRPC writes it.
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -140,6 +140,7 @@ pub fn of_daemon(config: &Config, loaded: Vec<Part>) -> Vec<Part> {
     parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
     parts.push(Part::new("grpc", "transfer").requires(&["transfer", "streaming"]));
     parts.extend(general());
+    parts.extend(traces(config));
     parts.extend(loaded);
     parts
 }
@@ -153,6 +154,7 @@ pub fn of_proxy(config: &Config, loaded: Vec<Part>) -> Vec<Part> {
     parts.push(Part::new("grpc", "diff").requires(&["service"]));
     parts.push(Part::new("grpc", "snapshots"));
     parts.extend(general());
+    parts.extend(traces(config));
     parts.extend(loaded);
     parts
 }
@@ -163,6 +165,13 @@ fn differ() -> Part {
 
 fn general() -> [Part; 3] {
     ["introspection", "version", "healthcheck"].map(|service| Part::new("grpc", service))
+}
+
+/// The sender of traces, where there is a collector.
+fn traces(config: &Config) -> Option<Part> {
+    let endpoint = config.traces.endpoint.as_ref()?;
+    let part = Part::new("tracing.processor", "otlp").exports("Endpoint", endpoint.to_string());
+    Some(part.exports("Share", config.traces.share.to_string()))
 }
 
 fn content(config: &Config) -> Part {

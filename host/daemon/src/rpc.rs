@@ -22,6 +22,7 @@ use tracing::Span;
 use crate::answers::panicked;
 use crate::metrics::Metrics;
 use crate::socket::Peer;
+use crate::traces::{Began, Trace, Traces};
 
 type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -36,6 +37,7 @@ struct Inner {
     /// The paths that are counted each on its own; a stranger cannot add to them.
     methods: HashMap<String, &'static str>,
     metrics: Metrics,
+    traces: Traces,
     next: AtomicU64,
 }
 
@@ -72,14 +74,15 @@ impl Builder {
         self
     }
 
-    /// All of them, counted by `metrics`.
+    /// All of them, counted by `metrics` and followed by `traces`.
     #[must_use]
-    pub fn build(self, metrics: Metrics) -> Services {
+    pub fn build(self, metrics: Metrics, traces: Traces) -> Services {
         Services {
             inner: Arc::new(Inner {
                 handlers: self.handlers,
                 methods: crate::services::methods(),
                 metrics,
+                traces,
                 next: AtomicU64::new(1),
             }),
         }
@@ -99,9 +102,12 @@ impl Service<Request<Body>> for Services {
         let path = request.uri().path();
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let span = tracing::info_span!("rpc", id, method = path);
+        let method = self.inner.methods.get(path).copied().unwrap_or("other");
+        let headers = request.headers();
         let count = Count {
             metrics: self.inner.metrics.clone(),
-            method: self.inner.methods.get(path).copied().unwrap_or("other"),
+            trace: self.inner.traces.begin(&Began { id, method, headers }),
+            method,
             begin: Instant::now(),
             span,
             code: None,
@@ -185,6 +191,7 @@ impl Future for Call {
 /// Counts a request when it ends, however it ends.
 struct Count {
     metrics: Metrics,
+    trace: Option<Trace>,
     method: &'static str,
     begin: Instant,
     span: Span,
@@ -214,6 +221,9 @@ impl Drop for Count {
         let took = self.begin.elapsed();
         let code = self.code.unwrap_or(Code::Cancelled);
         self.metrics.call(self.method, code, took);
+        if let Some(trace) = &mut self.trace {
+            trace.code(code);
+        }
         let _entered = self.span.enter();
         match code {
             Code::Internal | Code::DataLoss | Code::Unknown => tracing::warn!(?code, ?took, "failed"),

@@ -35,6 +35,7 @@ use crate::services::{
 use crate::shutdown::Shutdown;
 use crate::snapshotters;
 use crate::socket::Socket;
+use crate::traces::Traces;
 use crate::{Failure, limits, lock, parts, places, processors};
 
 /// A daemon that has opened its stores and listens.
@@ -47,6 +48,7 @@ pub struct Daemon {
     socket: Socket,
     listener: Option<TcpListener>,
     metrics: Metrics,
+    traces: Traces,
     streams: Streams,
     shutdown: Shutdown,
     /// Dropped last: then the next daemon may come.
@@ -80,10 +82,13 @@ impl Daemon {
         tidy(store.clone());
         let metrics = Metrics::default();
         let streams = Streams::default();
+        let identity = Identity::of(&config.root)?;
+        let traces = Traces::new(&config.traces, &identity.uuid)?;
         let opening = Opening {
             config: &config,
-            identity: Identity::of(&config.root)?,
+            identity,
             metrics: metrics.clone(),
+            traces: traces.clone(),
             shutdown: shutdown.clone(),
             streams: streams.clone(),
         };
@@ -96,6 +101,7 @@ impl Daemon {
             socket,
             listener,
             metrics,
+            traces,
             streams,
             shutdown,
             _lock: lock,
@@ -154,6 +160,8 @@ impl Daemon {
         if let Some(metrics) = metrics {
             metrics.abort();
         }
+        let traces = self.traces;
+        joined(tokio::task::spawn_blocking(move || traces.end()).await);
         // Requests that were cut off may still have it; then a collection ends with the process.
         if let Some(collector) = self.collector.and_then(Arc::into_inner) {
             collector.stop().await;
@@ -175,6 +183,7 @@ struct Opening<'c> {
     config: &'c Config,
     identity: Identity,
     metrics: Metrics,
+    traces: Traces,
     shutdown: Shutdown,
     streams: Streams,
 }
@@ -193,7 +202,10 @@ impl Opening<'_> {
             let (builder, collector) = self.whole(builder, store, differs, plugins, parts).await?;
             (builder, Some(collector))
         };
-        Ok((builder.build(self.metrics.clone()), collector))
+        Ok((
+            builder.build(self.metrics.clone(), self.traces.clone()),
+            collector,
+        ))
     }
 
     /// The content, the differ and the snapshots of a containerd, which keeps all other records itself.

@@ -42,6 +42,8 @@ mod panics;
 mod process;
 #[path = "daemon/program.rs"]
 mod program;
+#[path = "daemon/python.rs"]
+mod python;
 #[path = "daemon/races.rs"]
 mod races;
 #[path = "daemon/rig.rs"]
@@ -56,9 +58,13 @@ mod snapshots_ctr;
 mod streaming;
 #[path = "daemon/suite.rs"]
 mod suite;
+#[path = "daemon/traces.rs"]
+mod traces;
 #[path = "daemon/transfer.rs"]
 mod transfer;
 #[path = "daemon/transfer_client.rs"]
 mod transfer_client;
+#[path = "daemon/updates.rs"]
+mod updates;
 #[path = "daemon/write.rs"]
 mod write;

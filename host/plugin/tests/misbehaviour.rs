@@ -22,6 +22,10 @@ use transom_layer::stage::Handler;
 use transom_oci::media_type::LAYER_TAR;
 use transom_plugin::config::Values;
 use transom_plugin::{Fault, GuestError, Host, HostConfig, Limits, LoadError};
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
+use wit_component::ComponentEncoder;
 
 /// One host for all, so that every test is also the "next job" of the others.
 static HOST: LazyLock<Host> = LazyLock::new(|| {
@@ -248,4 +252,43 @@ fn a_forbidden_import_is_named_with_who_pulled_it_in() {
     assert_eq!(imports[0].interface, "evil:net/sockets@1.0.0");
     assert_eq!(imports[0].function.as_deref(), Some("connect"));
     assert_eq!(imports[0].callers, ["peek"]);
+}
+
+/// A program for WASI as compilers make one: its module imports preview 1, and the toolchain's adapter the real interfaces.
+fn program_for_wasi() -> Vec<u8> {
+    let imports = r#"(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))"#;
+    let world = "package test:plain; world guest { include transom:processor/processor@0.1.0; }";
+    let encoder = ComponentEncoder::default()
+        .adapter(
+            WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+            WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+        )
+        .unwrap();
+    guests::encode(encoder, &guests::module("wasi", imports, world))
+}
+
+#[test]
+fn a_program_for_wasi_is_refused_with_the_functions_that_want_it() {
+    let Err(LoadError::Forbidden(imports)) = HOST.load_bytes(&program_for_wasi(), None) else {
+        panic!("it was loaded")
+    };
+    for import in &imports {
+        assert!(import.interface.starts_with("wasi:"), "{import}");
+    }
+    let wants = |interface: &str, function: &str, by: &str| {
+        let mut of = imports.iter().filter(|import| {
+            import.interface.starts_with(interface) && import.function.as_deref() == Some(function)
+        });
+        of.any(|import| import.callers.first().is_some_and(|first| first == by))
+    };
+    let all: Vec<String> = imports.iter().map(ToString::to_string).collect();
+    assert!(
+        wants("wasi:random/random@0.2", "get-random-bytes", "seed"),
+        "{all:#?}"
+    );
+    assert!(
+        wants("wasi:io/streams@0.2", "[method]output-stream.write", "print"),
+        "{all:#?}"
+    );
 }

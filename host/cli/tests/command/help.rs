@@ -23,20 +23,74 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         "DIR",
     ];
     vec![
-        ("", vec!["unpack", "inspect", "content", "plugin", "--version"]),
+        (
+            "",
+            vec![
+                "unpack",
+                "inspect",
+                "content",
+                "image",
+                "lease",
+                "namespace",
+                "events",
+                "gc",
+                "plugin",
+                "fsck",
+                "version",
+                "completion",
+                "--version",
+            ],
+        ),
         ("unpack", [&IMAGE_FLAGS[..], &unpack[..]].concat()),
         ("inspect", IMAGE_FLAGS.to_vec()),
-        ("content", vec!["ingest", "get", "ls", "active", "rm", "abort"]),
+        (
+            "content",
+            vec![
+                "ingest", "get", "ls", "active", "label", "edit", "rm", "abort", "prune",
+            ],
+        ),
         (
             "content ingest",
-            vec!["REF", "FILE", "--expected-size", "--expected-digest"],
+            vec!["REF", "FILE", "--expected-size", "--expected-digest", "--lease"],
         ),
         ("content get", vec!["DIGEST", "--verify"]),
-        ("content ls", vec!["--quiet", "--verify"]),
+        ("content ls", vec!["--quiet", "--verify", "FILTER"]),
         ("content active", vec!["TEXT"]),
+        ("content label", vec!["DIGEST", "KEY=VALUE"]),
+        ("content edit", vec!["DIGEST", "--editor", "EDITOR"]),
+        ("content prune references", vec!["--dry", "--async"]),
+        (
+            "image",
+            vec!["ls", "get", "inspect", "check", "label", "tag", "rm", "images"],
+        ),
+        ("image ls", vec!["--quiet", "FILTER"]),
+        ("image get", vec!["NAME"]),
+        ("image inspect", vec!["NAME"]),
+        ("image check", vec!["--quiet", "--snapshotter", "FILTER"]),
+        ("image label", vec!["--replace-all", "NAME", "KEY=VALUE"]),
+        ("image tag", vec!["--force", "NAME", "NEW_NAME"]),
+        ("image rm", vec!["--sync", "NAME"]),
+        ("lease", vec!["ls", "create", "rm", "resources", "leases"]),
+        ("lease ls", vec!["--quiet", "FILTER"]),
+        ("lease create", vec!["--id", "--expires", "KEY=VALUE"]),
+        ("lease rm", vec!["--sync", "ID"]),
+        ("lease resources", vec!["ls", "add", "rm"]),
+        ("lease resources add", vec!["LEASE", "TYPE", "ID", "snapshots/"]),
+        (
+            "namespace",
+            vec!["ls", "create", "label", "rm", "namespaces", "ns"],
+        ),
+        ("namespace ls", vec!["--quiet"]),
+        ("namespace create", vec!["NAME", "KEY=VALUE"]),
+        ("events", vec!["FILTER"]),
+        ("gc", vec!["run", "status"]),
+        ("plugin ls", vec!["--quiet", "--detailed", "FILTER"]),
+        ("fsck", vec!["--verify", "--repair"]),
+        ("version", vec!["--address"]),
+        ("completion", vec!["bash", "zsh", "fish"]),
         ("content rm", vec!["DIGEST"]),
         ("content abort", vec!["REF"]),
-        ("plugin", vec!["inspect", "run"]),
+        ("plugin", vec!["inspect", "run", "ls"]),
         ("plugin inspect", vec!["FILE.wasm"]),
         (
             "plugin run",
@@ -57,11 +111,15 @@ fn every_command_explains_itself() {
         let words = command.split_whitespace();
         let long = run(words.clone().chain(["--help"])).ok();
         let short = run(words.chain(["-h"])).ok();
-        for text in
-            mentions
-                .into_iter()
-                .chain(["--json", "--root", "--log-level", "--help", "Usage: transom"])
-        {
+        for text in mentions.into_iter().chain([
+            "--json",
+            "--root",
+            "--address",
+            "--namespace",
+            "--log-level",
+            "--help",
+            "Usage: transom",
+        ]) {
             assert!(
                 long.contains(text),
                 "`transom {command} --help` does not mention {text}"
@@ -102,6 +160,16 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
         "unpack image dir --platform x",
         "unpack image dir --owner everybody",
         "--log-level loud content ls",
+        "image",
+        "image tag one",
+        "image rm",
+        "lease create -x soon",
+        "lease resources add one content",
+        "namespace create",
+        "gc",
+        "completion",
+        "completion no-such-shell",
+        "man",
     ] {
         let done = run(line.split_whitespace());
         assert_eq!(done.code, Some(USAGE), "transom {line}: {}", done.stderr);
@@ -111,4 +179,34 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
             done.stderr
         );
     }
+}
+
+#[test]
+fn completions_know_every_noun() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(["completion", shell]).ok();
+        for noun in ["content", "image", "lease", "namespace", "events", "gc", "plugin"] {
+            assert!(script.contains(noun), "{shell} does not complete {noun}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    run(["man", path]).ok();
+    for (command, mentions) in commands() {
+        let words: Vec<_> = ["transom"]
+            .into_iter()
+            .chain(command.split_whitespace())
+            .collect();
+        let page = std::fs::read_to_string(folder.path().join(format!("{}.1", words.join("-")))).unwrap();
+        // In a page hyphens are escaped.
+        let page = page.replace('\\', "");
+        for text in mentions.into_iter().filter(|text| text.starts_with("--")) {
+            assert!(page.contains(text), "{command}: {text}");
+        }
+    }
+    run(["man", "/no/such/folder"]).fails(crate::support::NOT_FOUND, &["/no/such/folder"]);
 }

@@ -17,6 +17,7 @@ pub(crate) const DAMAGED: i32 = 4;
 pub(crate) const REFUSED: i32 = 5;
 pub(crate) const LIMIT: i32 = 6;
 pub(crate) const NO_SPACE: i32 = 7;
+pub(crate) const UNAVAILABLE: i32 = 8;
 pub(crate) const INTERRUPTED: i32 = 130;
 
 /// How long a test waits for what must come: generous, for the machine may have other work.

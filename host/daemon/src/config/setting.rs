@@ -94,6 +94,24 @@ impl Setting for Option<SocketAddr> {
     }
 }
 
+impl Setting for Option<http::Uri> {
+    fn read(value: &DeValue<'_>) -> Result<Option<http::Uri>, String> {
+        let expected = || {
+            "a collector's address in quotes, such as \"http://127.0.0.1:4317\", or \"\" for none".to_owned()
+        };
+        match value.as_str() {
+            Some("") => Ok(None),
+            Some(text) => {
+                let address = text.parse().ok().filter(|address: &http::Uri| {
+                    address.scheme_str() == Some("http") && address.authority().is_some()
+                });
+                address.map(Some).ok_or_else(expected)
+            }
+            None => Err(expected()),
+        }
+    }
+}
+
 fn address() -> String {
     "an IP address and port in quotes, such as \"127.0.0.1:9090\", or \"\" for none".to_owned()
 }
@@ -219,22 +237,23 @@ impl Setting for Mode {
     }
 }
 
-/// A share of time.
+/// A share, up to `1 / PARTS`.
 #[derive(Debug)]
-pub(super) struct Share(pub(super) f64);
+pub(super) struct Share<const PARTS: u32>(pub(super) f64);
 
-impl Setting for Share {
-    fn read(value: &DeValue<'_>) -> Result<Share, String> {
+impl<const PARTS: u32> Setting for Share<PARTS> {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let most = 1.0 / f64::from(PARTS);
         let text = match value {
             DeValue::Float(number) => Some(number.as_str()),
             DeValue::Integer(number) => Some(number.as_str()),
             _ => None,
         };
         let share = text.and_then(|text| text.parse().ok());
-        let share = share.filter(|share| (0.0..=0.5).contains(share));
+        let share = share.filter(|share| (0.0..=most).contains(share));
         share
             .map(Share)
-            .ok_or_else(|| "a number from 0 to 0.5".to_owned())
+            .ok_or_else(|| format!("a number from 0 to {most}"))
     }
 }
 

@@ -266,6 +266,7 @@ fn rest(out: &mut String, config: &Config) {
         "address",
         quoted(address),
     );
+    traces(out, config);
     out.push_str("\n[filters]\n");
     let folders: Vec<String> = config
         .filters
@@ -277,6 +278,24 @@ fn rest(out: &mut String, config: &Config) {
         "Folders that WASM filter plugins are loaded from.",
         "folders",
         format!("[{}]", folders.join(", ")),
+    );
+}
+
+fn traces(out: &mut String, config: &Config) {
+    out.push_str("\n[traces]\n");
+    let endpoint = config.traces.endpoint.as_ref().map(ToString::to_string);
+    set(
+        out,
+        "A collector of OpenTelemetry that gets a span for each request, by OTLP over gRPC without TLS, such as\n\
+         # \"http://127.0.0.1:4317\"; \"\" for none.",
+        "endpoint",
+        quoted(endpoint.unwrap_or_default()),
+    );
+    set(
+        out,
+        "The share of the traces that begin here, 0 to 1; those that begin with a client go by its choice.",
+        "share",
+        format!("{:?}", config.traces.share),
     );
 }
 

@@ -57,6 +57,8 @@ fn every_setting_is_written_as_it_is_read() {
     config.limits.writers = 9;
     config.limits.readers = 10;
     config.metrics = Some("[::1]:9090".parse().expect("an address"));
+    config.traces.endpoint = Some("http://collector:4317".parse().expect("an address"));
+    config.traces.share = 0.125;
     config.filters = vec![PathBuf::from("/a"), PathBuf::from("/b c")];
     config.limits.diffs = 11;
     config.diff.default = vec!["walking".to_owned(), "walking".to_owned()];
@@ -222,6 +224,13 @@ fn every_mistake_is_named_with_its_line() {
         (
             "[metrics]\naddress = \"localhost\"",
             &[(2, "address must be an IP address and port")],
+        ),
+        (
+            "[traces]\nendpoint = \"https://collector:4317\"\nshare = 1.5",
+            &[
+                (2, "endpoint must be a collector's address in quotes"),
+                (3, "share must be a number from 0 to 1"),
+            ],
         ),
         (
             "[log]\nlevel = \"loud\"",

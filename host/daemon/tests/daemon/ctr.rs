@@ -323,6 +323,28 @@ fn an_image_is_checked_without_snapshots() {
 }
 
 #[test]
+fn layers_are_pruned() {
+    let Some((program, ctr)) = both() else { return };
+    let (archive, _) = archive(program.folder.path());
+    ctr.good(&["images", "import", "--no-unpack", &archive.to_string_lossy()]);
+    let blobs = || ctr.good(&["content", "ls", "-q"]).lines().count();
+    ctr.good(&["content", "prune", "references", "--dry"]);
+    assert_eq!(blobs(), 3);
+    ctr.good(&["content", "prune", "references"]);
+    assert_eq!(blobs(), 2, "manifest and configuration");
+}
+
+#[test]
+fn an_image_is_converted() {
+    let Some((program, ctr)) = both() else { return };
+    let (archive, _) = archive(program.folder.path());
+    ctr.good(&["images", "import", "--no-unpack", &archive.to_string_lossy()]);
+    let (from, to) = ("example.com/a:1", "example.com/converted:1");
+    ctr.good(&["images", "convert", "--oci", "--uncompress", from, to]);
+    assert_eq!(ctr.good(&["images", "ls", "-q"]), format!("{from}\n{to}\n"));
+}
+
+#[test]
 fn leases() {
     let Some((_program, ctr)) = both() else { return };
     assert_eq!(ctr.good(&["leases", "create", "--id", "L1", "k=v"]), "L1\n");

@@ -40,7 +40,7 @@ impl Health for Fragile {
 
 fn services(metrics: &Metrics) -> Services {
     let builder = Builder::default().service(HealthServer::new(Fragile));
-    builder.build(metrics.clone())
+    builder.build(metrics.clone(), transomd::traces::Traces::default())
 }
 
 fn asking(service: &str) -> HealthCheckRequest {

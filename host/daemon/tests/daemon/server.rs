@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{Code, Request};
@@ -10,7 +11,9 @@ use transom_api::content::{WriteAction, WriteContentRequest};
 use transom_api::images::ListImagesRequest;
 use transom_api::images::images_client::ImagesClient;
 use transom_api::version::version_client::VersionClient;
+use transom_meta::filter::{FilterError, PluginFailure};
 use transom_meta::kv::Kind;
+use transomd::metrics::Metrics;
 use transomd::notify::Notify;
 use transomd::shutdown::Shutdown;
 use transomd::{Daemon, Failure};
@@ -212,6 +215,30 @@ async fn requests_are_counted() {
         assert!(answer.contains(line), "{line} in {answer}");
     }
     assert!(get("/").await.starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn calls_of_plugins_are_counted_and_traps_told_apart() {
+    let metrics = Metrics::default();
+    let failed = |failure| FilterError::Plugin {
+        plugin: "semver".to_owned(),
+        failure,
+        reason: "…".to_owned(),
+    };
+    let half = Duration::from_millis(500);
+    metrics.plugin("semver", half, None);
+    metrics.plugin("semver", half, None);
+    metrics.plugin("semver", half, Some(&failed(PluginFailure::Crash)));
+    metrics.plugin("semver", half, Some(&failed(PluginFailure::Limit)));
+    let text = metrics.text().expect("a text");
+    for line in [
+        "transom_plugin_calls_total{plugin=\"semver\",result=\"ok\"} 2",
+        "transom_plugin_calls_total{plugin=\"semver\",result=\"crash\"} 1",
+        "transom_plugin_calls_total{plugin=\"semver\",result=\"limit\"} 1",
+        "transom_plugin_seconds_total{plugin=\"semver\"} 2.0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
 }
 
 /// A daemon that answers whoever it may not must still say so in words.

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use transom_tests::needs::{require_libraries, require_program, require_root, target_dir, workspace_dir};
+use transom_tests::needs::{require_library, require_program, require_root, target_dir, workspace_dir};
 
 use crate::program::Program;
 
 /// Builds a suite once; nothing if Go or containerd's sources are missing, the test is then skipped.
 fn suite(name: &str, built: &OnceLock<PathBuf>) -> Option<PathBuf> {
     let go = require_program("go")?;
-    if !require_libraries() {
+    if !require_library("golang-github-containerd-containerd-dev") {
         return None;
     }
     let built = built.get_or_init(|| {

@@ -80,12 +80,16 @@ impl Callers {
             if path.len() > longest.len() {
                 longest.clone_from(&path);
             }
-            let written = path.last().is_some_and(|name| is_somebodys(name));
+            let callers = self.callers_of(at, index);
+            // What another module imports is an adapter's, whatever its name, and that import has none of its own.
+            let is_import = (index as usize) < self.modules[at].imports.len();
+            let passed_on = is_import || callers.iter().any(|(other, ..)| *other != at);
+            let written = !passed_on && path.last().is_some_and(|name| is_somebodys(name));
             if written || path.len() == CALL_PATH_MAX || seen.len() > CALL_SEARCH_MAX {
                 longest = path;
                 break;
             }
-            for (at, caller, name) in self.callers_of(at, index) {
+            for (at, caller, name) in callers {
                 if seen.insert((at, caller)) {
                     let mut path = path.clone();
                     path.extend(name);

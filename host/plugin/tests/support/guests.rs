@@ -24,6 +24,15 @@ pub(crate) fn spy() -> Vec<u8> {
 }
 
 fn component(name: &str, imports: &str, world: &str) -> Vec<u8> {
+    encode(ComponentEncoder::default(), &module(name, imports, world))
+}
+
+pub(crate) fn encode(encoder: ComponentEncoder, module: &[u8]) -> Vec<u8> {
+    encoder.validate(true).module(module).unwrap().encode().unwrap()
+}
+
+/// What a component is made of: a module that says in a section of its own which world it is for.
+pub(crate) fn module(name: &str, imports: &str, world: &str) -> Vec<u8> {
     // Other crates have this file, too.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host/plugin");
     let items = std::fs::read_to_string(root.join(format!("tests/guests/{name}.wat"))).unwrap();
@@ -40,10 +49,5 @@ fn component(name: &str, imports: &str, world: &str) -> Vec<u8> {
     let package = resolve.push_str("test.wit", world).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .unwrap()
-        .encode()
-        .unwrap()
+    module
 }

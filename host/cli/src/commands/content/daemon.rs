@@ -135,10 +135,12 @@ async fn active(client: &Client, command: &Active, json: bool) -> Result<(), Fai
         .list_statuses(ListStatusesRequest { filters })
         .await?;
     let statuses = statuses.into_inner().statuses;
-    let chosen: Vec<Status> = statuses
+    let mut chosen: Vec<Status> = statuses
         .into_iter()
         .filter(|status| is_filter || status.r#ref.contains(&text))
         .collect();
+    // containerd lists them as its file system does.
+    chosen.sort_by(|one, other| one.r#ref.cmp(&other.r#ref));
     if json {
         return chosen
             .iter()

@@ -1,0 +1,23 @@
+//! The same commands against Transom's daemon and against containerd.
+//!
+//! Read in this order: `rig` (a daemon of either kind), then one file for each noun.
+
+#[path = "daemon/rig.rs"]
+pub(crate) mod rig;
+
+#[path = "daemon/content.rs"]
+mod content;
+#[path = "daemon/events.rs"]
+mod events;
+#[path = "daemon/failures.rs"]
+mod failures;
+#[path = "daemon/fsck.rs"]
+mod fsck;
+#[path = "daemon/gc.rs"]
+mod gc;
+#[path = "daemon/images.rs"]
+mod images;
+#[path = "daemon/leases.rs"]
+mod leases;
+#[path = "daemon/namespaces.rs"]
+mod namespaces;
