@@ -104,7 +104,7 @@ pub trait StorageDriver: Send + Sync + fmt::Debug + 'static {
         &'a self,
         from: &'a StoragePath,
         after: Option<&'a StoragePath>,
-    ) -> Pending<'a, Box<dyn Walk + 'a>>;
+    ) -> Pending<'a, Box<dyn Walk>>;
 }
 
 /// Content that is being written.

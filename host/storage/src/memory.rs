@@ -131,7 +131,7 @@ impl StorageDriver for Memory {
         &'a self,
         from: &'a StoragePath,
         after: Option<&'a StoragePath>,
-    ) -> Pending<'a, Box<dyn Walk + 'a>> {
+    ) -> Pending<'a, Box<dyn Walk>> {
         Box::pin(async move {
             let walk = TreeWalk::new(self.clone(), from, after);
             Ok(Box::new(walk) as Box<dyn Walk>)
