@@ -65,7 +65,7 @@ pub enum Error {
         /// The driver.
         driver: DriverName,
         /// What it cannot do.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// There is content already, and the call was to make it only where there is none.
     #[error("{driver}: {path} exists already")]

@@ -91,7 +91,7 @@ impl StorageDriver for Memory {
                     size: content.size,
                 });
             }
-            let chunks = tokio_stream::iter(content.from_offset(offset).into_iter().map(Ok));
+            let chunks = tokio_stream::iter(content.rest_from(offset).into_iter().map(Ok));
             Ok(Reader::from_chunks(entry, offset, Box::pin(chunks)))
         })
     }
@@ -165,8 +165,7 @@ impl Writer for MemoryWriter {
     fn write(&mut self, bytes: Bytes) -> Pending<'_, ()> {
         Box::pin(async move {
             if let Some(upload) = &mut self.upload {
-                self.memory.lock().grow(&self.path, bytes.len() as u64)?;
-                upload.push(Bytes::copy_from_slice(&bytes));
+                self.memory.lock().write(&self.path, upload, &bytes)?;
             }
             Ok(())
         })

@@ -47,6 +47,7 @@ pub struct ObjectDriver {
     signer: Option<Arc<dyn Signer>>,
     root: Path,
     part_bytes: usize,
+    walk_keys: usize,
 }
 
 impl ObjectDriver {
@@ -71,6 +72,7 @@ impl ObjectDriver {
             signer: None,
             root,
             part_bytes: part_bytes.max(1),
+            walk_keys: limits::WALK_KEYS,
         })
     }
 
@@ -83,9 +85,16 @@ impl ObjectDriver {
         }
     }
 
+    /// The same driver, with walks that hold so many keys at most before they go folder by folder, in place of
+    /// [`limits::WALK_KEYS`].
+    #[must_use]
+    pub fn with_walk_keys(self, walk_keys: usize) -> ObjectDriver {
+        ObjectDriver { walk_keys, ..self }
+    }
+
     /// The key of a path.
     fn key(&self, path: &StoragePath) -> Path {
-        path.parts().fold(self.root.clone(), |key, part| key.join(part))
+        path.parts().fold(self.root.clone(), Path::join)
     }
 
     /// The path of a key, if a path leads to it.

@@ -182,7 +182,8 @@ fn is_folder_at(parent: &OwnedFd, name: &str) -> bool {
 
 /// Moves content. Its old name needs no sync of its own: a rename is one change of the file system.
 pub(super) fn rename(root: &Root, from: &StoragePath, to: &StoragePath) -> Result<(), Error> {
-    (from.not_root()?, to.not_root()?);
+    from.not_root()?;
+    to.not_root()?;
     if stat(root, from)?.is_folder() {
         return Err(is_folder(from));
     }

@@ -43,11 +43,6 @@ impl Upload {
     pub(super) fn size(&self) -> u64 {
         self.size
     }
-
-    pub(super) fn push(&mut self, bytes: Bytes) {
-        self.size += bytes.len() as u64;
-        self.chunks.push_back(bytes);
-    }
 }
 
 impl Content {
@@ -77,7 +72,7 @@ impl Content {
         whole.freeze()
     }
 
-    pub(super) fn from_offset(self, offset: u64) -> VecDeque<Bytes> {
+    pub(super) fn rest_from(self, offset: u64) -> VecDeque<Bytes> {
         let (mut chunks, mut skip) = (self.chunks, offset);
         while let Some(first) = chunks.front_mut() {
             let length = first.len() as u64;
@@ -221,15 +216,25 @@ impl Tree {
         Ok(Upload { number, chunks, size })
     }
 
-    /// Counts bytes that a writer is about to take. Also for one whose upload was deleted meanwhile: it holds them still.
-    pub(super) fn grow(&mut self, path: &StoragePath, bytes: u64) -> Result<(), Error> {
-        if self.used + bytes > self.limit {
+    /// Takes bytes into an upload, unless it was deleted meanwhile: nobody would count them.
+    pub(super) fn write(
+        &mut self,
+        path: &StoragePath,
+        upload: &mut Upload,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let length = bytes.len() as u64;
+        if self.used + length > self.limit {
             return Err(no_space(path));
         }
-        if let Some(Slot::Open { size, .. }) = self.uploads.get_mut(path) {
-            *size += bytes;
-            self.used += bytes;
+        match self.uploads.get_mut(path) {
+            Some(Slot::Open { number, size }) if *number == upload.number => *size += length,
+            _ => return Err(not_found(path)),
         }
+        self.used += length;
+        upload.size += length;
+        // A copy: `bytes` may be a small part of something large.
+        upload.chunks.push_back(Bytes::copy_from_slice(bytes));
         Ok(())
     }
 

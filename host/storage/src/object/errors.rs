@@ -28,9 +28,10 @@ fn meaning(
             path,
             reason: source.to_string(),
         },
-        Store::NotSupported { .. } | Store::NotImplemented { .. } => {
-            Error::Unsupported { driver, what: doing }
-        }
+        Store::NotSupported { .. } | Store::NotImplemented { .. } => Error::Unsupported {
+            driver,
+            what: doing.into(),
+        },
         Store::Generic { source, .. } => {
             let text = chain(&*source);
             match kind(&text) {

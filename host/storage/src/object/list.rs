@@ -47,7 +47,7 @@ impl ObjectDriver {
         while let Some(meta) = found.next().await {
             let meta = meta.map_err(failed(self.name, "list", folder))?;
             keys += 1;
-            if keys > limits::WALK_KEYS {
+            if keys > self.walk_keys {
                 return Ok(None);
             }
             let Some(path) = self.path(&meta.location).filter(|path| path.is_below(folder)) else {
@@ -79,7 +79,7 @@ impl ObjectDriver {
                 Err(error) => return Err(failed(error)),
             }
         }
-        let mut found = self.objects.list(Some(&own));
+        let mut found = self.objects.list(Some(&own)).fuse();
         let mut any = !keys.is_empty();
         loop {
             while keys.len() < limits::DELETE_KEYS

@@ -178,7 +178,6 @@ impl ObjectWriter {
         self.broken = true;
         self.size += bytes.len() as u64;
         self.rest_bytes += bytes.len();
-        // A copy if a small piece would keep a large buffer in memory.
         self.rest.push_back(bytes);
         while self.rest_bytes >= self.part_bytes {
             let part = self.take(self.part_bytes);

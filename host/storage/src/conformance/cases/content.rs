@@ -39,21 +39,32 @@ pub(super) async fn valid_paths(bench: &Bench) -> Check {
 }
 
 pub(super) async fn long_paths(bench: &Bench) -> Check {
-    let part = "p".repeat(limits::PART_BYTES);
-    bench.put(&part, b"part").await?;
-    bench.expect(&bench.path(&part)?, b"part").await?;
-    let upload = bench.path(&format!("upload/{part}"))?;
-    bench.write(&upload, b"upload").await?;
-    bench.expect(&upload, b"upload").await?;
-    let mut path = bench.folder.join("deep")?;
-    while let Ok(longer) = path.join("0123456789") {
-        path = longer;
+    // Two of each that differ in the last byte only.
+    let part = "p".repeat(limits::PART_BYTES - 1);
+    for last in ["1", "2"] {
+        bench.put(&format!("{part}{last}"), last.as_bytes()).await?;
+        let upload = bench.path(&format!("upload/{part}{last}"))?;
+        bench.write(&upload, last.as_bytes()).await?;
     }
-    bench
-        .driver
-        .put(&path, Bytes::from_static(b"deep"), Condition::Always)
-        .await?;
-    bench.expect(&path, b"deep").await
+    let mut folder = bench.folder.join("deep")?;
+    while let Ok(deeper) = folder.join("0123456789") {
+        folder = deeper;
+    }
+    let folder = folder.parent().unwrap_or(folder);
+    for last in ["1", "2"] {
+        let (path, content) = (folder.join(last)?, Bytes::from_static(last.as_bytes()));
+        bench.driver.put(&path, content, Condition::Always).await?;
+    }
+    for last in ["1", "2"] {
+        bench
+            .expect(&bench.path(&format!("{part}{last}"))?, last.as_bytes())
+            .await?;
+        bench
+            .expect(&bench.path(&format!("upload/{part}{last}"))?, last.as_bytes())
+            .await?;
+        bench.expect(&folder.join(last)?, last.as_bytes()).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn put_and_get(bench: &Bench) -> Check {

@@ -185,10 +185,10 @@ pub(super) async fn open_readers(bench: &Bench) -> Check {
         }
         let mut read = first.to_vec();
         let ended = rest(reader, &mut read).await;
-        not_mixed(&read, &old, ended, deed)?;
+        not_mixed(&read, &old, &ended, deed)?;
         let mut read = Vec::new();
         let ended = rest(untouched, &mut read).await;
-        not_mixed(&read, &old, ended, deed)?;
+        not_mixed(&read, &old, &ended, deed)?;
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ async fn rest(mut reader: Reader, read: &mut Vec<u8>) -> Result<(), Error> {
 }
 
 /// The old content to its end, or an error after a part of it.
-fn not_mixed(read: &[u8], old: &[u8], ended: Result<(), Error>, deed: &str) -> Check {
+fn not_mixed(read: &[u8], old: &[u8], ended: &Result<(), Error>, deed: &str) -> Check {
     let begins = old.starts_with(read);
     ensure!(
         begins,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::bench::{Bench, Check, ensure, noise, refused, same};
-use crate::{Error, StoragePath, WriteMode, limits};
+use crate::{Entry, Error, StoragePath, WriteMode, limits};
 
 pub(super) async fn write_and_read(bench: &Bench) -> Check {
     for (number, length) in [0, 1, 2, 32, limits::READ_CHUNK, (1 << 20) + 1]
@@ -109,7 +109,7 @@ async fn not_listed(bench: &Bench, path: &StoragePath) -> Check {
         other => other?,
     };
     ensure!(
-        listed.iter().all(|entry| entry.is_folder()),
+        listed.iter().all(Entry::is_folder),
         "a list shows {listed:?} before the commit of {path}"
     );
     let walked = match bench.driver.walk(&bench.folder, None).await {

@@ -153,7 +153,7 @@ pub(super) async fn walk_many(bench: &Bench) -> Check {
     loop {
         let mut walk = bench.driver.walk(&bench.folder, after.as_ref()).await?;
         let mut page = 0;
-        while page < 400
+        while page < number / 4 + 1
             && let Some(entry) = walk.next().await?
         {
             page += 1;
