@@ -2,6 +2,7 @@
 
 mod content;
 mod daemon;
+mod driver;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use daemon::{
     LeaseCreate, LeaseList, LeaseRemove, LeaseResource, LeaseResources, Man, Names, Namespace,
     NamespaceLabels, NamespaceList, PluginList,
 };
+pub(crate) use driver::{Driver, DriverCheck, DriverList};
 
 /// Unpack, inspect and store container images, through plugins in a sandbox.
 #[derive(Debug, Parser)]
@@ -101,6 +103,9 @@ pub(crate) enum Command {
     /// Work on plugins.
     #[command(subcommand, visible_alias = "plugins")]
     Plugin(Plugin),
+    /// Work on storage drivers, where a registry keeps its bytes.
+    #[command(subcommand, visible_alias = "drivers")]
+    Driver(Driver),
     /// Show the versions of this command and of the daemon.
     Version,
     /// Write a completion script for a shell to stdout.

@@ -1,6 +1,7 @@
 //! One file for each noun, and what several of them need.
 
 pub(crate) mod content;
+pub(crate) mod driver;
 pub(crate) mod events;
 pub(crate) mod gc;
 pub(crate) mod generate;

@@ -48,6 +48,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Events(command) => commands::events::run(command, &place, json, &interrupt),
         Command::Gc(command) => commands::gc::run(&command, &place, json, &interrupt),
         Command::Plugin(command) => commands::plugin::run(command, &place, json, &interrupt),
+        Command::Driver(command) => commands::driver::run(&command, json, &interrupt),
         Command::Version => commands::version::run(&place, json, &interrupt),
         Command::Completion(command) => commands::generate::completion(&command),
         Command::Man(command) => commands::generate::man(&command),

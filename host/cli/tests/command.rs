@@ -11,6 +11,8 @@ mod bad_image;
 mod bad_target;
 #[path = "command/content.rs"]
 mod content;
+#[path = "command/driver.rs"]
+mod driver;
 #[path = "../../plugin/tests/support/guests.rs"]
 mod guests;
 #[path = "command/help.rs"]
