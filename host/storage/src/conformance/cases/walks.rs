@@ -140,7 +140,7 @@ pub(super) async fn walk_missing(bench: &Bench) -> Check {
 }
 
 pub(super) async fn walk_many(bench: &Bench) -> Check {
-    let number = bench.options.children.min(1500);
+    let number = bench.options.children.min(300);
     let mut wanted = Vec::new();
     for number in 0..number {
         let name = format!("{:02x}/{number:04}", number % 7);
