@@ -121,6 +121,23 @@ pub fn plugin(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// The server that speaks S3, from PyPI; if it is not installed, the test is skipped and must return.
+#[must_use]
+pub fn moto_server() -> Option<PathBuf> {
+    let program = python_folder("moto").join("bin/moto_server");
+    if program.is_file() {
+        return Some(program);
+    }
+    skip("needs moto from PyPI: `cargo xtask setup`");
+    None
+}
+
+/// Where `cargo xtask` installs the Python packages of `tests/python/NAME.txt`.
+#[must_use]
+pub fn python_folder(name: &str) -> PathBuf {
+    target_dir().join("python").join(name)
+}
+
 /// A program's path, by the folders of `PATH` and then Debian's folders for administrators.
 #[must_use]
 pub fn find_program(name: &str) -> Option<PathBuf> {

@@ -1,13 +1,14 @@
 //! What a person types: `cargo xtask demo`, `cargo xtask test`, and their parts.
 //!
 //! Read in this order: [`target`] (a compiler for guests), [`plugins`] (guests to components), [`demo`],
-//! [`test`], [`fuzz`], [`bench`]; below them [`debian`] (packages) and [`run`] (other programs).
+//! [`test`], [`fuzz`], [`bench`]; below them [`debian`] and [`python`] (packages) and [`run`] (other programs).
 
 mod bench;
 mod debian;
 mod demo;
 mod fuzz;
 mod plugins;
+mod python;
 mod run;
 mod target;
 mod test;
@@ -83,7 +84,10 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
-        Task::Setup { wasm_by } => target::set_up(wasm_by).map(|_| debian::get_test_programs()),
+        Task::Setup { wasm_by } => target::set_up(wasm_by).map(|_| {
+            debian::get_test_programs();
+            python::get_test_packages();
+        }),
         Task::Plugins { wasm_by } => target::set_up(wasm_by)
             .and_then(|guests| plugins::build(&guests))
             .map(drop),

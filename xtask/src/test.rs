@@ -10,12 +10,14 @@ use transom_tests::needs::{SKIP_LOG, target_dir, workspace_dir};
 
 use crate::debian;
 use crate::plugins;
+use crate::python;
 use crate::run::{Error, Result, cargo, file_error, line, not_started};
 use crate::target;
 
 /// Sets everything up and runs `cargo test` with the arguments given.
 pub(crate) fn test(arguments: &[String]) -> Result<ExitCode> {
     debian::get_test_programs();
+    python::get_test_packages();
     plugins::build(&target::set_up(None)?)?;
 
     let folder = target_dir().join("xtask");

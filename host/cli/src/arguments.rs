@@ -2,6 +2,7 @@
 
 mod content;
 mod daemon;
+mod driver;
 mod snapshot;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ pub(crate) use daemon::{
     LeaseCreate, LeaseList, LeaseRemove, LeaseResource, LeaseResources, Man, Names, Namespace,
     NamespaceLabels, NamespaceList, PluginList,
 };
+pub(crate) use driver::{Driver, DriverCheck, DriverList};
 pub(crate) use snapshot::{
     Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,
     SnapshotList, SnapshotMake, Snapshots,
@@ -113,6 +115,9 @@ pub(crate) enum Command {
     Plugin(Plugin),
     /// Check whether the records and blobs of a daemon's --root fit together, while the daemon does not run.
     Fsck(Fsck),
+    /// Work on storage drivers, where a registry keeps its bytes.
+    #[command(subcommand, visible_alias = "drivers")]
+    Driver(Driver),
     /// Show the versions of this command and of the daemon.
     Version,
     /// Write a completion script for a shell to stdout.

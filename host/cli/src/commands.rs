@@ -2,6 +2,7 @@
 
 pub(crate) mod content;
 pub(crate) mod diff;
+pub(crate) mod driver;
 pub(crate) mod events;
 pub(crate) mod fsck;
 pub(crate) mod gc;

@@ -293,6 +293,16 @@ impl From<transom_content::Error> for Failure {
     }
 }
 
+impl From<transom_storage::ConfigError> for Failure {
+    fn from(error: transom_storage::ConfigError) -> Failure {
+        let kind = match &error {
+            transom_storage::ConfigError::Open { .. } => Kind::Other,
+            _ => Kind::Usage,
+        };
+        Failure::of(kind, &error)
+    }
+}
+
 impl From<tonic::Status> for Failure {
     /// What a daemon answered, in its own words. An invalid argument was typed on the command line: a filter, a label, a name.
     fn from(status: tonic::Status) -> Failure {

@@ -13,6 +13,8 @@ mod bad_target;
 mod content;
 #[path = "command/daemon.rs"]
 mod daemon;
+#[path = "command/driver.rs"]
+mod driver;
 #[path = "../../plugin/tests/support/guests.rs"]
 mod guests;
 #[path = "command/help.rs"]

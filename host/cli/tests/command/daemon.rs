@@ -21,3 +21,7 @@ mod images;
 mod leases;
 #[path = "daemon/namespaces.rs"]
 mod namespaces;
+#[path = "daemon/snapshots.rs"]
+mod snapshots;
+#[path = "daemon/transfers.rs"]
+mod transfers;

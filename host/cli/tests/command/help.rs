@@ -92,6 +92,12 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         ("content abort", vec!["REF"]),
         ("plugin", vec!["inspect", "run", "ls"]),
         ("plugin inspect", vec!["FILE.wasm"]),
+        ("driver", vec!["ls", "check"]),
+        ("driver ls", vec!["NAME"]),
+        (
+            "driver check",
+            vec!["NAME", "--param", "--config", "--folder", "--quick", "--case"],
+        ),
         (
             "plugin run",
             vec![

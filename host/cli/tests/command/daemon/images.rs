@@ -22,13 +22,13 @@ on_both!(
 );
 
 /// An image for this machine, and one for another that is not there, behind an index.
-struct Pair {
+pub(super) struct Pair {
     index: Value,
     layer: String,
 }
 
 /// Stores every blob of an image under an index, and gives the image a name.
-fn import(rig: &Rig, name: &str) -> Pair {
+pub(super) fn import(rig: &Rig, name: &str) -> Pair {
     let layout = rig.path(name);
     let image = RawImage::plain(&layout);
     for blob in fs::read_dir(layout.join("blobs/sha256")).unwrap() {

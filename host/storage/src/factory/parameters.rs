@@ -1,0 +1,270 @@
+//! The parameters of a driver: which there are, and what a table says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{ConfigError, nearest};
+
+/// A parameter that a driver has.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// What it must be.
+    pub kind: Type,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it is, and what holds without it.
+    pub about: &'static str,
+}
+
+impl Parameter {
+    /// One that must be there.
+    #[must_use]
+    pub const fn required(name: &'static str, kind: Type, about: &'static str) -> Parameter {
+        Parameter {
+            name,
+            kind,
+            required: true,
+            about,
+        }
+    }
+
+    /// One that may be left out.
+    #[must_use]
+    pub const fn optional(name: &'static str, kind: Type, about: &'static str) -> Parameter {
+        Parameter {
+            name,
+            kind,
+            required: false,
+            about,
+        }
+    }
+}
+
+/// What a parameter must be. Numbers and switches may also be written as text, as in docker-registry's variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Text; numbers are taken as text too.
+    Text,
+    /// A whole number, not negative.
+    Integer,
+    /// `true` or `false`.
+    Bool,
+    /// A time as text: `250ms`, `30s`, `5m`, `1h`.
+    Duration,
+    /// A table.
+    Map,
+}
+
+impl Type {
+    /// In words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::Text => "text",
+            Type::Integer => "a whole number",
+            Type::Bool => "true or false",
+            Type::Duration => "a time such as \"250ms\", \"30s\", \"5m\", \"1h\"",
+            Type::Map => "a table",
+        }
+    }
+}
+
+/// The parameters of a table, known by name and of the right type.
+#[derive(Clone, Debug)]
+pub struct Parameters<'a> {
+    driver: &'a str,
+    values: BTreeMap<&'a str, Given<'a>>,
+}
+
+#[derive(Clone, Debug)]
+enum Given<'a> {
+    Text(String),
+    Integer(u64),
+    Bool(bool),
+    Duration(Duration),
+    Map(&'a Map<String, Value>),
+}
+
+impl<'a> Parameters<'a> {
+    pub(super) fn check(
+        driver: &'a str,
+        known: &[Parameter],
+        stacks: bool,
+        table: &'a Map<String, Value>,
+    ) -> Result<Parameters<'a>, ConfigError> {
+        let mut values = BTreeMap::new();
+        for (name, value) in table {
+            if name == "driver" || (name == "inner" && stacks) {
+                continue;
+            }
+            let Some(parameter) = known.iter().find(|parameter| parameter.name == *name) else {
+                return Err(ConfigError::UnknownParameter {
+                    driver: driver.to_owned(),
+                    parameter: name.clone(),
+                    known: nearest(name, known.iter().map(|parameter| parameter.name)),
+                });
+            };
+            let given = given(parameter.kind, value).ok_or_else(|| ConfigError::BadParameter {
+                driver: driver.to_owned(),
+                parameter: name.clone(),
+                problem: format!("it must be {}", parameter.kind.name()),
+            })?;
+            values.insert(name.as_str(), given);
+        }
+        let missing = known
+            .iter()
+            .find(|parameter| parameter.required && !values.contains_key(parameter.name));
+        match missing {
+            Some(parameter) => Err(ConfigError::Missing {
+                driver: driver.to_owned(),
+                parameter: parameter.name.to_owned(),
+                about: parameter.about.to_owned(),
+            }),
+            None => Ok(Parameters { driver, values }),
+        }
+    }
+
+    /// The name by which the driver was asked for.
+    #[must_use]
+    pub fn driver(&self) -> &str {
+        self.driver
+    }
+
+    /// A text, if it is there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if the parameter is declared as another type.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
+        self.value(name, Type::Text, |given| match given {
+            Given::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// A text that must be there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if it is not, or is empty.
+    pub fn required_text(&self, name: &str) -> Result<&str, ConfigError> {
+        match self.text(name)? {
+            Some(text) if !text.is_empty() => Ok(text),
+            _ => Err(self.bad(name, "it must not be empty")),
+        }
+    }
+
+    /// A switch, if it is there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if the parameter is declared as another type.
+    pub fn bool(&self, name: &str) -> Result<Option<bool>, ConfigError> {
+        self.value(name, Type::Bool, |given| match given {
+            Given::Bool(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// A number from `least` to `most`, if it is there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if it is not between them.
+    pub fn integer(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, ConfigError> {
+        let number = self.value(name, Type::Integer, |given| match given {
+            Given::Integer(number) => Some(*number),
+            _ => None,
+        })?;
+        match number {
+            Some(number) if number < least => Err(self.bad(name, &format!("it must be at least {least}"))),
+            Some(number) if number > most => Err(self.bad(name, &format!("it must be at most {most}"))),
+            number => Ok(number),
+        }
+    }
+
+    /// A time, if it is there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if the parameter is declared as another type.
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
+        self.value(name, Type::Duration, |given| match given {
+            Given::Duration(time) => Some(*time),
+            _ => None,
+        })
+    }
+
+    /// A table, if it is there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if the parameter is declared as another type.
+    pub fn map(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, ConfigError> {
+        self.value(name, Type::Map, |given| match given {
+            Given::Map(map) => Some(*map),
+            _ => None,
+        })
+    }
+
+    /// An error about a parameter.
+    #[must_use]
+    pub fn bad(&self, name: &str, problem: &str) -> ConfigError {
+        ConfigError::BadParameter {
+            driver: self.driver.to_owned(),
+            parameter: name.to_owned(),
+            problem: problem.to_owned(),
+        }
+    }
+
+    /// An error about the driver.
+    #[must_use]
+    pub fn failed(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ConfigError {
+        ConfigError::Open {
+            driver: self.driver.to_owned(),
+            source: source.into(),
+        }
+    }
+
+    fn value<'s, T>(
+        &'s self,
+        name: &str,
+        kind: Type,
+        pick: impl FnOnce(&'s Given<'a>) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(given) = self.values.get(name) else {
+            return Ok(None);
+        };
+        pick(given).map(Some).ok_or_else(|| {
+            self.bad(
+                name,
+                &format!("the driver declares it as something else than {}", kind.name()),
+            )
+        })
+    }
+}
+
+fn given(kind: Type, value: &Value) -> Option<Given<'_>> {
+    match (kind, value) {
+        (Type::Text, Value::String(text)) => Some(Given::Text(text.clone())),
+        (Type::Text, Value::Number(number)) => Some(Given::Text(number.to_string())),
+        (Type::Integer, Value::Number(number)) => number.as_u64().map(Given::Integer),
+        (Type::Integer, Value::String(text)) => text.parse().ok().map(Given::Integer),
+        (Type::Bool, Value::Bool(value)) => Some(Given::Bool(*value)),
+        (Type::Bool, Value::String(text)) => text.parse().ok().map(Given::Bool),
+        (Type::Duration, Value::String(text)) => duration(text).map(Given::Duration),
+        (Type::Map, Value::Object(map)) => Some(Given::Map(map)),
+        _ => None,
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}

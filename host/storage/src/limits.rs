@@ -1,0 +1,83 @@
+//! The limits of this crate, each with its reason.
+
+use std::time::Duration;
+
+/// Longest path in bytes. S3 takes keys of 1024 bytes; this leaves room for a root prefix and for the suffix of content
+/// that is not committed. The longest path of a registry's layout has about 600.
+pub const PATH_BYTES: usize = 900;
+
+/// Longest part of a path in bytes. File systems take names of 255 bytes; this leaves room for the same suffix.
+pub const PART_BYTES: usize = 240;
+
+/// Bytes of a refused path that its error repeats: it may be as long as a request.
+pub const SHOWN_BYTES: usize = 128;
+
+/// Bytes read from a file at a time while it is streamed. Large enough that the hand-over between threads costs less than
+/// the copy, small enough that a thousand slow readers need a quarter of a gigabyte at most.
+pub const READ_CHUNK: usize = 256 << 10;
+
+/// How often a path is resolved again when somebody renames its folders meanwhile (the kernel says so rather than follow a
+/// moved folder out of the root). Each further try needs another rename at the same moment.
+pub const RESOLVE_TRIES: u32 = 64;
+
+/// How often a file or folder is made again when somebody removes its parent meanwhile.
+pub const MAKE_TRIES: u32 = 64;
+
+/// Bytes that the memory driver holds when nothing is said. It is for tests and for small caches; a machine that serves
+/// more names the number.
+pub const MEMORY_BYTES: u64 = 1 << 30;
+
+/// Largest object that one request copies: S3's limit. Larger ones are read and written again.
+pub const COPY_BYTES: u64 = 5 << 30;
+
+/// Parts of an upload: S3's limit. With the default part of 10 MiB an object has at most 97 GiB; `chunksize` raises it.
+pub const PARTS: usize = 10_000;
+
+/// Keys of an object store that a walk holds at a time, of 200 bytes each. Below this a walk costs one request for each
+/// thousand keys; above it, folders are walked one by one.
+pub const WALK_KEYS: usize = 100_000;
+
+/// Keys that are deleted at a time: what S3 takes in one request.
+pub const DELETE_KEYS: usize = 1000;
+
+/// Bytes of a part of an upload to S3 or Azure when nothing is said: docker-registry's.
+pub const S3_PART: u64 = 10 << 20;
+
+/// The same for Google: docker-registry's.
+pub const GCS_PART: u64 = 16 << 20;
+
+/// Smallest part that S3 takes, but for the last.
+pub const S3_PART_MIN: u64 = 5 << 20;
+
+/// Largest part: every upload holds two in memory. S3 would take 5 GiB.
+pub const PART_MAX: u64 = 1 << 30;
+
+/// How long a connection to an object store may take to come about.
+pub const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long an object store may be silent in the middle of an answer before the connection counts as dead.
+pub const SILENCE: Duration = Duration::from_secs(60);
+
+/// How often a request to an object store is tried again when it says so or the connection breaks.
+pub const REQUEST_TRIES: usize = 4;
+
+/// No further try after this time.
+pub const REQUEST_TIME: Duration = Duration::from_secs(60);
+
+/// Drivers that stand on each other. Each costs a future and a look at the path for each call; more is a mistake.
+pub const STACK: usize = 16;
+
+/// Calls that the filesystem driver does at the same time: docker-registry's number, and its least one.
+pub const THREADS: u64 = 100;
+
+/// See [`THREADS`].
+pub const THREADS_MIN: u64 = 25;
+
+/// Longest wait between two tries of a call. A caller with a request of its own open does not wait longer.
+pub const RETRY_WAIT: Duration = Duration::from_secs(10);
+
+/// Largest content that a cache may be told to keep: `get` is for what is small.
+pub const CACHED_OBJECT_MAX: u64 = 64 << 20;
+
+/// Bytes that an answer in a cache counts with besides its path and content.
+pub const CACHED_ANSWER: u64 = 128;
