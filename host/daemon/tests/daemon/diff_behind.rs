@@ -197,7 +197,8 @@ async fn a_containerd_that_does_not_answer_holds_nothing() {
     call.abort();
     // There is room for one at a time, so that this gets through when the first has ended.
     let small = Layer::new().file("f", b"x").end();
-    let applied = apply(&differ, TAR, &small, &[bind(at.path())]);
+    let mounts = [bind(at.path())];
+    let applied = apply(&differ, TAR, &small, &mounts);
     let applied = tokio::time::timeout(Duration::from_secs(60), applied).await;
     applied.expect("the first has ended").expect("it is applied");
     drop(held);
