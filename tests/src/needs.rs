@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub const SKIP_LOG: &str = "TRANSOM_SKIP_LOG";
 
 /// A program that a test may need: its file name and the Debian package that has it.
-pub const PROGRAMS: [(&str, &str); 12] = [
+pub const PROGRAMS: [(&str, &str); 15] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("umoci", "umoci"),
@@ -23,6 +23,9 @@ pub const PROGRAMS: [(&str, &str); 12] = [
     ("pigz", "pigz"),
     ("python3", "python3"),
     ("go", "golang-go"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mount.fuse3", "fuse3"),
+    ("fuse-overlayfs", "fuse-overlayfs"),
 ];
 
 /// What tests use and no program shows: a file, and the Debian package that has it.

@@ -7,7 +7,7 @@
 //!    fail, so that code above can be proved without root, without a full disk and without an old kernel;
 //! 4. [`umask`] and [`clock`]: the thread's own umask, and what CPU time a thread and the process have used;
 //! 5. [`process`]: child processes;
-//! 6. [`mount`](mod@mount): mounts.
+//! 6. [`mount`](mod@mount): mounts, with a trait and an order of their own.
 
 pub mod calls;
 pub mod clock;

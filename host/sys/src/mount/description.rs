@@ -58,6 +58,23 @@ impl Mount {
         self.kind == "overlay"
     }
 
+    /// Whether nothing can be written through it, as far as its description says: an overlay without an upper folder, a
+    /// file system that has no writing, or `ro`. A kind with the prefixes of containerd's mount manager counts as what is
+    /// behind them, and an option may be several with commas between.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        let kind = self.kind.rsplit('/').next().unwrap_or_default();
+        let mut words = self.options.iter().flat_map(|option| overlay::split_data(option));
+        match kind {
+            "erofs" | "squashfs" | "iso9660" => true,
+            "overlay" => {
+                let words: Vec<&str> = words.collect();
+                words.contains(&"ro") || !words.iter().any(|word| word.starts_with("upperdir="))
+            }
+            _ => words.any(|word| word == "ro"),
+        }
+    }
+
     /// The value of the last option `name=value`, as it stands.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {
@@ -112,4 +129,67 @@ pub(super) fn refuse_nul(what: &'static str, text: &str) -> Result<(), MountErro
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(kind: &str, options: &[&str]) -> Mount {
+        Mount {
+            kind: kind.to_owned(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            ..Mount::default()
+        }
+    }
+
+    #[test]
+    fn the_folders_of_an_overlay_are_found() {
+        let overlay = Mount::overlay(&["/l:2", "/l,1"], Some(("/u:", "/w\\")), &["index=off"]);
+        assert_eq!(
+            overlay.options,
+            [
+                "index=off",
+                "workdir=/w\\\\",
+                "upperdir=/u\\:",
+                "lowerdir=/l\\:2:/l\\,1"
+            ]
+        );
+        assert_eq!(overlay.lowerdirs(), [Path::new("/l:2"), Path::new("/l,1")]);
+        assert_eq!(overlay.upperdir().unwrap(), Path::new("/u:"));
+        assert_eq!(overlay.workdir().unwrap(), Path::new("/w\\"));
+        let bind = Mount::bind("/a", true);
+        assert!(bind.upperdir().is_none() && bind.lowerdirs().is_empty());
+        assert_eq!(bind.options, ["ro", "rbind"]);
+        // What is only the beginning of the name is another option.
+        assert_eq!(
+            mount("overlay", &["lowerdir+=/a", "upper=x", "lowerdir"]).option("lowerdir"),
+            None
+        );
+        assert_eq!(mount("x", &["a=1", "a=2"]).option("a"), Some("2"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_to_is_known() {
+        let read_only = [
+            mount("erofs", &["rw"]),
+            mount("overlay", &["lowerdir=/a:/b"]),
+            mount("overlay", &["upperdir=/u", "ro"]),
+            mount("format/mkdir/overlay", &["lowerdir=/a"]),
+            mount("bind", &["rbind", "ro"]),
+            mount("ext4", &["ro,noatime"]),
+        ];
+        for mount in read_only {
+            assert!(mount.is_read_only(), "{mount:?}");
+        }
+        let written = [
+            mount("overlay", &["upperdir=/u", "lowerdir=/a"]),
+            mount("overlay", &["lowerdir=a,upperdir=b"]),
+            mount("bind", &["rbind", "rw"]),
+            mount("ext4", &["errors=ro"]),
+        ];
+        for mount in written {
+            assert!(!mount.is_read_only(), "{mount:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Mounts that show other owners than the file system has: `uidmap=` and `gidmap=`.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::mount::{MountAttrFlags, UnmountFlags};
@@ -121,27 +121,31 @@ pub(super) fn overlay<S: MountSys>(
         .move_mount(clone.as_fd(), &place.to_call())
         .map_err(|errno| one.refused("move_mount of the lower folders", errno))?;
     drop(clone);
-    let overlay = over_clone(one, place, options, (index, &folders, common));
-    // The clone and its children, whether that went well or not.
-    let cleared = unmount_one(one, place);
-    let overlay = overlay?;
-    cleared?;
-    one.sys
-        .move_mount(overlay.as_fd(), &place.to_call())
-        .map_err(|errno| one.refused("move_mount", errno))
+    let mut mounted = 1;
+    let result = over_clone(one, place, options, (index, &folders, common), &mut mounted);
+    if result.is_err() {
+        for _ in 0..mounted {
+            // What counts is the error that came first.
+            let _ = unmount_one(one, place, &mut 0);
+        }
+    }
+    result
 }
 
-/// Mounts the overlay on the clone at `place`, and takes it up again.
+/// Mounts the overlay on the clone at `place`, takes it up, clears the place and puts the overlay there. `mounted` is
+/// how many mounts are there that should not stay.
 fn over_clone<S: MountSys>(
     one: &One<'_, S>,
     place: &Place,
     options: &Options,
     (index, folders, common): (usize, &[String], &str),
-) -> Result<OwnedFd, MountError> {
+    mounted: &mut u32,
+) -> Result<(), MountError> {
     let mut mapped = options.clone();
     {
-        let top = one.place()?;
-        let top = std::str::from_utf8(&top.to_call())
+        // Open while the paths through it are used.
+        let opened = one.place()?;
+        let top = std::str::from_utf8(&opened.to_call())
             .map(str::to_owned)
             .map_err(|_| MountError::BadText {
                 what: "target",
@@ -156,20 +160,28 @@ fn over_clone<S: MountSys>(
         mapped.data[index] = overlay::lower_option(&folders);
         layers::attach(one, place, &mapped)?;
     }
-    let overlay = one.place().and_then(|top| {
+    *mounted += 1;
+    let overlay = {
+        let top = one.place()?;
         one.sys
             .clone_tree(&top.to_call(), false)
-            .map_err(|errno| one.refused("open_tree of the overlay", errno))
-    });
-    unmount_one(one, place)?;
-    overlay
+            .map_err(|errno| one.refused("open_tree of the overlay", errno))?
+    };
+    unmount_one(one, place, mounted)?;
+    unmount_one(one, place, mounted)?;
+    one.sys
+        .move_mount(overlay.as_fd(), &place.to_call())
+        .map_err(|errno| one.refused("move_mount", errno))
 }
 
-fn unmount_one<S: MountSys>(one: &One<'_, S>, place: &Place) -> Result<(), MountError> {
+/// Takes the topmost mount off `place`, with what is mounted on it.
+fn unmount_one<S: MountSys>(one: &One<'_, S>, place: &Place, mounted: &mut u32) -> Result<(), MountError> {
     let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
     one.sys
         .unmount(place.path.as_os_str().as_bytes(), flags)
-        .map_err(|errno| one.refused("unmounting the mapped lower folders", errno))
+        .map_err(|errno| one.refused("unmounting the mapped lower folders", errno))?;
+    *mounted = mounted.saturating_sub(1);
+    Ok(())
 }
 
 fn map<S: MountSys>(
@@ -185,4 +197,45 @@ fn map<S: MountSys>(
     one.sys
         .map_ids(mount, namespace.as_fd(), attributes)
         .map_err(|errno| one.refused("mount_setattr with mapped ids", errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_become_the_kernels_lines() {
+        let maps = IdMaps::parse(Some("0:1000:10,10:5000:4294967285"), Some("0:0:1"))
+            .unwrap()
+            .unwrap();
+        assert_eq!(maps.uids, "0 1000 10\n10 5000 4294967285\n");
+        assert_eq!(maps.gids, "0 0 1\n");
+        assert_eq!(IdMaps::parse(Some("rubbish"), None).unwrap(), None);
+        assert_eq!(IdMaps::parse(None, None).unwrap(), None);
+    }
+
+    #[test]
+    fn maps_that_are_none_are_refused() {
+        let many = vec!["0:0:1"; ID_RANGES_MAX + 1].join(",");
+        let long = "9".repeat(50);
+        let long = format!("0:0:{long}");
+        for bad in [
+            "",
+            "0",
+            "0:0",
+            "0:0:1:2",
+            "a:0:1",
+            "0:-1:1",
+            "0:+1:1",
+            "0: 1:1",
+            "0::1",
+            "0:0:1,",
+            "0:0:4294967296",
+            &many,
+            &long,
+        ] {
+            let error = IdMaps::parse(Some("0:0:1"), Some(bad)).unwrap_err();
+            assert!(error.to_string().contains("gidmap="), "{error}");
+        }
+    }
 }

@@ -117,3 +117,46 @@ fn plain(field: &[u8]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_with_their_escapes() {
+        let text = b"36 35 98:0 /mnt1 /mnt\\0402\\134x\\011\\012 rw,noatime master:1 shared:2 - ext3 /dev/r\\040t rw,errors=continue\n\
+            40 36 0:5 / /proc rw,nosuid - proc proc rw\n\
+            41 36 0:6 / /a\\b\\400 rw - tmpfs\n\
+            42 36 0:7 / /empty rw - tmpfs none \n\
+            not a line\n\n";
+        let mounts = parse(text);
+        assert_eq!(mounts.len(), 3);
+        let first = MountInfo {
+            id: 36,
+            parent: 35,
+            device: (98, 0),
+            root: PathBuf::from("/mnt1"),
+            target: PathBuf::from("/mnt 2\\x\t\n"),
+            options: "rw,noatime".to_owned(),
+            propagation: vec!["master:1".to_owned(), "shared:2".to_owned()],
+            kind: "ext3".to_owned(),
+            source: "/dev/r t".to_owned(),
+            super_options: "rw,errors=continue".to_owned(),
+        };
+        assert_eq!(mounts[0], first);
+        assert_eq!(mounts[1].propagation, [] as [&str; 0]);
+        assert_eq!(mounts[2].super_options, "");
+    }
+
+    #[test]
+    fn below_means_whole_names() {
+        let line = |target: &str| format!("1 1 0:1 / {target} rw - tmpfs none rw\n");
+        let text = ["/a", "/a/b", "/ab", "/"].map(line).concat();
+        let mounts = parse(text.as_bytes());
+        let targets: Vec<_> = below(&mounts, Path::new("/a"))
+            .map(|mount| &mount.target)
+            .collect();
+        assert_eq!(targets, [Path::new("/a"), Path::new("/a/b")]);
+        assert_eq!(below(&mounts, Path::new("/")).count(), 4);
+    }
+}

@@ -1,6 +1,6 @@
 //! Overlays, also those whose lower folders do not fit into the page that `mount(2)` takes.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
@@ -75,62 +75,24 @@ fn one_at_a_time<S: MountSys>(
     folders: &[String],
 ) -> Result<bool, MountError> {
     let data = options.joined();
-    let settings = split_data(&data);
-    let plain = |text: &str| !text.is_empty() && text.len() <= TEXT_MAX && !text.contains(['\\', ':', '"']);
-    let values = settings.iter().filter(|option| !option.starts_with("lowerdir="));
-    let values = values.filter_map(|option| option.split_once('=').map(|(_, value)| value));
-    let source = [one.mount.source.as_str()];
-    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
-    if !values
-        .chain(source)
-        .chain(folders.iter().copied())
-        .all(|text| plain(&text))
-    {
+    let Some(settings) = settings(&one.mount.source, &data, options.flags) else {
+        return Ok(false);
+    };
+    if !folders.iter().all(|folder| plain(folder)) {
         return Ok(false);
     }
     let Ok(setup) = one.sys.fsopen("overlay") else {
         return Ok(false);
     };
-    let set = |setting| {
-        let answer = one.sys.fsconfig(setup.as_fd(), setting);
-        answer.map_err(|errno| {
+    if !set_lower(one, setup.as_fd(), folders)? {
+        return Ok(false);
+    }
+    for setting in settings {
+        one.sys.fsconfig(setup.as_fd(), setting).map_err(|errno| {
             let said = one.sys.fs_messages(setup.as_fd());
             one.refused_saying("fsconfig", errno, said)
-        })
-    };
-    let mut known = false;
-    for folder in folders {
-        match one
-            .sys
-            .fsconfig(setup.as_fd(), Setting::Text("lowerdir+", folder))
-        {
-            // Linux before 6.8 does not know the name; what else it may be about then comes up again with `mount(2)`.
-            Err(Errno::INVAL) if !known => return Ok(false),
-            Err(errno) => {
-                let said = one.sys.fs_messages(setup.as_fd());
-                return Err(one.refused_saying("lower folder", errno, format!("{folder}: {said}")));
-            }
-            Ok(()) => known = true,
-        }
+        })?;
     }
-    set(Setting::Text("source", source[0]))?;
-    for option in settings {
-        match option.split_once('=') {
-            Some(("lowerdir", _)) => {}
-            Some((name, value)) => set(Setting::Text(name, value))?,
-            None => set(Setting::Flag(option))?,
-        }
-    }
-    for (flag, name) in [
-        (MountFlags::RDONLY, "ro"),
-        (MountFlags::SYNCHRONOUS, "sync"),
-        (MountFlags::DIRSYNC, "dirsync"),
-    ] {
-        if options.flags.contains(flag) {
-            set(Setting::Flag(name))?;
-        }
-    }
-    set(Setting::Create)?;
     let mount = one
         .sys
         .fsmount(setup.as_fd(), attributes(options.flags))
@@ -138,6 +100,61 @@ fn one_at_a_time<S: MountSys>(
     one.sys
         .move_mount(mount.as_fd(), &place.to_call())
         .map_err(|errno| one.refused("move_mount", errno))?;
+    Ok(true)
+}
+
+/// A text that `fsconfig(2)` takes and that holds nothing with a meaning of its own, also to a security module.
+fn plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= TEXT_MAX && !text.contains(['\\', ':', '"'])
+}
+
+/// What to set besides the lower folders; `None` if a value is not [`plain`].
+fn settings<'a>(source: &'a str, data: &'a str, flags: MountFlags) -> Option<Vec<Setting<'a>>> {
+    let mut settings = Vec::new();
+    let mut text = |name, value| plain(value).then(|| settings.push(Setting::Text(name, value)));
+    text("source", source)?;
+    let mut words = Vec::new();
+    for option in split_data(data) {
+        match option.split_once('=') {
+            Some(("lowerdir", _)) => {}
+            Some((name, value)) => text(name, value)?,
+            None => words.push(option),
+        }
+    }
+    // These are flags of the file system besides those of the mount.
+    let of_both = [
+        (MountFlags::RDONLY, "ro"),
+        (MountFlags::SYNCHRONOUS, "sync"),
+        (MountFlags::DIRSYNC, "dirsync"),
+    ];
+    words.extend(
+        of_both
+            .iter()
+            .filter(|(flag, _)| flags.contains(*flag))
+            .map(|(_, word)| *word),
+    );
+    settings.extend(words.into_iter().map(Setting::Flag));
+    settings.push(Setting::Create);
+    Some(settings)
+}
+
+/// Names the lower folders, topmost first. False if the kernel does not know how.
+fn set_lower<S: MountSys>(
+    one: &One<'_, S>,
+    setup: BorrowedFd<'_>,
+    folders: &[String],
+) -> Result<bool, MountError> {
+    for (index, folder) in folders.iter().enumerate() {
+        match one.sys.fsconfig(setup, Setting::Text("lowerdir+", folder)) {
+            Ok(()) => {}
+            // Linux before 6.8 does not know the name; what else it may be about then comes up again with `mount(2)`.
+            Err(Errno::INVAL) if index == 0 => return Ok(false),
+            Err(errno) => {
+                let said = one.sys.fs_messages(setup);
+                return Err(one.refused_saying("lower folder", errno, format!("{folder}: {said}")));
+            }
+        }
+    }
     Ok(true)
 }
 

@@ -80,3 +80,6 @@ pub fn unmount_all(target: &Path, flags: UnmountFlags) -> Result<usize, MountErr
 pub fn unmount_recursive(target: &Path, flags: UnmountFlags) -> Result<usize, MountError> {
     unmount::unmount_recursive(&Linux, target, flags)
 }
+
+#[cfg(test)]
+mod tests;

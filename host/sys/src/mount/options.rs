@@ -158,3 +158,89 @@ pub(super) fn check(options: &[String]) -> Result<(), MountError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(options: &[&str]) -> Options {
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        Options::parse(&Mount {
+            options,
+            ..Mount::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn every_word_does_what_mount_8_says() {
+        // As numbers of `linux/mount.h`.
+        let sets = [
+            ("defaults", 0),
+            ("ro", 1),
+            ("nosuid", 2),
+            ("nodev", 4),
+            ("noexec", 8),
+            ("sync", 16),
+            ("remount", 32),
+            ("mand", 64),
+            ("dirsync", 128),
+            ("noatime", 1024),
+            ("nodiratime", 2048),
+            ("bind", 4096),
+            ("rbind", 4096 | 16384),
+            ("relatime", 1 << 21),
+            ("strictatime", 1 << 24),
+        ];
+        for (word, flags) in sets {
+            let options = parse(&[word]);
+            assert_eq!(options.flags.bits(), flags, "{word}");
+            assert_eq!(options.data, [] as [&str; 0]);
+        }
+        let clears = [
+            ("rw", "ro"),
+            ("suid", "nosuid"),
+            ("dev", "nodev"),
+            ("exec", "noexec"),
+            ("async", "sync"),
+            ("nomand", "mand"),
+            ("atime", "noatime"),
+            ("diratime", "nodiratime"),
+            ("norelatime", "relatime"),
+            ("nostrictatime", "strictatime"),
+        ];
+        for (clear, set) in clears {
+            assert_eq!(parse(&[set, clear]).flags.bits(), 0, "{clear}");
+            assert_ne!(parse(&[clear, set]).flags.bits(), 0, "{clear}");
+            assert!(parse(&[clear, set]).cleared.is_empty() && !parse(&[set, clear]).cleared.is_empty());
+        }
+        let changes = [
+            ("unbindable", 1 << 17),
+            ("private", 1 << 18),
+            ("slave", 1 << 19),
+            ("shared", 1 << 20),
+        ];
+        for (word, change) in changes {
+            assert_eq!(parse(&[word]).propagation[0].bits(), change);
+            assert_eq!(
+                parse(&[&format!("r{word}")]).propagation[0].bits(),
+                change | 16384
+            );
+            assert_eq!(parse(&[word]).flags.bits(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_no_word_is_data_in_order() {
+        let options = parse(&["lowerdir=/a", "RO", "ro", " rw", "loop=x", "size=1m", ""]);
+        assert_eq!(options.joined(), "lowerdir=/a,RO, rw,loop=x,size=1m,");
+        assert!(!options.is_loop && options.ids.is_none());
+    }
+
+    #[test]
+    fn the_last_map_counts() {
+        let options = parse(&["uidmap=0:1:1", "gidmap=0:2:1", "uidmap=0:3:1"]);
+        let ids = options.ids.unwrap();
+        assert_eq!((ids.uids.as_str(), ids.gids.as_str()), ("0 3 1\n", "0 2 1\n"));
+    }
+}

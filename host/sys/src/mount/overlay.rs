@@ -61,7 +61,10 @@ pub(super) fn common_folder(folders: &[String]) -> Option<&str> {
         // A whole name ends here in both, or the common part ends at the slash before.
         let whole = shared == length && folder.as_bytes().get(length) == Some(&b'/');
         if !whole {
-            length = first[..shared].rfind('/')?;
+            // By bytes: letters that differ may begin alike.
+            length = first.as_bytes()[..shared]
+                .iter()
+                .rposition(|&byte| byte == b'/')?;
         }
     }
     let below = |folder: &String| folder.starts_with('/') && folder.len() > length + 1;
@@ -103,4 +106,55 @@ pub(super) fn escape_colons(path: &str) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_escaped_comes_back() {
+        for path in ["/a", "/a:b,c\\d", "\\", ":", ",,", "/ä:\u{1F600}", ""] {
+            assert_eq!(unescape(&escape(path)), path);
+            let option = lower_option(&[path, "/second", path]);
+            assert_eq!(split_data(&format!("{option},next")), [option.as_str(), "next"]);
+            let folders = split_lower(option.strip_prefix("lowerdir=").unwrap());
+            assert_eq!(folders, [path, "/second", path]);
+        }
+        // What others wrote without need of it, and a lone backslash at the end, which means nothing.
+        assert_eq!(unescape("/a\\b\\"), "/ab");
+        assert_eq!(split_lower("/a\\:b:/c\\"), ["/a:b", "/c"]);
+        assert_eq!(split_data(",a,,b=\\,c,"), ["a", "b=\\,c"]);
+    }
+
+    #[test]
+    fn colons_are_escaped_once() {
+        assert_eq!(escape_colons("/a:b\\:c\\\\:d"), "/a\\:b\\:c\\\\\\:d");
+    }
+
+    #[test]
+    fn the_common_folder_is_a_whole_one_above_all() {
+        let common = |folders: &[&str]| common_folder(&strings(folders)).map(str::to_owned);
+        let is = |folder: &str| Some(folder.to_owned());
+        assert_eq!(common(&["/s/1/fs", "/s/2/fs", "/s/10/fs"]), is("/s"));
+        assert_eq!(common(&["/s/1/fs", "/s/1/fs"]), is("/s/1"));
+        assert_eq!(common(&["/s/1/fs"]), is("/s/1"));
+        assert_eq!(common(&["/s/1", "/s/12"]), is("/s"));
+        assert_eq!(common(&["/s/12", "/s/1"]), is("/s"));
+        assert_eq!(common(&["/s/a/b/c", "/s/ab/c", "/s/a/x"]), is("/s"));
+        assert_eq!(common(&["/s/ä/1", "/s/ö/1"]), is("/s"));
+        // The root, one of the folders itself, a path from elsewhere, nothing.
+        assert_eq!(common(&["/a/1", "/b/1"]), None);
+        assert_eq!(common(&["/a", "/b"]), None);
+        assert_eq!(common(&["/s/1", "/s"]), None);
+        assert_eq!(common(&["/s", "/s/1"]), None);
+        assert_eq!(common(&["/s/1", "/s/"]), None);
+        assert_eq!(common(&["s/1", "s/2"]), None);
+        assert_eq!(common(&["/s/1", ""]), None);
+        assert_eq!(common(&[]), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! The calls about mounts as the recording fake makes them, or pretends to.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -81,7 +81,7 @@ fn real(target: &[u8]) -> Vec<u8> {
     if !target.starts_with(b"/proc/self/fd/") {
         return target.to_vec();
     }
-    rustix::fs::readlinkat(CWD, target, Vec::new()).map_or_else(|_| target.to_vec(), |path| path.into_bytes())
+    rustix::fs::readlinkat(CWD, target, Vec::new()).map_or_else(|_| target.to_vec(), CString::into_bytes)
 }
 
 fn shown(bytes: &[u8]) -> String {

@@ -32,7 +32,7 @@ pub struct TempMounts<S: MountSys = Linux> {
 
 #[derive(Debug)]
 struct Shared<S> {
-    sys: S,
+    sys: Arc<S>,
     folder: PathBuf,
     opened: OwnedFd,
     state: Mutex<State>,
@@ -63,7 +63,7 @@ impl TempMounts {
     /// # Errors
     /// [`MountError::Folder`].
     pub fn new(folder: &Path) -> Result<Self, MountError> {
-        Self::with(Linux, folder)
+        Self::with(Arc::new(Linux), folder)
     }
 }
 
@@ -72,7 +72,7 @@ impl<S: MountSys> TempMounts<S> {
     ///
     /// # Errors
     /// [`MountError::Folder`].
-    pub fn with(sys: S, folder: &Path) -> Result<Self, MountError> {
+    pub fn with(sys: Arc<S>, folder: &Path) -> Result<Self, MountError> {
         let failed = |errno| folder_error(folder, errno);
         match sys.mkdirat(CWD, folder.as_os_str().as_bytes(), MODE) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -111,7 +111,7 @@ impl<S: MountSys> TempMounts<S> {
     pub fn mount(&self, mounts: &[Mount]) -> Result<TempMount<S>, MountError> {
         let mut mount = self.make_folder()?;
         // If this fails, dropping it removes the folder.
-        mount.places = stack::mount_all(&self.shared.sys, &without_volatile(mounts), &mount.path)?;
+        mount.places = stack::mount_all(&*self.shared.sys, &without_volatile(mounts), &mount.path)?;
         Ok(mount)
     }
 
@@ -158,7 +158,7 @@ impl<S: MountSys> TempMounts<S> {
         let mut kept = Vec::new();
         for name in self.leftovers()? {
             let path = shared.folder.join(OsStr::from_bytes(&name));
-            let unmounted = unmount::unmount_recursive(&shared.sys, &path, UnmountFlags::NOFOLLOW);
+            let unmounted = unmount::unmount_recursive(&*shared.sys, &path, UnmountFlags::NOFOLLOW);
             let removed = unmounted.and_then(|_| shared.remove(&path, &name));
             kept.extend(removed.err());
         }
@@ -232,7 +232,7 @@ impl<S: MountSys> TempMount<S> {
     }
 
     fn take_off(&self) -> Result<(), MountError> {
-        let sys = &self.shared.sys;
+        let sys = &*self.shared.sys;
         for place in self.places.iter().rev() {
             match unmount::once(sys, place, UnmountFlags::NOFOLLOW) {
                 Ok(()) => {}

@@ -14,6 +14,9 @@ use rustix::io::Errno;
 use super::linux::last_error;
 use crate::calls::Result;
 
+/// How long a child lives that nobody kills. It is needed for some milliseconds.
+const LIFE_SECONDS: libc::time_t = 60;
+
 /// A child that waits to be killed. It shares the table of descriptors, so that it keeps nothing open; and it sends no
 /// signal when it ends, so that nobody else waits for it and its number stays its own until we do.
 struct Child {
@@ -57,13 +60,19 @@ impl Child {
     }
 }
 
+/// What the child does: nothing, for far longer than it is needed. It is killed before, also if this thread ends; should
+/// the thread end before the child could ask for that, the time still runs out.
 fn wait_for_death() -> ! {
-    // SAFETY: plain system calls with numbers.
+    let time = libc::timespec {
+        tv_sec: LIFE_SECONDS,
+        tv_nsec: 0,
+    };
+    // SAFETY: system calls with numbers, and a pointer to a time that is there until the end.
     unsafe {
         libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        libc::syscall(libc::SYS_ppoll, 0, 0, &raw const time, 0, 0);
         loop {
-            // `pause` is missing on some machines; a ppoll of nothing is the same.
-            libc::syscall(libc::SYS_ppoll, 0, 0, 0, 0, 0);
+            libc::syscall(libc::SYS_exit_group, 1);
         }
     }
 }

@@ -65,3 +65,83 @@ pub fn without_id_maps(mounts: &[Mount]) -> Vec<Mount> {
     }
     mounts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(kind: &str, options: &[&str]) -> Mount {
+        Mount {
+            kind: kind.to_owned(),
+            source: "source".to_owned(),
+            target: "target".to_owned(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn an_overlay_to_read_has_its_upper_folder_on_top() {
+        let options = [
+            "index=off",
+            "workdir=/w",
+            "upperdir=/u",
+            "lowerdir=/2:/1",
+            "uidmap=0:1:2",
+            "gidmap=0:1:2",
+        ];
+        assert_eq!(
+            read_only(&[mount("overlay", &options)]),
+            [mount("overlay", &["index=off", "lowerdir=/u:/2:/1"])]
+        );
+        let without_upper = mount("overlay", &["lowerdir=/2:/1", "ro"]);
+        assert_eq!(read_only(std::slice::from_ref(&without_upper)), [without_upper]);
+        // A colon that stood for itself would now end a folder.
+        assert_eq!(
+            read_only(&[mount(
+                "overlay",
+                &["upperdir=/u:p\\,q", "lowerdir=/1", "workdir=/w"]
+            )]),
+            [mount("overlay", &["lowerdir=/u\\:p\\,q:/1"])]
+        );
+    }
+
+    #[test]
+    fn anything_else_to_read_gets_one_ro() {
+        let mounts = [
+            mount("bind", &["rw", "rbind"]),
+            mount("ext4", &["ro", "loop", "ro"]),
+            mount("x", &[]),
+        ];
+        let expected = [
+            mount("bind", &["rbind", "ro"]),
+            mount("ext4", &["loop", "ro"]),
+            mount("x", &["ro"]),
+        ];
+        assert_eq!(read_only(&mounts), expected);
+        assert_eq!(read_only(&expected), expected);
+    }
+
+    #[test]
+    fn volatile_is_dropped_from_overlays_only() {
+        let mounts = [
+            mount(
+                "overlay",
+                &["volatile", "index=off", "fsync=volatile", "volatile"],
+            ),
+            mount("other", &["volatile"]),
+        ];
+        assert_eq!(
+            without_volatile(&mounts),
+            [mount("overlay", &["index=off"]), mounts[1].clone()]
+        );
+    }
+
+    #[test]
+    fn maps_are_dropped_wherever_they_are() {
+        let mounts = [mount(
+            "bind",
+            &["uidmap=0:1:2", "gidmap=0:1:2", "uidmap=3:4:5", "uidmapped", "ro"],
+        )];
+        assert_eq!(without_id_maps(&mounts), [mount("bind", &["uidmapped", "ro"])]);
+    }
+}

@@ -1,7 +1,12 @@
 //! Real mounts, as root. Each test is in a mount namespace of its own, which ends with the test's thread: whatever a
 //! test leaves mounted is gone with it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which end the test as an assertion does"
+)]
 
 mod bind;
+mod fuse;
 mod idmap;
 mod loops;
 mod overlay;
