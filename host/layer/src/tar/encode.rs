@@ -193,7 +193,8 @@ fn seal(block: &mut [u8; BLOCK]) {
     block[148..156].fill(b' ');
     let sum = block.iter().map(|&byte| u64::from(byte)).sum();
     put_octal(&mut block[148..155], sum);
-    block[155] = b' ';
+    // The one field that ends in a NUL and a space.
+    block[154] = 0;
 }
 
 /// Writes the extended header: a block of its own, and the records.
@@ -328,6 +329,7 @@ mod tests {
         assert_eq!(&out[108..116], b"7777777\0");
         assert_eq!(&out[124..136], b"00000000005\0");
         assert_eq!(&out[257..265], b"ustar\x0000");
+        assert_eq!(&out[154..156], b"\0 ");
         assert_eq!(&out[329..345], b"0000000\x000000000\0");
     }
 
