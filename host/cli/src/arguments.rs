@@ -113,7 +113,7 @@ pub(crate) enum Command {
     /// Work on plugins.
     #[command(subcommand, visible_alias = "plugins")]
     Plugin(Plugin),
-    /// Check whether the records and blobs of a daemon's --root fit together, while the daemon does not run.
+    /// Check whether the records, blobs and snapshots of a daemon's --root fit together, while the daemon does not run.
     Fsck(Fsck),
     /// Work on storage drivers, where a registry keeps its bytes.
     #[command(subcommand, visible_alias = "drivers")]

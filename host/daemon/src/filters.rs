@@ -126,7 +126,8 @@ impl Compiled for Expression {
 }
 
 /// In the words of the metric.
-fn result(error: Option<&FilterError>) -> &'static str {
+#[must_use]
+pub fn result(error: Option<&FilterError>) -> &'static str {
     match error {
         None => "ok",
         Some(FilterError::Plugin { failure, .. }) => match failure {

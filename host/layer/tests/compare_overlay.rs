@@ -119,7 +119,7 @@ impl Stack {
         fs::create_dir(&over).unwrap();
         let options = ApplyOptions {
             whiteouts: WhiteoutFormat::Overlay,
-            parents: self.layers[1..].iter().map(|lower| open(lower)).collect(),
+            parents: self.layers[1..].to_vec(),
             ..ApplyOptions::default()
         };
         apply_to(&over, layer, options);

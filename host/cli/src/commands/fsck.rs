@@ -1,4 +1,4 @@
-//! `transom fsck`: whether the records and the blobs of a daemon that does not run fit together.
+//! `transom fsck`: whether the records, the blobs and the snapshots of a daemon that does not run fit together.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use transom_content::Store;
 use transom_meta::fsck::{self, Options, Report};
 use transom_meta::kv::{self, Kind as Stored, Kv, KvError};
+use transom_meta::snapshots::{SnapshotError, Snapshotter};
+use transom_snapshot::{
+    Features, Local, NativeOptions, OverlayOptions, Place as Snapshots, snapshotter_root,
+};
 
 use super::{print, print_json};
 use crate::arguments::{Fsck, Place, Progress};
@@ -18,6 +22,9 @@ use crate::show::{count, printable, size};
 
 /// The folder of the metadata in a daemon's root.
 const METADATA: &str = "io.transom.metadata.v1";
+/// The snapshotters, whose folders are named after them.
+const OVERLAYFS: &str = "overlayfs";
+const NATIVE: &str = "native";
 
 pub(crate) fn run(command: &Fsck, place: &Place, json: bool) -> Result<(), Failure> {
     let root = place.root.clone().or_else(places::root);
@@ -71,9 +78,37 @@ fn check(root: &Path, command: &Fsck) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| Failure::io("cannot start the check", &error))?;
-    let checked = runtime.block_on(fsck::check(&kv, &blobs, &options));
+    let checked = runtime.block_on(async {
+        let snapshotters = snapshotters(root, &kv).await;
+        let options = Options {
+            snapshotters: snapshotters.map_err(|error| Failure::new(Kind::Other, error.to_string()))?,
+            ..options
+        };
+        let checked = fsck::check(&kv, &blobs, &options).await;
+        checked.map_err(|error| Failure::new(Kind::Other, error.to_string()))
+    });
     drop(bar);
-    checked.map_err(|error| Failure::new(Kind::Other, error.to_string()))
+    checked
+}
+
+/// Those that have their folder in the root; where a configuration puts them elsewhere, only their records are looked at.
+async fn snapshotters(root: &Path, kv: &Arc<dyn Kv>) -> Result<Vec<Arc<dyn Snapshotter>>, SnapshotError> {
+    let place = |name| Snapshots::new(Arc::clone(kv), snapshotter_root(root, name));
+    let mut found: Vec<Arc<dyn Snapshotter>> = Vec::new();
+    if snapshotter_root(root, OVERLAYFS).is_dir() {
+        // Nothing is mounted, so that it does not matter what the kernel can do.
+        let options = OverlayOptions {
+            features: Some(Features::default()),
+            ..OverlayOptions::default()
+        };
+        found.push(Arc::new(Local::overlayfs(place(OVERLAYFS), options).await?));
+    }
+    if snapshotter_root(root, NATIVE).is_dir() {
+        found.push(Arc::new(
+            Local::native(place(NATIVE), NativeOptions::default()).await?,
+        ));
+    }
+    Ok(found)
 }
 
 /// The store of whichever kind there is.

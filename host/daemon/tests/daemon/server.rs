@@ -13,6 +13,7 @@ use transom_api::images::images_client::ImagesClient;
 use transom_api::version::version_client::VersionClient;
 use transom_meta::filter::{FilterError, PluginFailure};
 use transom_meta::kv::Kind;
+use transomd::filters;
 use transomd::metrics::Metrics;
 use transomd::notify::Notify;
 use transomd::shutdown::Shutdown;
@@ -226,10 +227,12 @@ fn calls_of_plugins_are_counted_and_traps_told_apart() {
         reason: "…".to_owned(),
     };
     let half = Duration::from_millis(500);
-    metrics.plugin("semver", half, None);
-    metrics.plugin("semver", half, None);
-    metrics.plugin("semver", half, Some(&failed(PluginFailure::Crash)));
-    metrics.plugin("semver", half, Some(&failed(PluginFailure::Limit)));
+    let counted =
+        |error: Option<FilterError>| metrics.plugin("semver", half, filters::result(error.as_ref()));
+    counted(None);
+    counted(None);
+    counted(Some(failed(PluginFailure::Crash)));
+    counted(Some(failed(PluginFailure::Limit)));
     let text = metrics.text().expect("a text");
     for line in [
         "transom_plugin_calls_total{plugin=\"semver\",result=\"ok\"} 2",
