@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use layers::{chmod, layer_with, lines, mkdir, open, overlay, plain, tar_of, touch, trees, write};
+use layers::{chmod, layer_with, lines, mkdir, overlay, plain, tar_of, touch, trees, write};
 use mounts::{Overlay, privately};
 use ops::{Op, op, run};
 use proptest::prelude::*;
