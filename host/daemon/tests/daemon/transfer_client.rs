@@ -88,6 +88,9 @@ impl Pipe {
                 window -= now.len();
                 rest = later;
             }
+            // The end of the bytes. Whoever gives up the answer as well takes back what is still on its way.
+            drop(self.outgoing);
+            while let Ok(Some(_)) = self.incoming.message().await {}
         })
     }
 

@@ -59,7 +59,12 @@ impl Incoming {
         loop {
             self.open().await?;
             let Some(message) = receive(&mut self.pipe.incoming, &self.pipe.outgoing).await? else {
-                return Ok(None);
+                // A stream that was given up ends like one that was sent whole. If its answer is not known to have gone yet, it
+                // is for the archive to say that bytes are missing.
+                return match self.pipe.outgoing.is_closed() {
+                    true => Err(broken("the client has gone")),
+                    false => Ok(None),
+                };
             };
             // What else there may be in times to come is not for us.
             if name(&message) != DATA {
