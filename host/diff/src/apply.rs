@@ -78,7 +78,7 @@ impl Work<'_> {
             parents: folder.parents,
             limits: self.differ.settings.apply,
         };
-        self.into_folder(opened, root, &folder.path, options)
+        self.fill(opened, root, &folder.path, options)
     }
 
     /// Through the mounts, on a place of their own.
@@ -92,14 +92,14 @@ impl Work<'_> {
         };
         let path = mounted.path().to_path_buf();
         // The folder must be closed again before it can be unmounted.
-        let applied = open(&path).and_then(|root| self.into_folder(opened, root, &path, options));
+        let applied = open(&path).and_then(|root| self.fill(opened, root, &path, options));
         let unmounted = mounted.unmount();
         let report = applied?;
         unmounted?;
         Ok(report)
     }
 
-    fn into_folder(
+    fn fill(
         &self,
         opened: Opened,
         root: OwnedFd,

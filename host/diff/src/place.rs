@@ -182,7 +182,7 @@ mod tests {
             Some(("/u".into(), WhiteoutFormat::Overlay, 2))
         );
         assert_eq!(
-            of(&[overlay.clone()], true).unwrap(),
+            of(std::slice::from_ref(&overlay), true).unwrap(),
             Place::Mounted,
             "no whiteouts there"
         );

@@ -128,7 +128,10 @@ async fn a_comparison_is_written_to_containerds_content() {
     let made = leases(&containerd).await;
     assert_eq!(made.len(), 1);
     assert!(made[0].labels.contains_key("containerd.io/gc.expire"), "{made:?}");
-    assert_eq!(resources(&containerd, &made[0].id).await, [layer.digest.clone()]);
+    assert_eq!(
+        resources(&containerd, &made[0].id).await,
+        std::slice::from_ref(&layer.digest)
+    );
     // The same once more is the same blob.
     assert_eq!(compare(&differ, wanted.clone()).await.expect("a layer"), layer);
     // A lease that comes along is the one that counts.
@@ -197,7 +200,8 @@ async fn a_containerd_that_does_not_answer_holds_nothing() {
     call.abort();
     // There is room for one at a time, so that this gets through when the first has ended.
     let small = Layer::new().file("f", b"x").end();
-    let applied = apply(&differ, TAR, &small, &[bind(at.path())]);
+    let mounts = [bind(at.path())];
+    let applied = apply(&differ, TAR, &small, &mounts);
     let applied = tokio::time::timeout(Duration::from_secs(60), applied).await;
     applied.expect("the first has ended").expect("it is applied");
     drop(held);

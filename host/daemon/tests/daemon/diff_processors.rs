@@ -171,8 +171,9 @@ async fn a_layer_that_a_plugin_refuses_is_not_applied() {
     apply(&rig, TAR, &good, &[bind(target.path())])
         .await
         .expect("it is applied");
-    let key = b"-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----\n";
-    let bad = Layer::new().file("root/.ssh/id_rsa", key).end();
+    let key = b"aws_access_key_id = AKIAQ3EGR7ZXJ5T2WY4M
+";
+    let bad = Layer::new().file("root/.aws/credentials", key).end();
     let (code, text) = refused(apply(&rig, TAR, &bad, &[bind(target.path())]).await);
     assert_eq!(code, Code::PermissionDenied, "{text}");
     assert!(

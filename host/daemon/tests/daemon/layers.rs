@@ -140,14 +140,16 @@ pub(crate) async fn ask(rig: &Rig, request: ApplyRequest) -> Result<Descriptor, 
     Ok(answer.into_inner().applied.expect("a descriptor"))
 }
 
-/// Stores a blob and applies it.
+/// Stores a blob, if it is not there, and applies it.
 pub(crate) async fn apply(
     rig: &Rig,
     media_type: &str,
     blob: &[u8],
     mounts: &[Mount],
 ) -> Result<Descriptor, Status> {
-    blobs::put(rig, blob).await;
+    if blobs::info(rig, &sha256(blob)).await.is_err() {
+        blobs::put(rig, blob).await;
+    }
     ask(rig, request(media_type, blob, mounts)).await
 }
 

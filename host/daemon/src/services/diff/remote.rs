@@ -314,7 +314,7 @@ impl Writer {
         let sent = async { self.messages.send(message).await.map_err(|_| gone()) };
         // Why the stream has ended is in its answers.
         let sent = self.asked.wait(sent);
-        self.answer().and_then(|()| sent)
+        self.answer().and(sent)
     }
 
     fn answer(&mut self) -> Result<(), Refusal> {
