@@ -260,8 +260,8 @@ impl Opening<'_> {
         let loaded = snapshotters::load(self.config, metadata.kv()).await;
         snapshotters::add(&metadata, &loaded).await?;
         parts.extend(loaded.parts);
-        let applier = DifferApplier::new(differs.clone(), metadata.clone());
-        let unpacker = Unpacker::new(Arc::new(metadata.clone()), Arc::new(applier), Unpacker::at_once());
+        let unpacker = unpacker(&differs, &metadata);
+        let seals = snapshots::seals::Seals::new(metadata.clone(), unpacker.clone());
         let transfers = Transfers::new(metadata.clone(), Some(unpacker));
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
         let parts = parts::of_daemon(self.config, parts);
@@ -277,7 +277,7 @@ impl Opening<'_> {
             .service(events.server())
             .service(content.server())
             .service(diff.server())
-            .service(snapshots::Service::new(snapshots).server())
+            .service(snapshots::Service::new(snapshots).asking(seals).server())
             .service(namespaces::Service::new(metadata.clone()).server())
             .service(images::Service::new(metadata.clone(), Arc::clone(&collector)).server())
             .service(leases::Service::new(metadata, Arc::clone(&collector)).server())
@@ -345,6 +345,13 @@ fn settings(gc: &Gc) -> Settings {
         schedule_delay: gc.schedule_delay,
         startup_delay: gc.startup_delay,
     }
+}
+
+/// The same differs unpack, and say what may be used that is unpacked.
+fn unpacker(differs: &Differs, metadata: &Metadata) -> Unpacker {
+    let differ = Arc::new(DifferApplier::new(differs.clone(), metadata.clone()));
+    let snapshots = Arc::new(metadata.clone());
+    Unpacker::new(snapshots, differ.clone(), differ, Unpacker::at_once())
 }
 
 fn joined<T>(task: Result<T, tokio::task::JoinError>) -> T {

@@ -12,6 +12,7 @@ pub fn code(class: Class) -> Code {
         Class::AlreadyExists => Code::AlreadyExists,
         Class::FailedPrecondition => Code::FailedPrecondition,
         Class::OutOfRange => Code::OutOfRange,
+        Class::PermissionDenied => Code::PermissionDenied,
         Class::Aborted => Code::Aborted,
         Class::Unimplemented => Code::Unimplemented,
         Class::ResourceExhausted => Code::ResourceExhausted,

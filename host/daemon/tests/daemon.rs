@@ -26,6 +26,8 @@ mod diff_compare;
 mod diff_errors;
 #[path = "daemon/diff_processors.rs"]
 mod diff_processors;
+#[path = "daemon/encrypted.rs"]
+mod encrypted;
 #[path = "daemon/errors.rs"]
 mod errors;
 #[path = "daemon/events.rs"]

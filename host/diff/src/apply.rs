@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use transom_layer::apply::{self as tar, ApplyError, ApplyOptions, ApplyReport, Ownership, WhiteoutFormat};
 use transom_layer::chain::Step;
-use transom_layer::native::is_opaque;
+use transom_layer::native::needs_processor;
 use transom_layer::pump::{self, LayerReport, PumpError};
 use transom_oci::media_type::LAYER_TAR;
 use transom_oci::{Algorithm, Descriptor};
@@ -53,7 +53,7 @@ pub(crate) fn apply(
     })
 }
 
-fn plan(differ: &Walking, media_type: &str) -> Result<Vec<Step>, DiffError> {
+pub(crate) fn plan(differ: &Walking, media_type: &str) -> Result<Vec<Step>, DiffError> {
     let planned = differ.settings.chain.plan(media_type);
     planned.map_err(|source| DiffError::NoProcessor {
         media_type: media_type.to_owned(),
@@ -151,7 +151,7 @@ impl Work<'_> {
         let media_type = &self.request.descriptor.media_type;
         let is_unread = self.steps.len() == 1
             && self.steps[0].handler.kind() == transom_layer::stage::HandlerKind::Native
-            && (is_opaque(media_type) || media_type.contains("encrypted"));
+            && needs_processor(media_type);
         let hint = match &source {
             PumpError::Sink(ApplyError::Tar(_)) if is_unread => {
                 format!("; nothing built in reads {media_type}: configure a processor that accepts it")

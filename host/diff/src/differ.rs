@@ -9,7 +9,7 @@ use transom_layer::apply::ApplyReport;
 use transom_layer::cancel::Cancel;
 use transom_layer::pump::LayerReport;
 use transom_layer::stage::Payload;
-use transom_oci::Descriptor;
+use transom_oci::{Descriptor, Digest};
 use transom_sys::Mount;
 
 use crate::DiffError;
@@ -27,6 +27,14 @@ pub trait Differ: Send + Sync {
     /// [`DiffError::NotImplemented`] asks for the next differ; any other error is final. What was written to the mounts
     /// before an error stays there: whoever made them removes them.
     fn apply(&self, blobs: &dyn Blobs, request: &ApplyRequest<'_>) -> Result<Applied, DiffError>;
+
+    /// Finds out whether [`apply`](Differ::apply) could read a layer that need not be applied, because what it would become
+    /// is there already: what only a processor reads, such as an encrypted layer, must not be had without it. A layer
+    /// that what is built in can read is let through without a look at its blob.
+    ///
+    /// # Errors
+    /// As [`apply`](Differ::apply); [`DiffError::Unread`], [`DiffError::Denied`], [`DiffError::OtherTar`].
+    fn authorize(&self, blobs: &dyn Blobs, request: &AuthorizeRequest<'_>) -> Result<(), DiffError>;
 
     /// Writes the changes that lead from one set of mounts to another as a layer.
     ///
@@ -50,6 +58,19 @@ pub struct ApplyRequest<'a> {
     pub cancel: &'a Cancel,
     /// Counts the bytes of the blob that were read.
     pub progress: Arc<AtomicU64>,
+}
+
+/// A layer that is there already, applied by somebody else.
+#[derive(Debug)]
+pub struct AuthorizeRequest<'a> {
+    /// The layer's blob. A size of 0 is one that nobody said.
+    pub descriptor: &'a Descriptor,
+    /// The digest of the plain tar that it is said to become.
+    pub diff_id: &'a Digest,
+    /// Payloads by the name of the processor.
+    pub payloads: &'a [(String, Payload)],
+    /// The request to stop.
+    pub cancel: &'a Cancel,
 }
 
 /// What became of a layer.
@@ -107,6 +128,14 @@ impl Differs {
     /// That of the first differ that fails otherwise than by [`DiffError::NotImplemented`], or that of the last.
     pub fn apply(&self, blobs: &dyn Blobs, request: &ApplyRequest<'_>) -> Result<Applied, DiffError> {
         self.first(|differ| differ.apply(blobs, request))
+    }
+
+    /// Asks the first differ that can read the layer.
+    ///
+    /// # Errors
+    /// As [`apply`](Differs::apply).
+    pub fn authorize(&self, blobs: &dyn Blobs, request: &AuthorizeRequest<'_>) -> Result<(), DiffError> {
+        self.first(|differ| differ.authorize(blobs, request))
     }
 
     /// Compares with the first differ that can.

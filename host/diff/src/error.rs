@@ -6,9 +6,11 @@ use transom_layer::apply::ApplyError;
 use transom_layer::chain::PlanError;
 use transom_layer::compare::CompareError;
 use transom_layer::pump::PumpError;
+use transom_oci::Digest;
 use transom_sys::Errno;
 use transom_sys::mount::MountError;
 
+use crate::authorize::NoTar;
 use crate::blobs::Fault;
 
 /// Why a differ failed.
@@ -38,6 +40,26 @@ pub enum DiffError {
         media_type: String,
         /// What is missing.
         source: PlanError,
+    },
+    /// Nothing that reads the layer is configured.
+    #[error("no processor is configured for {media_type}, and nothing built in reads it")]
+    Unread {
+        /// What nobody reads.
+        media_type: String,
+    },
+    /// What reads the layer did not do so.
+    #[error("{source}")]
+    Denied {
+        /// Which processor, and why.
+        source: Box<PumpError<NoTar>>,
+    },
+    /// What reads the layer made something else of it than was said.
+    #[error("its processors make {actual} of it, and not {expected}")]
+    OtherTar {
+        /// What it was said to become.
+        expected: Digest,
+        /// What it became.
+        actual: Digest,
     },
     /// The mounts are none that a layer can be applied to.
     #[error("{problem}")]

@@ -1,10 +1,12 @@
 //! Layers and mounts: a layer applied to mounts, and the changes between two sets of mounts as a layer.
 //!
 //! Read in this order: [`blobs`] (what a differ needs of a content store), [`differ`] (what a differ does, and several in
-//! order), [`walking`] (the one that is built in), `place` (where a layer goes), `apply` (how it gets there), `sides` (what is
+//! order), [`walking`] (the one that is built in), `place` (where a layer goes), `apply` (how it gets there), `authorize` (whether whoever asks
+//! could have it applied, where it is there already), `sides` (what is
 //! compared), `compare` (how that becomes a blob); [`error`].
 
 mod apply;
+mod authorize;
 pub mod blobs;
 mod compare;
 pub mod differ;
@@ -13,8 +15,9 @@ mod place;
 mod sides;
 pub mod walking;
 
+pub use authorize::NoTar;
 pub use blobs::Blobs;
-pub use differ::{Applied, ApplyRequest, CompareRequest, Differ, Differs};
+pub use differ::{Applied, ApplyRequest, AuthorizeRequest, CompareRequest, Differ, Differs};
 pub use error::DiffError;
 pub use walking::{NAME as WALKING, Settings, Walking};
 

@@ -12,8 +12,8 @@ use transom_sys::mount::TempMounts;
 use transom_sys::{Linux, Sys as _};
 
 use crate::blobs::Blobs;
-use crate::differ::{Applied, ApplyRequest, CompareRequest, Differ};
-use crate::{DiffError, apply, compare};
+use crate::differ::{Applied, ApplyRequest, AuthorizeRequest, CompareRequest, Differ};
+use crate::{DiffError, apply, authorize, compare};
 
 /// Its name.
 pub const NAME: &str = "walking";
@@ -61,6 +61,10 @@ impl Differ for Walking {
 
     fn apply(&self, blobs: &dyn Blobs, request: &ApplyRequest<'_>) -> Result<Applied, DiffError> {
         apply::apply(self, blobs, request)
+    }
+
+    fn authorize(&self, blobs: &dyn Blobs, request: &AuthorizeRequest<'_>) -> Result<(), DiffError> {
+        authorize::authorize(self, blobs, request)
     }
 
     fn compare(&self, blobs: &dyn Blobs, request: &CompareRequest<'_>) -> Result<Descriptor, DiffError> {

@@ -73,6 +73,18 @@ pub fn is_opaque(media_type: &str) -> bool {
     treatment(media_type) == Some(Treatment::Pass) && !suffixes.is_empty()
 }
 
+/// Whether a layer of this media type is something else than a plain tar, compressed with gzip or zstd at most. Then only a
+/// processor, such as one that decrypts, can make that of it: the built-in handler takes some of these types too, but only
+/// because it looks at part of their name.
+pub fn needs_processor(media_type: &str) -> bool {
+    let (_, suffixes) = media_type::split_suffixes(media_type);
+    match treatment(media_type) {
+        None => true,
+        Some(Treatment::Pass) => !suffixes.is_empty(),
+        Some(Treatment::Detect) => suffixes.len() > 1,
+    }
+}
+
 struct DecompressStage {
     treatment: Treatment,
 }
@@ -180,6 +192,27 @@ mod tests {
         for other in ["application/foo", "", media_type::IMAGE_CONFIG] {
             assert_eq!(treatment(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_built_in_reads_tars_with_gzip_or_zstd_and_no_others() {
+        for plain in [LAYER_TAR, media_type::LAYER_NONDISTRIBUTABLE_TAR] {
+            for suffix in ["", "+gzip", "+zstd"] {
+                assert!(!needs_processor(&format!("{plain}{suffix}")), "{plain}{suffix}");
+            }
+            for suffix in ["+xz", "+encrypted", "+gzip+encrypted", "+Encrypted+gzip"] {
+                assert!(needs_processor(&format!("{plain}{suffix}")), "{plain}{suffix}");
+            }
+        }
+        for docker in [
+            media_type::DOCKER_LAYER,
+            media_type::DOCKER_LAYER_GZIP,
+            media_type::DOCKER_LAYER_ZSTD,
+        ] {
+            assert!(!needs_processor(docker), "{docker}");
+            assert!(needs_processor(&format!("{docker}+enc")), "{docker}+enc");
+        }
+        assert!(needs_processor("application/vnd.example.sealed"));
     }
 
     #[test]

@@ -158,6 +158,8 @@ pub enum Class {
     FailedPrecondition,
     /// An offset that is not there.
     OutOfRange,
+    /// Whoever asks may not have it.
+    PermissionDenied,
     /// Stopped by another request; start over.
     Aborted,
     /// Not done here.
@@ -181,6 +183,7 @@ impl fmt::Display for Class {
             Class::AlreadyExists => "already exists",
             Class::FailedPrecondition => "failed precondition",
             Class::OutOfRange => "out of range",
+            Class::PermissionDenied => "permission denied",
             Class::Aborted => "aborted",
             Class::Unimplemented => "not implemented",
             Class::ResourceExhausted => "resource exhausted",

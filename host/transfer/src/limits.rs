@@ -48,3 +48,11 @@ pub const PREPARE_TRIES: u32 = 3;
 
 /// Bytes of a blob after which an export tells how far it is.
 pub const PROGRESS_BYTES: u64 = 4 << 20;
+
+/// How long the processors of an encrypted layer that is unpacked already may take until the first file comes out. Those that
+/// ask a key service take a second; one that reads a large blob as a whole before it puts out anything needs more.
+pub const AUTHORIZE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Manifests and indexes of one image that are looked at for a snapshot of an encrypted one. Images have one for each platform,
+/// and as many attestations.
+pub const MANIFESTS: usize = 256;

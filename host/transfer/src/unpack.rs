@@ -1,8 +1,8 @@
 //! From an image's layers to snapshots.
 //!
 //! Read in this order: [`parts`] (who keeps snapshots, who applies layers), [`differs`] (differs as the latter), [`job`] (the images of one transfer), `image`
-//! (the layers of one image, one after the other or at the same time), `layer` (one layer), `arrivals` (blobs that are still on
-//! their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
+//! (the layers of one image, one after the other or at the same time), `layer` (one layer), `sealed` (encrypted layers that others
+//! have unpacked), `arrivals` (blobs that are still on their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
 
 mod arrivals;
 pub mod differs;
@@ -12,6 +12,7 @@ pub mod job;
 mod layer;
 mod locks;
 pub mod parts;
+mod sealed;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::progress::{Progress, ProgressSink};
 pub use differs::DifferApplier;
 pub use error::UnpackError;
 pub use job::Unpacking;
-pub use parts::{Applier, ApplyError, Layer, Snapshots};
+pub use parts::{Applier, ApplyError, Authorizer, Layer, Sealed, Snapshots};
 
 use locks::Locks;
 
@@ -72,6 +73,7 @@ impl Unpackable {
 pub struct Unpacker {
     snapshots: Arc<dyn Snapshots>,
     applier: Arc<dyn Applier>,
+    authorizer: Arc<dyn Authorizer>,
     locks: Locks,
     permits: Arc<Semaphore>,
 }
@@ -79,10 +81,16 @@ pub struct Unpacker {
 impl Unpacker {
     /// An unpacker that applies at most `at_once` layers at the same time.
     #[must_use]
-    pub fn new(snapshots: Arc<dyn Snapshots>, applier: Arc<dyn Applier>, at_once: usize) -> Unpacker {
+    pub fn new(
+        snapshots: Arc<dyn Snapshots>,
+        applier: Arc<dyn Applier>,
+        authorizer: Arc<dyn Authorizer>,
+        at_once: usize,
+    ) -> Unpacker {
         Unpacker {
             snapshots,
             applier,
+            authorizer,
             locks: Locks::default(),
             permits: Arc::new(Semaphore::new(at_once.max(1))),
         }

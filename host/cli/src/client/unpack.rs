@@ -23,17 +23,27 @@ const SNAPSHOT_REF: &str = "containerd.io/snapshot.ref";
 /// The label of a blob that keeps a snapshot, but for the snapshotter's name.
 const KEEPS_SNAPSHOT: &str = "containerd.io/gc.ref.snapshot.";
 
+/// The label by which a daemon knows for which image a snapshot is: before it hands out one of an encrypted image, it asks for
+/// the key.
+const IMAGE: &str = "transom.io/image";
+
+/// The labels of a snapshot that is made for an image.
+pub(crate) fn of_image(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(IMAGE.to_owned(), name.to_owned())])
+}
+
 /// What an image is unpacked from: one manifest.
 #[derive(Debug)]
 pub(crate) struct Unpack<'n> {
+    image: &'n str,
     config: &'n Digest,
     layers: Vec<(&'n Descriptor, &'n Digest)>,
     chain: Vec<Digest>,
 }
 
 impl<'n> Unpack<'n> {
-    /// The manifest of an image for a platform, if everything that it needs is there.
-    pub(crate) fn new(tree: &'n Node, platform: &Platform) -> Result<Unpack<'n>, Failure> {
+    /// The manifest of the image of this name for a platform, if everything that it needs is there.
+    pub(crate) fn new(image: &'n str, tree: &'n Node, platform: &Platform) -> Result<Unpack<'n>, Failure> {
         let manifest = tree.best(platform).ok_or_else(|| {
             let text = format!("the image has nothing for the platform {platform}");
             Failure::new(Kind::NotFound, text)
@@ -63,6 +73,7 @@ impl<'n> Unpack<'n> {
             return Err(Failure::new(Kind::Damaged, text));
         }
         Ok(Unpack {
+            image,
             config: &config.descriptor.digest,
             layers: layers.iter().map(|node| &node.descriptor).zip(diff_ids).collect(),
             chain: chain_ids(diff_ids),
@@ -114,7 +125,8 @@ impl<'n> Unpack<'n> {
         name: &str,
     ) -> Result<(), Failure> {
         let key = format!("extract-{} {name}", unique_number());
-        let labels = BTreeMap::from([(SNAPSHOT_REF.to_owned(), name.to_owned())]);
+        let mut labels = of_image(self.image);
+        labels.insert(SNAPSHOT_REF.to_owned(), name.to_owned());
         let mounts = match snapshots.prepare(&key, parent, labels).await {
             Ok(mounts) => mounts,
             // Another has unpacked it meanwhile, or the snapshotter has it by itself.

@@ -1,42 +1,62 @@
 //! `containerd.services.snapshots.v1.Snapshots`, over the metadata or straight over the snapshotters.
 //!
-//! [`backend`] is what both have in common, `list` the stream out.
+//! [`backend`] is what both have in common, [`seals`] what must be asked before a snapshot of an encrypted image is handed out, `list`
+//! the stream out.
 //!
 //! containerd answers a list with a bad filter, or without a namespace, with UNKNOWN, because it forgets to map these errors. Here they
 //! have their codes, as everywhere else.
 
 pub mod backend;
 mod list;
+pub mod seals;
 
 use tonic::{Request, Response, Status};
 use transom_api::snapshots as api;
 use transom_api::snapshots::snapshots_server::{Snapshots, SnapshotsServer};
 use transom_meta::snapshots::{Info, Kind};
+use transom_meta::{Class, Labels};
 
 use super::limited;
 use crate::answers::Answers;
 use crate::convert::{mounts, paths, timestamp};
 use crate::status;
 
-use backend::Backend;
+use backend::{Asked, Backend};
+use seals::Seals;
 
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Service {
     backend: Backend,
+    seals: Option<Seals>,
 }
 
 impl Service {
     /// A service over a backend.
     #[must_use]
     pub fn new(backend: Backend) -> Service {
-        Service { backend }
+        Service { backend, seals: None }
+    }
+
+    /// Asks before a snapshot of an encrypted image is handed out.
+    #[must_use]
+    pub fn asking(mut self, seals: Seals) -> Service {
+        self.seals = Some(seals);
+        self
     }
 
     /// The service for a server.
     #[must_use]
     pub fn server(self) -> SnapshotsServer<Service> {
         limited!(SnapshotsServer::new(self))
+    }
+
+    /// Whether a snapshot may be handed out to whoever sends these labels.
+    async fn may_have(&self, asked: &Asked, labels: &Labels, snapshot: &str) -> Result<(), Status> {
+        match (&self.seals, asked) {
+            (Some(seals), Asked::Whole { caller, .. }) => seals.ask(caller, labels, snapshot).await,
+            _ => Ok(()),
+        }
     }
 }
 
@@ -70,7 +90,13 @@ impl Snapshots for Service {
         let api::PrepareSnapshotRequest {
             key, parent, labels, ..
         } = request.into_inner();
-        let made = asked.prepare(&key, &parent, labels).await;
+        self.may_have(&asked, &labels, &parent).await?;
+        let made = asked.prepare(&key, &parent, labels.clone()).await;
+        let is_there = made.as_ref().is_err_and(|e| e.class() == Class::AlreadyExists);
+        if let Some(there) = labels.get(seals::REF).filter(|_| is_there) {
+            // To the client this says that its layer is unpacked.
+            self.may_have(&asked, &labels, there).await?;
+        }
         let mounts = mounts(made.map_err(|e| status::of(&e))?);
         Ok(Response::new(api::PrepareSnapshotResponse { mounts }))
     }
@@ -83,6 +109,7 @@ impl Snapshots for Service {
         let api::ViewSnapshotRequest {
             key, parent, labels, ..
         } = request.into_inner();
+        self.may_have(&asked, &labels, &parent).await?;
         let made = asked.view(&key, &parent, labels).await;
         let mounts = mounts(made.map_err(|e| status::of(&e))?);
         Ok(Response::new(api::ViewSnapshotResponse { mounts }))

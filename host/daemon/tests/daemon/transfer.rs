@@ -18,7 +18,10 @@ use crate::transfer_client::{
     MAX_READ, NEVER, Pipe, any, export, export_to, images, import, import_of, transfer, types, unpackable,
 };
 
-fn prefix(name: &str, [allow_overwrite, add_digest, skip_named_digest]: [bool; 3]) -> Option<ImageReference> {
+pub(crate) fn prefix(
+    name: &str,
+    [allow_overwrite, add_digest, skip_named_digest]: [bool; 3],
+) -> Option<ImageReference> {
     Some(ImageReference {
         name: name.to_owned(),
         is_prefix: true,
@@ -400,7 +403,7 @@ async fn an_imported_image_is_unpacked() {
 }
 
 /// The ids of all leases.
-async fn leases_of(rig: &Rig) -> Vec<String> {
+pub(crate) async fn leases_of(rig: &Rig) -> Vec<String> {
     let mut client = LeasesClient::new(rig.channel.clone());
     let listed = client.list(here(ListRequest::default())).await.expect("a list");
     listed

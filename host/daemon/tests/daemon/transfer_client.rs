@@ -239,28 +239,34 @@ pub(crate) fn unpackable() -> (Vec<u8>, Vec<String>) {
         tar_of([("a".to_owned(), b"1".to_vec())]),
         tar_of([("b".to_owned(), b"2".to_vec())]),
     ];
+    let digests: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
+    let layers = layers.map(|layer| (media_type::LAYER_TAR, layer));
+    (image_of("registry.test/unpacked:1", &digests, &layers), digests)
+}
+
+/// An archive with one image for this machine: its name, its diffIDs, and its layers by media type.
+pub(crate) fn image_of(name: &str, diff_ids: &[String], layers: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() });
     let host = transom_oci::Platform::host();
-    let digests: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
     let config = serde_json::json!({ "os": host.os, "architecture": host.architecture,
-        "rootfs": { "type": "layers", "diff_ids": digests } })
+        "rootfs": { "type": "layers", "diff_ids": diff_ids } })
     .to_string();
+    let listed = layers.iter().map(|(kind, layer)| descriptor(kind, layer));
     let manifest = serde_json::json!({ "schemaVersion": 2, "config": descriptor(media_type::IMAGE_CONFIG, config.as_bytes()),
-        "layers": layers.each_ref().map(|layer| descriptor(media_type::LAYER_TAR, layer)) })
+        "layers": listed.collect::<Vec<_>>() })
     .to_string();
     let mut listed = descriptor(media_type::MANIFEST, manifest.as_bytes());
-    listed["annotations"] = serde_json::json!({ "io.containerd.image.name": "registry.test/unpacked:1" });
+    listed["annotations"] = serde_json::json!({ "io.containerd.image.name": name });
     let index = serde_json::json!({ "schemaVersion": 2, "manifests": [listed] }).to_string();
-    let blobs = layers
-        .into_iter()
-        .chain([config.into_bytes(), manifest.into_bytes()]);
+    let blobs = layers.iter().map(|(_, layer)| layer.clone());
+    let blobs = blobs.chain([config.into_bytes(), manifest.into_bytes()]);
     let blobs = blobs.map(|blob| (sha256(&blob).replace("sha256:", "blobs/sha256/"), blob));
     let documents = [
         ("index.json", index),
         ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned()),
     ];
     let documents = documents.map(|(name, text)| (name.to_owned(), text.into_bytes()));
-    (tar_of(blobs.chain(documents)), digests)
+    tar_of(blobs.chain(documents))
 }
 
 fn tar_of(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {

@@ -1,20 +1,22 @@
-//! Differs as appliers, with the content of a daemon's metadata.
+//! Differs as appliers and authorizers, with the content of a daemon's metadata.
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use transom_diff::blobs::{BlobWriter, Blobs, Fault, Opened};
-use transom_diff::{ApplyRequest, DiffError, Differs};
+use transom_diff::{ApplyRequest, AuthorizeRequest, DiffError, Differs};
+use transom_layer::cancel::Cancel;
 use transom_layer::pump::PumpError;
 use transom_layer::stage::StageError;
 use transom_meta::kv::Pending;
 use transom_meta::{Caller, Class, Error, Metadata};
 use transom_oci::Digest;
 
-use super::parts::{Applier, ApplyError, Layer};
+use super::parts::{Applier, ApplyError, Authorizer, Layer, Sealed};
+use crate::limits;
 
-/// Applies layers with the first differ that can.
+/// Applies layers with the first differ that can, and asks it about those that are applied already.
 #[derive(Clone)]
 pub struct DifferApplier {
     differs: Differs,
@@ -27,6 +29,14 @@ impl DifferApplier {
     pub fn new(differs: Differs, metadata: Metadata) -> DifferApplier {
         DifferApplier { differs, metadata }
     }
+
+    fn readable(&self, caller: &Caller) -> Readable {
+        Readable {
+            metadata: self.metadata.clone(),
+            caller: caller.clone(),
+            runtime: Handle::current(),
+        }
+    }
 }
 
 impl fmt::Debug for DifferApplier {
@@ -38,11 +48,7 @@ impl fmt::Debug for DifferApplier {
 impl Applier for DifferApplier {
     fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Digest, ApplyError>> {
         let (differs, read) = (self.differs.clone(), Arc::clone(&layer.read));
-        let blobs = Readable {
-            metadata: self.metadata.clone(),
-            caller: layer.caller.clone(),
-            runtime: Handle::current(),
-        };
+        let blobs = self.readable(layer.caller);
         let (descriptor, mounts) = (layer.descriptor.clone(), layer.mounts.to_vec());
         let cancel = layer.cancel.clone();
         let work = move || {
@@ -66,6 +72,86 @@ impl Applier for DifferApplier {
                 }),
             }
         })
+    }
+}
+
+impl Authorizer for DifferApplier {
+    fn authorize<'a>(&'a self, layer: Sealed<'a>) -> Pending<'a, Result<(), ApplyError>> {
+        let (differs, blobs) = (self.differs.clone(), self.readable(layer.caller));
+        let (descriptor, diff_id) = (layer.descriptor.clone(), layer.diff_id.clone());
+        let stop = Stop::default();
+        let cancel = stop.0.clone();
+        let work = move || {
+            let request = AuthorizeRequest {
+                descriptor: &descriptor,
+                diff_id: &diff_id,
+                // Neither a transfer nor a request for a snapshot can bring any.
+                payloads: &[],
+                cancel: &cancel,
+            };
+            differs.authorize(&blobs, &request)
+        };
+        Box::pin(async move {
+            let passed_on = stop.0.clone();
+            let _hook = layer.cancel.on_cancel(move || passed_on.cancel());
+            let mut task = tokio::task::spawn_blocking(work);
+            let Ok(done) = tokio::time::timeout(limits::AUTHORIZE, &mut task).await else {
+                stop.0.cancel();
+                // Nothing of it is left when this has answered.
+                let _ = task.await;
+                return Err(too_slow());
+            };
+            match done {
+                Ok(done) => done.map_err(|error| refused(&error)),
+                Err(error) => Err(ApplyError {
+                    class: Class::Unknown,
+                    text: format!("internal fault: {error}"),
+                }),
+            }
+        })
+    }
+}
+
+/// Stops the work when its future is dropped.
+#[derive(Default)]
+struct Stop(Cancel);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+fn too_slow() -> ApplyError {
+    let seconds = limits::AUTHORIZE.as_secs();
+    ApplyError {
+        class: Class::PermissionDenied,
+        text: format!("nothing came out of its processors in {seconds} seconds"),
+    }
+}
+
+/// Whatever keeps a processor from reading a layer, the layer is not to be had.
+fn refused(error: &DiffError) -> ApplyError {
+    let class = match error {
+        DiffError::Cancelled => Class::Aborted,
+        DiffError::Content { source, .. } => source.downcast_ref().map_or(Class::Unknown, Error::class),
+        DiffError::Denied { source } => match &**source {
+            PumpError::Stage {
+                source: StageError::BlobDigest { .. } | StageError::BlobSize { .. },
+                ..
+            } => Class::DataLoss,
+            PumpError::Stage {
+                source: StageError::Read(_),
+                ..
+            }
+            | PumpError::Panicked { .. } => Class::Unknown,
+            _ => Class::PermissionDenied,
+        },
+        _ => Class::PermissionDenied,
+    };
+    ApplyError {
+        class,
+        text: error.to_string(),
     }
 }
 

@@ -55,6 +55,20 @@ pub enum UnpackError {
         /// Why not.
         source: ApplyError,
     },
+    /// A layer that is unpacked already may not be used.
+    #[error(
+        "image {image}: layer {layer} ({media_type}) is unpacked already, but may not be used without what reads it: {source}"
+    )]
+    Refused {
+        /// The image, by its name or its manifest.
+        image: String,
+        /// The layer.
+        layer: Digest,
+        /// Its media type.
+        media_type: String,
+        /// Which processor, and why.
+        source: ApplyError,
+    },
     /// A layer is not what the configuration says.
     #[error(
         "wrong diff id {actual} calculated on extraction of layer {layer}, the configuration says {expected}"
@@ -87,7 +101,7 @@ impl UnpackError {
             UnpackError::Document(error) => error.class(),
             UnpackError::MissingLayer { .. } => Class::NotFound,
             UnpackError::Snapshot { source, .. } => source.class(),
-            UnpackError::Apply { source, .. } => source.class,
+            UnpackError::Apply { source, .. } | UnpackError::Refused { source, .. } => source.class,
             UnpackError::DiffId { .. } => Class::InvalidArgument,
             UnpackError::Meta(error) => error.class(),
             UnpackError::Stopped => Class::Aborted,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use transom_layer::native::needs_processor;
 use transom_meta::{Class, Error, Labels};
 use transom_oci::{Descriptor, Digest};
 use transom_sys::Mount;
 
 use super::job::Shared;
 use super::locks::Locked;
-use super::parts::Layer;
+use super::parts::{Layer, Sealed};
 use super::{UnpackError, image, tell};
 use crate::limits;
 use crate::progress::{EXTRACTED, EXTRACTING};
@@ -62,6 +63,8 @@ pub(super) async fn extract(shared: &Arc<Shared>, work: Work) -> Result<Option<E
     let lock = format!("{}/{}/{name}", caller.namespace, work.snapshotter);
     let lock = shared.unless_stopped(shared.unpacker.locks.lock(lock)).await?;
     let Some((key, mounts)) = prepare(shared, &work).await? else {
+        drop(lock);
+        work.authorize(shared).await?;
         tell(&*shared.progress, EXTRACTED, &work, work.descriptor.size);
         return Ok(None);
     };
@@ -110,6 +113,38 @@ async fn prepare(shared: &Shared, work: &Work) -> Result<Option<(String, Vec<Mou
 }
 
 impl Work {
+    /// Waits for the blob. It is there, unless a snapshot that was there has gone since.
+    async fn arrive(&self, shared: &Shared) -> Result<(), UnpackError> {
+        let layer = &self.descriptor.digest;
+        shared.unless_stopped(shared.arrivals.wait(layer)).await?;
+        match shared.metadata.content_info(shared.hold.caller(), layer).await {
+            Ok(_) => Ok(()),
+            Err(Error::NotFound { .. }) => {
+                let digest = layer.clone();
+                Err(UnpackError::MissingLayer { digest })
+            }
+            Err(error) => Err(Box::new(error).into()),
+        }
+    }
+
+    /// Makes sure that a layer may be used that need not be applied.
+    async fn authorize(&self, shared: &Shared) -> Result<(), UnpackError> {
+        if !needs_processor(&self.descriptor.media_type) {
+            return Ok(());
+        }
+        self.arrive(shared).await?;
+        let layer = Sealed {
+            caller: shared.hold.caller(),
+            descriptor: &self.descriptor,
+            diff_id: &self.diff_id,
+            cancel: &shared.cancel,
+        };
+        let permit = shared.unpacker.permits.acquire();
+        let _permit = shared.unless_stopped(permit).await?;
+        let image = self.parents.first().map_or("", String::as_str);
+        shared.unpacker.allow(image, layer).await
+    }
+
     /// The labels of its snapshot: those that the layer's annotations give to snapshots, and what it is.
     fn labels(&self) -> Labels {
         let annotations = self.descriptor.annotations.iter();
@@ -147,21 +182,12 @@ impl Work {
 
 impl Extracted {
     async fn fill(&self, shared: &Shared, mounts: Vec<Mount>) -> Result<(), UnpackError> {
+        let work = &self.work;
         if self.staged {
-            return Ok(());
+            return work.authorize(shared).await;
         }
-        let (work, caller) = (&self.work, shared.hold.caller());
         let layer = &work.descriptor.digest;
-        // It is there, unless a snapshot that was there has gone since.
-        shared.unless_stopped(shared.arrivals.wait(layer)).await?;
-        match shared.metadata.content_info(caller, layer).await {
-            Ok(_) => {}
-            Err(Error::NotFound { .. }) => {
-                let digest = layer.clone();
-                return Err(UnpackError::MissingLayer { digest });
-            }
-            Err(error) => return Err(Box::new(error).into()),
-        }
+        work.arrive(shared).await?;
         let permit = shared.unpacker.permits.acquire();
         let _permit = shared.unless_stopped(permit).await?;
         let mounts = work.mounts(mounts);

@@ -1,4 +1,5 @@
-//! What an unpacker needs of others: somebody who keeps snapshots in namespaces, and somebody who applies layers to mounts.
+//! What an unpacker needs of others: somebody who keeps snapshots in namespaces, somebody who applies layers to mounts, and
+//! somebody who knows whether a layer could be had that is applied already.
 
 use std::fmt;
 use std::sync::Arc;
@@ -148,7 +149,30 @@ pub trait Applier: Send + Sync + fmt::Debug + 'static {
     fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Digest, ApplyError>>;
 }
 
-/// Why a layer could not be applied.
+/// A layer that is in a snapshot already, and that only a processor can read.
+#[derive(Debug)]
+pub struct Sealed<'a> {
+    /// On whose behalf its blob is read.
+    pub caller: &'a Caller,
+    /// The layer.
+    pub descriptor: &'a Descriptor,
+    /// What the configuration says that it becomes.
+    pub diff_id: &'a Digest,
+    /// The request to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// Knows whether whoever asks could have a layer unpacked that is unpacked already. Otherwise an encrypted image could be used
+/// without its key wherever somebody else has unpacked the same files.
+pub trait Authorizer: Send + Sync + fmt::Debug + 'static {
+    /// Lets the layer be used. When this answers, or is dropped, nothing of it goes on for long.
+    ///
+    /// # Errors
+    /// [`ApplyError`], which is of the class [`Class::PermissionDenied`] if a processor is missing or refuses.
+    fn authorize<'a>(&'a self, layer: Sealed<'a>) -> Pending<'a, Result<(), ApplyError>>;
+}
+
+/// Why a layer could not be applied, or may not be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct ApplyError {

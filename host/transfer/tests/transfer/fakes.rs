@@ -12,7 +12,7 @@ use transom_meta::snapshots::{Info, Kind};
 use transom_meta::{Caller, Class, Error, Labels, Metadata};
 use transom_oci::{Algorithm, Digest, media_type};
 use transom_sys::Mount;
-use transom_transfer::unpack::{Applier, ApplyError, Layer, Snapshots};
+use transom_transfer::unpack::{Applier, ApplyError, Authorizer, Layer, Sealed, Snapshots};
 
 /// Snapshots by key.
 #[derive(Debug, Default)]
@@ -158,8 +158,10 @@ pub(crate) struct FakeApplier {
     pub(crate) at_once: AtomicUsize,
     pub(crate) most: AtomicUsize,
     pub(crate) mounts: Mutex<Vec<Mount>>,
-    /// A layer that cannot be applied.
+    /// A layer that cannot be applied, and may not be used.
     pub(crate) fails: Mutex<Option<Digest>>,
+    /// The layers that others had applied, and somebody wanted to use.
+    pub(crate) asked: Mutex<Vec<Digest>>,
 }
 
 impl FakeApplier {
@@ -173,6 +175,7 @@ impl FakeApplier {
             most: AtomicUsize::new(0),
             mounts: Mutex::default(),
             fails: Mutex::default(),
+            asked: Mutex::default(),
         })
     }
 
@@ -226,5 +229,22 @@ impl FakeApplier {
 impl Applier for FakeApplier {
     fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Digest, ApplyError>> {
         Box::pin(self.apply_now(layer))
+    }
+}
+
+impl Authorizer for FakeApplier {
+    fn authorize<'a>(&'a self, layer: Sealed<'a>) -> Pending<'a, Result<(), ApplyError>> {
+        let digest = &layer.descriptor.digest;
+        self.asked.lock().unwrap().push(digest.clone());
+        let denied = self.fails.lock().unwrap().as_ref() == Some(digest);
+        Box::pin(async move {
+            match denied {
+                false => Ok(()),
+                true => Err(ApplyError {
+                    class: Class::PermissionDenied,
+                    text: "no key".to_owned(),
+                }),
+            }
+        })
     }
 }

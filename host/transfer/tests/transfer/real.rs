@@ -43,8 +43,9 @@ async fn real() -> Option<Real> {
     let mounts = |name: &str| TempMounts::new(&folder.path().join(name)).unwrap();
     let temp = mounts("looked-at");
     let walking = Walking::new(Settings::default(), mounts("applied-to"));
-    let applier = DifferApplier::new(Differs::new(vec![Arc::new(walking)]), metadata.clone());
-    let unpacker = Unpacker::new(Arc::new(metadata.clone()), Arc::new(applier), 2);
+    let differ = DifferApplier::new(Differs::new(vec![Arc::new(walking)]), metadata.clone());
+    let differ = Arc::new(differ);
+    let unpacker = Unpacker::new(Arc::new(metadata.clone()), differ.clone(), differ, 2);
     stage.transfers = Transfers::new(metadata.clone(), Some(unpacker));
     Some(Real { stage, temp, folder })
 }

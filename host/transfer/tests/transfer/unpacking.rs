@@ -31,7 +31,8 @@ async fn bench(rebase: bool, open: usize, at_once: usize) -> Bench {
         ..FakeSnapshots::default()
     });
     let applier = FakeApplier::new(open);
-    let stage = Stage::with(Some(Unpacker::new(snapshots.clone(), applier.clone(), at_once))).await;
+    let unpacker = Unpacker::new(snapshots.clone(), applier.clone(), applier.clone(), at_once);
+    let stage = Stage::with(Some(unpacker)).await;
     applier.metadata.send_replace(Some(stage.metadata.clone()));
     Bench {
         stage,
@@ -388,4 +389,59 @@ async fn a_snapshotter_must_be_there() {
     let (class, text) = refused(Stage::new().await.import(&archive, &unpacked()).await);
     assert_eq!(class, Class::InvalidArgument);
     assert!(text.starts_with("this daemon has no snapshotter"), "{text}");
+}
+
+/// The same image with layers that are encrypted, for the applier that is a fake.
+fn sealed(sample: &Sample) -> Sample {
+    let manifest = String::from_utf8(sample.manifest.clone()).unwrap();
+    Sample {
+        layers: sample.layers.clone(),
+        config: sample.config.clone(),
+        manifest: manifest.replace("tar+gzip", "tar+gzip+encrypted").into_bytes(),
+        platform: sample.platform.clone(),
+    }
+}
+
+#[tokio::test]
+async fn encrypted_layers_that_are_unpacked_are_asked_for() {
+    for rebase in [false, true] {
+        let Bench {
+            stage,
+            snapshots,
+            applier,
+        } = bench(rebase, usize::MAX, 4).await;
+        let plain = sample(&["a", "b", "c"]);
+        let sealed = archive(&sealed(&plain), "sealed");
+        for archive in [&archive(&plain, "plain"), &archive(&plain, "again")] {
+            stage.import(archive, &unpacked()).await.unwrap();
+        }
+        assert!(applier.asked.lock().unwrap().is_empty());
+        let digests: Vec<Digest> = plain.layers.iter().map(|layer| digest(layer)).collect();
+        *applier.fails.lock().unwrap() = Some(digests[2].clone());
+        let (class, text) = refused(stage.import(&sealed, &unpacked()).await);
+        assert_eq!(class, Class::PermissionDenied, "{text}");
+        let layer = format!("layer {}", digests[2]);
+        assert!(text.contains(&layer) && text.ends_with("no key"), "{text}");
+        assert_eq!(snapshots.names(Kind::Committed).len(), 3);
+        assert!(snapshots.names(Kind::Active).is_empty());
+        *applier.fails.lock().unwrap() = None;
+        applier.asked.lock().unwrap().clear();
+        stage.import(&sealed, &unpacked()).await.unwrap();
+        let asked: BTreeSet<Digest> = applier.asked.lock().unwrap().iter().cloned().collect();
+        assert_eq!(asked, digests.into_iter().collect());
+        assert_eq!(*applier.begun.borrow(), 3, "nothing is unpacked again");
+    }
+}
+
+#[tokio::test]
+async fn encrypted_layers_that_nobody_has_unpacked_are_unpacked() {
+    let Bench {
+        stage,
+        snapshots,
+        applier,
+    } = bench(false, usize::MAX, 1).await;
+    let sealed = archive(&sealed(&sample(&["a", "b"])), "sealed");
+    stage.import(&sealed, &unpacked()).await.unwrap();
+    assert_eq!(snapshots.names(Kind::Committed).len(), 2);
+    assert!(applier.asked.lock().unwrap().is_empty());
 }

@@ -14,7 +14,7 @@ use crate::arguments::{ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Progre
 use crate::client::Client;
 use crate::client::snapshot::{Snapshots, mount_failure, mount_on};
 use crate::client::stream::unique;
-use crate::client::unpack::Unpack;
+use crate::client::unpack::{Unpack, of_image};
 use crate::commands::{each, print, print_json};
 use crate::failure::{Failure, Kind};
 use crate::limits;
@@ -49,7 +49,7 @@ async fn unpack_image(
     let client = &snapshots.client;
     let tree = client.tree(&client.image(name).await?).await?;
     let platform = platform.unwrap_or_else(Platform::host);
-    let unpack = Unpack::new(&tree, &platform).map_err(|failure| failure.about(printable(name)))?;
+    let unpack = Unpack::new(name, &tree, &platform).map_err(|failure| failure.about(printable(name)))?;
     let top = unpack
         .top()
         .ok_or_else(|| Failure::new(Kind::Other, format!("{} has no layers", printable(name))))?;
@@ -104,9 +104,9 @@ async fn mount_image(
 ) -> Result<String, Failure> {
     let top = unpack_image(snapshots, name, platform).await?;
     let mounts = if writable {
-        snapshots.prepare(key, &top, BTreeMap::new()).await?
+        snapshots.prepare(key, &top, of_image(name)).await?
     } else {
-        snapshots.view(key, &top, BTreeMap::new()).await?
+        snapshots.view(key, &top, of_image(name)).await?
     };
     mount_on(mounts, target)?;
     Ok(top)
@@ -159,7 +159,7 @@ pub(super) async fn usage(client: &Client, command: ImageUsage, json: bool) -> R
     let mut rows = Vec::new();
     each(&command.names, async |name| {
         let tree = client.tree(&client.image(name).await?).await?;
-        let taken = taken(&snapshots, &Unpack::new(&tree, &platform)?).await?;
+        let taken = taken(&snapshots, &Unpack::new(name, &tree, &platform)?).await?;
         if json {
             return print_json(&json!({
                 "name": name,
