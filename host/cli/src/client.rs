@@ -40,6 +40,9 @@ use crate::limits;
 pub(crate) use labels::Labels;
 pub(crate) use target::Target;
 
+/// The label that keeps a blob or a snapshot for good; its value says since when.
+pub(crate) const ROOT: &str = "containerd.io/gc.root";
+
 type Link = InterceptedService<Channel, Headers>;
 
 /// A connection to a daemon, and on whose behalf it is used.

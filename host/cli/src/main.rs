@@ -45,7 +45,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Content(command) => commands::content::run(command, place, json, &interrupt),
         Command::Image(command) => commands::image::run(command, &place, json, &interrupt),
         Command::Snapshot(command) => commands::snapshot::run(command, &place, json, &interrupt),
-        Command::Diff(command) => commands::diff::run(command, &place, json, &interrupt),
+        Command::Diff(command) => commands::diff::run(&command, &place, json, &interrupt),
         Command::Lease(command) => commands::lease::run(command, &place, json, &interrupt),
         Command::Namespace(command) => commands::namespace::run(command, &place, json, &interrupt),
         Command::Events(command) => commands::events::run(command, &place, json, &interrupt),

@@ -114,7 +114,7 @@ impl Stack {
         let plain = self.path("plain");
         layers::copy(&lower, &plain);
         drop(mounted);
-        apply_to(&plain, layer, ApplyOptions::default());
+        apply_to(&plain, layer, &ApplyOptions::default());
         let over = self.path("over");
         fs::create_dir(&over).unwrap();
         let options = ApplyOptions {
@@ -122,16 +122,16 @@ impl Stack {
             parents: self.layers[1..].to_vec(),
             ..ApplyOptions::default()
         };
-        apply_to(&over, layer, options);
+        apply_to(&over, layer, &options);
         let stack: Vec<PathBuf> = [vec![over], self.layers[1..].to_vec()].concat();
         let (view, _view) = self.view(&stack, "upper");
         [said(walk(&plain).unwrap()), said(walk(&view).unwrap())]
     }
 }
 
-fn apply_to(root: &Path, layer: &[u8], options: ApplyOptions) {
+fn apply_to(root: &Path, layer: &[u8], options: &ApplyOptions) {
     let folder = File::open(root).unwrap();
-    let applied = apply(&mut Some(Bytes::copy_from_slice(layer)), folder.as_fd(), &options).unwrap();
+    let applied = apply(&mut Some(Bytes::copy_from_slice(layer)), folder.as_fd(), options).unwrap();
     assert_eq!(applied.warnings.kept, []);
 }
 

@@ -15,7 +15,7 @@ use transom_api::streaming::StreamInit;
 use transom_api::transfer_types::{Data, WindowUpdate};
 
 use super::Client;
-use super::transfer::{packed, unpacked};
+use super::transfer::{failure, packed, unpacked};
 use crate::failure::Failure;
 
 /// Bytes of one message, and half of what may be sent before the next word from who receives.
@@ -40,8 +40,8 @@ impl Client {
         let (outgoing, queue) = mpsc::channel(QUEUE);
         // The queue is empty, so this finds room.
         drop(outgoing.try_send(packed(&StreamInit { id: id.clone() })));
-        let response = self.streaming().stream(ReceiverStream::new(queue)).await?;
-        let mut incoming = response.into_inner();
+        let opened = self.streaming().stream(ReceiverStream::new(queue)).await;
+        let mut incoming = opened.map_err(failure)?.into_inner();
         // The answer says that the id is known.
         incoming
             .message()

@@ -93,7 +93,8 @@ async fn drain(progress: &mut Pipe, said: &mut impl FnMut(Progress)) {
     }
 }
 
-fn failure(status: tonic::Status) -> Failure {
+/// What a daemon answered that may not have the service.
+pub(super) fn failure(status: tonic::Status) -> Failure {
     let unknown = status.code() == Code::Unimplemented;
     let failure = Failure::from(status);
     if unknown {

@@ -15,15 +15,12 @@ use crate::arguments::{Diff, Place};
 use crate::client::blob::Flow;
 use crate::client::snapshot::Snapshots;
 use crate::client::stream::unique;
-use crate::client::{self, Client, Target};
+use crate::client::{self, Client, ROOT, Target};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::limits;
 
-/// The label that keeps a blob for good.
-const ROOT: &str = "containerd.io/gc.root";
-
-pub(crate) fn run(command: Diff, place: &Place, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+pub(crate) fn run(command: &Diff, place: &Place, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     if !command.keep && !json && io::stdout().is_terminal() {
         return Err(Failure::usage(
             "a layer on a terminal is of no use; lead stdout to a file, or keep it with --keep",
@@ -36,7 +33,7 @@ pub(crate) fn run(command: Diff, place: &Place, json: bool, interrupt: &Interrup
             .create_lease(&lease, limits::UNPACK_LEASE, BTreeMap::new())
             .await?;
         let leased = snapshots.leased(&lease)?;
-        let done = compare_and_show(&leased, &command, json).await;
+        let done = compare_and_show(&leased, command, json).await;
         // With it goes what was made for the comparison.
         let released = client.delete_lease(&lease, false).await;
         done.and(released)

@@ -2,16 +2,19 @@
 
 mod tree;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use transom_api::snapshots::{CommitSnapshotRequest, Info, Kind, UpdateSnapshotRequest};
 use transom_api::types::Mount;
+use transom_content::timestamp;
 
 use super::{each, print, print_json};
 use crate::arguments::{Place, Snapshot, SnapshotList, SnapshotMake, Snapshots as Command};
 use crate::client::snapshot::{Snapshots, mount_on};
-use crate::client::{self, Labels, Target, labels, time};
+use crate::client::{self, Labels, ROOT, Target, labels, time};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::show::{count, printable, size, table};
@@ -139,8 +142,15 @@ async fn usage(snapshots: &Snapshots, keys: Vec<String>, json: bool) -> Result<(
     print(&table(&["KEY", "SIZE", "INODES"], &rows))
 }
 
+/// What a person makes by hand is kept until it is removed by hand, as with `ctr`.
+fn rooted(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let now = timestamp::format(SystemTime::now());
+    labels.entry(ROOT.to_owned()).or_insert(now);
+    labels
+}
+
 async fn make(snapshots: &Snapshots, command: &SnapshotMake, kind: Kind, json: bool) -> Result<(), Failure> {
-    let labels = Labels::parse(&command.label)?.values;
+    let labels = rooted(Labels::parse(&command.label)?.values);
     let parent = command.parent.as_deref().unwrap_or_default();
     let mounts = match kind {
         Kind::View => snapshots.view(&command.key, parent, labels).await?,
@@ -185,7 +195,10 @@ fn show_mounts(mounts: &[Mount], target: Option<&Path>, json: bool) -> Result<()
                 mount.r#type, mount.source
             ))),
             Some(target) => {
-                let target = target.join(&mount.target);
+                let target = match mount.target.as_str() {
+                    "" => target.to_owned(),
+                    below => target.join(below),
+                };
                 text.push_str(&format!(
                     "mount -t {} {} {} -o {}",
                     quoted(&mount.r#type),
@@ -214,6 +227,7 @@ async fn commit(snapshots: &Snapshots, name: String, key: String, json: bool) ->
         snapshotter: snapshots.snapshotter.clone(),
         name: name.clone(),
         key,
+        labels: rooted(BTreeMap::new()),
         ..CommitSnapshotRequest::default()
     };
     snapshots.client.snapshots().commit(request).await?;

@@ -103,8 +103,8 @@ async fn store(client: &Client, command: &ImageImport) -> Result<ImageStore, Fai
     let mut extra_references = vec![ImageReference {
         name: prefix,
         is_prefix: true,
-        // A name that was asked for is taken over; one that is made up is not.
-        allow_overwrite: given.is_some(),
+        // Names in the archive that do not begin with one that was asked for are left out; one that is made up gives way to them.
+        allow_overwrite: given.is_none(),
         ..ImageReference::default()
     }];
     if command.digests {
