@@ -78,9 +78,9 @@ fn without_those_programs_fuse_is_unmounted_like_any() {
         stage.sys.pretend_statfs(FUSE, 0);
         dead_server(&stage);
         if missing {
-            no_program(&stage)
+            no_program(&stage);
         } else {
-            failing(&stage)
+            failing(&stage);
         }
         unmount(&stage.sys, stage.root(), UnmountFlags::empty()).unwrap();
         assert_eq!(
