@@ -95,6 +95,8 @@ impl Snapshots {
             // Before it happens: the collection that it makes worth while must see this.
             self.leaves_files();
             if txn.commit().await? {
+                // And after it: one that ran meanwhile has still seen the record.
+                self.leaves_files();
                 let dropped = gc::labels::references(namespace, &record.labels);
                 self.inner.try_end_grace(namespace, dropped).await;
                 return Ok(());

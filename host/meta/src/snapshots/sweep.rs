@@ -27,7 +27,7 @@ pub(super) struct Survey {
 
 /// Sweeps after a collection, if there may be something to sweep.
 pub(super) async fn after_collection(snapshots: &Snapshots) -> Result<(), Error> {
-    if !snapshots.loaded.dirty.load(Ordering::SeqCst) {
+    if !snapshots.loaded.dirty.swap(false, Ordering::SeqCst) {
         return Ok(());
     }
     snapshots.cleanup().await
@@ -41,7 +41,6 @@ impl Snapshots {
     pub async fn cleanup(&self) -> Result<(), Error> {
         // Nothing is adopted meanwhile, and no other sweep is under way.
         let _alone = self.loaded.adoptions.write().await;
-        self.loaded.dirty.store(false, Ordering::SeqCst);
         let swept = self.sweep().await;
         if !matches!(swept, Ok(true)) {
             self.leaves_files();

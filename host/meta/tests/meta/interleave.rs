@@ -12,6 +12,7 @@ use transom_meta::leases::IMAGES;
 use transom_meta::{Class, Labels, Metadata};
 
 use crate::records::{caller, image, keys, labels, metadata_on, namespace, refused, subscribe, texts};
+use crate::snapshotter::Fake;
 
 type Action = Box<dyn FnOnce() -> Pending<'static, ()> + Send>;
 
@@ -279,4 +280,24 @@ async fn what_the_store_was_given_happens_with_its_event_when_the_client_hangs_u
     let event = subscription.next().await.unwrap();
     assert_eq!(event.topic, "/images/create");
     assert_eq!(stage.left().await, ["i/testing/a", "l/testing/l", "n/testing"]);
+}
+
+#[tokio::test]
+async fn a_sweep_that_has_still_seen_a_snapshot_is_not_the_last_one() {
+    let stage = stage().await;
+    let fake = Arc::new(Fake::new("fake"));
+    stage.metadata.add_snapshotter(fake.clone()).await.unwrap();
+    let snapshots = stage.metadata.snapshots("fake").unwrap();
+    snapshots
+        .prepare(&caller(), "a", "", Labels::new())
+        .await
+        .unwrap();
+    stage.before(DELETES, "s/testing/fake/a", |metadata| async move {
+        metadata.snapshots("fake").unwrap().cleanup().await.unwrap();
+    });
+    snapshots.remove(&caller(), "a").await.unwrap();
+    assert_eq!(stage.left().await, ["l/testing/l", "n/testing"]);
+    assert_eq!(fake.names(), ["a"]);
+    stage.metadata.collect().await.unwrap();
+    assert_eq!(fake.names(), [""; 0]);
 }
