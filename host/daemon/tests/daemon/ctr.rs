@@ -15,7 +15,7 @@ pub(crate) struct Ctr {
 
 impl Ctr {
     /// Nothing if it is not installed; the test is then skipped.
-    fn new(socket: &Path) -> Option<Ctr> {
+    pub(crate) fn new(socket: &Path) -> Option<Ctr> {
         Some(Ctr {
             program: transom_tests::needs::require_program("ctr")?,
             socket: socket.to_path_buf(),

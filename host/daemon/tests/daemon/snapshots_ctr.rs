@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use transom_tests::needs::require_root;
 
-use crate::ctr::{Ctr, both};
+use crate::ctr::Ctr;
 use crate::program::{Program, good};
 
 /// Mounts what `ctr snapshots mounts` or `prepare --target` printed, and unmounts it when it is dropped.
@@ -39,7 +39,12 @@ impl Stage {
         if !require_root() {
             return None;
         }
-        let (program, ctr) = both()?;
+        // `ctr` puts nothing on a view that would keep it: what collects by itself could take it at any time.
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = folder.path().join("config.toml");
+        std::fs::write(&config, "[gc]\nstartup_delay = \"1h\"\n").expect("a file");
+        let program = Program::in_folder(folder, &["--config", &config.to_string_lossy()]);
+        let ctr = Ctr::new(&program.socket())?;
         let target = program.folder.path().join("mnt");
         Some(Stage {
             program,
