@@ -98,18 +98,18 @@ fn open(path: &Path, interrupt: &Interrupt) -> Result<(Box<dyn Read + Send>, Opt
 
 /// Where the images go, and what they are called.
 async fn store(client: &Client, command: &ImageImport) -> Result<ImageStore, Failure> {
-    let given = command.base_name.clone();
-    let prefix = given.clone().unwrap_or_else(|| format!("import-{}", today()));
+    let made_up = || format!("import-{}", today());
+    let prefix = command.base_name.clone().unwrap_or_else(made_up);
     let mut extra_references = vec![ImageReference {
-        name: prefix,
+        name: prefix.clone(),
         is_prefix: true,
         // Names in the archive that do not begin with one that was asked for are left out; one that is made up gives way to them.
-        allow_overwrite: given.is_none(),
+        allow_overwrite: command.base_name.is_none(),
         ..ImageReference::default()
     }];
     if command.digests {
         extra_references.push(ImageReference {
-            name: given.unwrap_or_else(|| format!("import-{}", today())),
+            name: prefix,
             is_prefix: true,
             allow_overwrite: true,
             add_digest: true,
