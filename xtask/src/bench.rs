@@ -42,7 +42,7 @@ const PROGRAMS: [(&str, &str); 8] = [
 ];
 
 /// The media type that every chain ends with.
-const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(crate) const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -145,7 +145,7 @@ impl Bench {
             daemon::bench(&self.place, options.runs)?;
         }
         if wanted(Part::Images) {
-            images::bench(&self.place, images, options.runs)?;
+            images::bench(&self.place, images, &self.plugins, options.runs)?;
         }
         if wanted(Part::Filters) {
             filters::bench(&self.plugins, options.runs)?;

@@ -38,6 +38,8 @@ pub(super) const BOTH: [Which; 2] = [Which::Ours, Which::Theirs];
 pub(super) struct Daemon {
     which: Which,
     folder: PathBuf,
+    /// A configuration of ours beside the folders.
+    config: Option<String>,
     child: Option<Child>,
 }
 
@@ -211,8 +213,16 @@ impl Daemon {
         Ok(Daemon {
             which,
             folder: place.fresh_folder("daemon")?,
+            config: None,
             child: None,
         })
+    }
+
+    /// Ours with a configuration.
+    pub(super) fn configured(place: &Place, config: String) -> Result<Daemon> {
+        let mut daemon = Daemon::new(Which::Ours, place)?;
+        daemon.config = Some(config);
+        Ok(daemon)
     }
 
     fn name(&self) -> &'static str {
@@ -247,6 +257,11 @@ impl Daemon {
                     .arg(self.folder.join("state"))
                     .arg("--address")
                     .arg(self.socket());
+                if let Some(text) = &self.config {
+                    let config = self.folder.join("config.toml");
+                    fs::write(&config, text).map_err(file_error(&config))?;
+                    command.arg("--config").arg(config);
+                }
                 command
             }
             Which::Theirs => {

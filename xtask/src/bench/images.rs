@@ -5,12 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::LAYER_TAR;
 use super::daemon::{BOTH, Daemon, middle};
 use super::data::{Codec, Image};
 use super::measure::{Run, measure};
 use super::peers::{process_cpu, process_status, shell};
 use super::place::Place;
-use super::report::{Series, heading, row};
+use super::report::{Series, heading, median, row};
 use crate::run::{Error, Result, check, file_error, not_started};
 
 /// Small layers that are applied.
@@ -18,9 +19,10 @@ const LAYERS: &str = "500";
 /// Files that are changed before the comparison.
 const CHANGES: usize = 100;
 
-pub(super) fn bench(place: &Place, images: &[Image], runs: usize) -> Result<()> {
+pub(super) fn bench(place: &Place, images: &[Image], plugins: &Path, runs: usize) -> Result<()> {
     imports(place, images, runs)?;
     small_layers(place, runs)?;
+    one_more_stage(place, plugins, runs)?;
     comparison(place, images, runs)
 }
 
@@ -131,6 +133,46 @@ fn small_layers(place: &Place, runs: usize) -> Result<()> {
             rates[0] / rates[1],
             costs[0],
             costs[1],
+        );
+    }
+    Ok(())
+}
+
+/// What one more stage costs each small layer: `count` as a WASM inspector, and `cat` as an external processor, each in a
+/// daemon of its own against one without.
+fn one_more_stage(place: &Place, plugins: &Path, runs: usize) -> Result<()> {
+    heading(&format!(
+        "One more stage on each of {LAYERS} small layers (wanted: at most 100 µs for WASM)"
+    ));
+    place.renew()?;
+    let count = format!("[processors]\nfolders = [{:?}]\n", plugins.join("count"));
+    let cat = format!(
+        "[stream_processors.cat]\naccepts = [{LAYER_TAR:?}]\nreturns = {LAYER_TAR:?}\npath = \"cat\"\n"
+    );
+    let mut daemons = Vec::new();
+    for config in [String::new(), count, cat] {
+        let mut daemon = Daemon::configured(place, config)?;
+        daemon.start()?;
+        daemons.push(daemon);
+    }
+    // The pair without, with: what comes between two jobs costs both alike.
+    for (title, with) in [("count (wasm)", 1), ("cat (program)", 2)] {
+        let mut costs = Vec::new();
+        for run in 0..runs.max(5) {
+            let mut each = [0.0; 2];
+            for (time, daemon) in each.iter_mut().zip([&daemons[0], &daemons[with]]) {
+                let salt = format!("{title}{run}");
+                let load = daemon.load("apply", &["--count", LAYERS, "--clients", "1", "--salt", &salt])?;
+                *time = load.seconds / load.operations * 1e6;
+            }
+            costs.push(each);
+        }
+        let mut without: Vec<f64> = costs.iter().map(|each| each[0]).collect();
+        let mut more: Vec<f64> = costs.iter().map(|each| each[1] - each[0]).collect();
+        println!(
+            "  {title:<16} {:5.0} µs more than {:.0} µs",
+            median(&mut more),
+            median(&mut without)
         );
     }
     Ok(())

@@ -82,6 +82,36 @@ fn the_second_daemon_says_who_holds_the_root() {
     program.stop();
 }
 
+/// The lines of a request carry its number, and two requests have two.
+#[tokio::test]
+async fn lines_of_the_log_say_which_request_they_belong_to() {
+    for format in ["text", "json"] {
+        let program = Program::start(&["--log-format", format, "--log-level", "debug"]);
+        for _ in 0..2 {
+            let channel = crate::rig::channel(&program.socket()).await;
+            let mut version = transom_api::version::version_client::VersionClient::new(channel);
+            version.version(()).await.expect("a version");
+        }
+        let (_, log) = program.stop();
+        let mut requests = std::collections::BTreeSet::new();
+        for line in log.lines().filter(|line| line.contains("answered")) {
+            assert!(
+                line.contains("/containerd.services.version.v1.Version/Version"),
+                "{line}"
+            );
+            let id = if format == "json" {
+                let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                line["span"]["id"].to_string()
+            } else {
+                let (_, id) = line.split_once("rpc{id=").expect(line);
+                id.split(' ').next().expect("a number").to_owned()
+            };
+            requests.insert(id.parse::<u64>().expect(&id));
+        }
+        assert_eq!(requests.len(), 2, "{log}");
+    }
+}
+
 #[test]
 fn lines_of_the_log_can_be_json() {
     let program = Program::start(&["--log-format", "json", "--log-level", "debug"]);

@@ -1,8 +1,8 @@
 //! `transom content` on a daemon.
 
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::Signal;
 use transom_oci::{Algorithm, Digest};
@@ -20,6 +20,7 @@ on_both!(
     a_lease_keeps_what_was_ingested,
     references_are_pruned,
     every_blob_can_be_verified,
+    a_terminal_shows_how_far_an_ingest_and_a_read_are,
 );
 
 fn sha256(bytes: &[u8]) -> String {
@@ -167,6 +168,67 @@ fn an_interrupted_ingest_goes_on_where_it_stopped(rig: &Rig) {
     assert_eq!(rig.ok(&["--json", "content", "active"]), "");
     let got = rig.run(&["content", "get", "--verify", &digest]);
     assert!(got.stdout == content);
+}
+
+fn a_terminal_shows_how_far_an_ingest_and_a_read_are(rig: &Rig) {
+    if transom_tests::require_program("script").is_none() {
+        return;
+    }
+    // More than any pipe holds, so that neither ends before it is let.
+    let content = b"some content".repeat(400_000);
+    let pipe = rig.path("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    let digest = sha256(&content);
+    let shell = |arguments: &[&str], redirect: &str| {
+        let command = rig.command(arguments);
+        let words: Vec<_> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(|word| word.to_str().unwrap())
+            .collect();
+        format!("exec {} {redirect} {}", words.join(" "), pipe.display())
+    };
+
+    let (mut child, mut screen) = on_a_terminal(&shell(&["content", "ingest", "one"], "<"));
+    let mut input = fs::File::options().write(true).open(&pipe).unwrap();
+    input.write_all(&content[..2_400_000]).unwrap();
+    read_until(&mut screen, "2.40 MB");
+    input.write_all(&content[2_400_000..]).unwrap();
+    drop(input);
+    read_until(&mut screen, &digest);
+    assert!(child.wait().unwrap().success());
+
+    let (mut child, mut screen) = on_a_terminal(&shell(&["content", "get", &digest], ">"));
+    let mut output = fs::File::open(&pipe).unwrap();
+    read_until(&mut screen, "of 4.80 MB");
+    let mut got = Vec::new();
+    output.read_to_end(&mut got).unwrap();
+    assert!(got == content);
+    assert!(child.wait().unwrap().success());
+}
+
+/// A shell command on a terminal of its own, and what that shows.
+fn on_a_terminal(command: &str) -> (Child, ChildStdout) {
+    let mut script = Command::new("script");
+    script.args(["-qec", command, "/dev/null"]);
+    let mut child = script
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let screen = child.stdout.take().unwrap();
+    (child, screen)
+}
+
+/// Waits until something is shown.
+#[track_caller]
+fn read_until(screen: &mut impl Read, text: &str) {
+    let mut seen = Vec::new();
+    let mut block = [0; 4096];
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        let read = screen.read(&mut block).unwrap();
+        assert_ne!(read, 0, "never {text:?} in {:?}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&block[..read]);
+    }
 }
 
 fn what_is_demanded_is_checked(rig: &Rig) {
