@@ -76,9 +76,9 @@ pub enum Failure {
     /// The folder for temporary mounts.
     #[error(transparent)]
     Mounts(#[from] transom_sys::mount::MountError),
-    /// The server.
+    /// No connection can be accepted any more.
     #[error("the server stopped: {0}")]
-    Server(#[from] tonic::transport::Error),
+    Server(#[source] std::io::Error),
 }
 
 impl Failure {

@@ -1,14 +1,16 @@
 //! The daemon: containerd's services over Transom's stores.
 //!
-//! A request flows through `socket` (who may talk), `rpc` (which service; numbers, counts, nets), one file of
-//! [`services`] (message to domain and back, with [`convert`], [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
+//! A request flows through `socket` (who may talk), `connections` (HTTP/2), `rpc` (which service; numbers, counts, nets, and the
+//! `deadline`), one file of [`services`] (message to domain and back, with [`convert`], [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
 //! [`answers`] are what streams are made of. [`server`] puts everything together: [`config`], [`places`], [`lock`],
 //! [`identity`], [`plugins`] ([`filters`], [`processors`]), [`snapshotters`], [`parts`], [`metrics`], [`traces`], [`log`],
 //! [`notify`], [`shutdown`]. `main` only reads arguments and environment.
 
 pub mod answers;
 pub mod config;
+pub mod connections;
 pub mod convert;
+mod deadline;
 pub mod error;
 pub mod filters;
 pub mod headers;

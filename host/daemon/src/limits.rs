@@ -44,6 +44,15 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// Streams of one connection at once: a client with more opens another connection.
 pub const STREAMS: u32 = 1024;
 
+/// Bytes of answers that are gathered before they are written: a few frames of HTTP/2, and what a socket takes at once.
+pub const GATHERED_WRITE_BYTES: usize = 64 << 10;
+
+/// A buffer of answers that is larger is given back when it has been written: an idle connection needs none.
+pub const KEPT_WRITE_BYTES: usize = 8 << 10;
+
+/// How long to wait when no connection can be accepted, for want of file descriptors for instance.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Threads for files and records: every writer and reader, and room for requests that only look something up.
 pub const SPARE_THREADS: usize = 64;
 

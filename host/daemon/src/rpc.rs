@@ -20,6 +20,7 @@ use tower::{Service, ServiceExt};
 use tracing::Span;
 
 use crate::answers::panicked;
+use crate::deadline::Deadline;
 use crate::metrics::Metrics;
 use crate::socket::Peer;
 use crate::traces::{Began, Trace, Traces};
@@ -104,6 +105,7 @@ impl Service<Request<Body>> for Services {
         let span = tracing::info_span!("rpc", id, method = path);
         let method = self.inner.methods.get(path).copied().unwrap_or("other");
         let headers = request.headers();
+        let deadline = Deadline::of(headers);
         let count = Count {
             metrics: self.inner.metrics.clone(),
             trace: self.inner.traces.begin(&Began { id, method, headers }),
@@ -118,6 +120,7 @@ impl Service<Request<Body>> for Services {
         };
         Call {
             work,
+            deadline,
             count: Some(count),
         }
     }
@@ -154,6 +157,7 @@ enum Work {
 /// A request that is being answered.
 pub struct Call {
     work: Work,
+    deadline: Deadline,
     count: Option<Count>,
 }
 
@@ -177,7 +181,9 @@ impl Future for Call {
                 status.into_http()
             }
             Work::Handler(work) => match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-                Ok(polled) => ready!(polled).unwrap_or_else(|never| match never {}),
+                Ok(Poll::Ready(answer)) => answer.unwrap_or_else(|never| match never {}),
+                // What was begun is dropped with the call.
+                Ok(Poll::Pending) => ready!(call.deadline.poll(cx)).into_http(),
                 Err(panic) => panicked(&*panic).into_http(),
             },
         };

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tonic::transport::Server;
 use transom_content::Store;
 use transom_diff::{Differs, Walking};
 use transom_layer::apply::ApplyLimits;
@@ -18,6 +17,7 @@ use transom_transfer::Transfers;
 use transom_transfer::unpack::{DifferApplier, Unpacker};
 
 use crate::config::{Config, Gc};
+use crate::connections;
 use crate::filters;
 use crate::identity::Identity;
 use crate::lock::Lock;
@@ -36,7 +36,7 @@ use crate::shutdown::Shutdown;
 use crate::snapshotters;
 use crate::socket::Socket;
 use crate::traces::Traces;
-use crate::{Failure, limits, lock, parts, places, processors};
+use crate::{Failure, lock, parts, places, processors};
 
 /// A daemon that has opened its stores and listens.
 #[derive(Debug)]
@@ -140,11 +140,7 @@ impl Daemon {
             notify.stopping();
             self.streams.end();
         };
-        let server = Server::builder()
-            .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
-            .max_concurrent_streams(limits::STREAMS)
-            .serve_with_incoming_shutdown(self.services, self.socket, stop);
+        let server = connections::serve(self.services, &self.socket, stop);
         notify.ready();
         let deadline = async {
             self.shutdown.begun().await;

@@ -4,14 +4,8 @@ use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio_stream::Stream;
-use tonic::transport::server::Connected;
 
 use crate::config;
 use crate::{Failure, lock};
@@ -22,7 +16,7 @@ pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
     inode: (u64, u64),
-    peers: Arc<Peers>,
+    peers: Peers,
 }
 
 impl Socket {
@@ -42,7 +36,7 @@ impl Socket {
             listener,
             path: path.to_path_buf(),
             inode: (own.dev(), own.ino()),
-            peers: Arc::new(Peers::new(settings)),
+            peers: Peers::new(settings),
         };
         if settings.uid.is_some() || settings.gid.is_some() {
             std::os::unix::fs::chown(path, settings.uid, settings.gid)
@@ -51,6 +45,16 @@ impl Socket {
         std::fs::set_permissions(path, Permissions::from_mode(settings.mode))
             .map_err(|e| fail("set the permissions of", e))?;
         Ok(socket)
+    }
+
+    /// The next who connects.
+    ///
+    /// # Errors
+    /// Those of `accept(2)`.
+    pub async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.listener.accept().await?;
+        let peer = self.peers.judge(&stream);
+        Ok((stream, peer))
     }
 }
 
@@ -90,19 +94,6 @@ impl Drop for Socket {
         if found.is_ok_and(|found| (found.dev(), found.ino()) == self.inode) {
             let _ = std::fs::remove_file(&self.path);
         }
-    }
-}
-
-impl Stream for Socket {
-    type Item = io::Result<Connection>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.listener.poll_accept(cx).map(|accepted| {
-            Some(accepted.map(|(stream, _)| {
-                let peer = self.peers.judge(&stream);
-                Connection { stream, peer }
-            }))
-        })
     }
 }
 
@@ -154,51 +145,4 @@ pub struct Peer {
     pub uid: Option<u32>,
     /// Whether requests are answered.
     pub allowed: bool,
-}
-
-/// An accepted connection.
-#[derive(Debug)]
-pub struct Connection {
-    stream: UnixStream,
-    peer: Peer,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, from)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, from)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
 }
