@@ -107,6 +107,12 @@ impl Folder {
             .filter(|&total| total > 0)
     }
 
+    /// Writes a small file that nobody reads yet.
+    pub(crate) fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        let mut file = self.file(name, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+        file.write_all(text.as_bytes())
+    }
+
     /// Replaces a small file in one step, so that no reader sees half of it.
     pub(crate) fn put(&self, name: &str, text: &str) -> io::Result<()> {
         self.replace(name, text, |_| Ok(()))

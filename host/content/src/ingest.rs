@@ -164,8 +164,9 @@ impl Opening<'_> {
         // After the data file, so that its modification time is not later.
         let now = SystemTime::now();
         let text = timestamp::format(now);
-        self.io("write", self.folder.put(STARTED, &text))?;
-        self.io("write", self.folder.put(UPDATED, &text))?;
+        // Nobody reads them before there is a ref.
+        self.io("write", self.folder.write(STARTED, &text))?;
+        self.io("write", self.folder.write(UPDATED, &text))?;
         self.io("write", self.folder.put_total(self.options.total))?;
         self.io("write", self.folder.put(REF, self.held.reference()))?;
         self.inner.steps.reached(Step::IngestReady);

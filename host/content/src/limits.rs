@@ -10,6 +10,13 @@ pub const REF_BYTES: usize = 32_768;
 /// (`2006-01-02T15:04:05.999999999+07:00`); whatever is longer is not ours, and is not read into memory.
 pub const SMALL_FILE_BYTES: usize = 64;
 
+/// From how many bytes on a write is hashed on another core: below, waking it costs more than it spares.
+pub const PARALLEL_BYTES: usize = 256 << 10;
+
+/// Bytes after which the disk is told to begin with what was written: enough for one long write, and little enough that a commit
+/// has not much left to flush.
+pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+
 /// Bytes read at a time while hashing what is on disk again. One megabyte keeps the per-call costs below one
 /// percent, and lets an abort stop a long re-hash within a few milliseconds.
 pub const REHASH_CHUNK: usize = 1 << 20;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use transom_oci::{Algorithm, Digest};
 
 use crate::flush::Flush;
@@ -206,13 +206,17 @@ impl Store {
             }
             Err(e) => return Err(Error::io("open blob", &path, e)),
         };
-        let found = file.metadata().map_err(|e| Error::io("open blob", &path, e))?;
-        if !found.is_file() {
-            return Err(Error::NotFound {
-                digest: digest.clone(),
-            });
-        }
-        Ok(Blob::new(file, digest.clone(), found.len()))
+        blob(file, &path, digest)
+    }
+
+    /// Opens a blob if that needs no waiting for a disk, for a thread that must not wait. `None` says nothing: ask
+    /// [`reader`](Store::reader).
+    #[must_use]
+    pub fn reader_at_once(&self, digest: &Digest) -> Option<Blob> {
+        let path = self.blob_path(digest);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let opened = openat2(CWD, &path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+        blob(File::from(opened), &path, digest).ok()
     }
 
     /// Size and times of a blob.
@@ -438,4 +442,15 @@ pub(crate) fn seal(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mode = file.metadata()?.mode() & 0o7777 & !0o333;
     file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+/// A file as a blob.
+fn blob(file: File, path: &Path, digest: &Digest) -> Result<Blob, Error> {
+    let found = file.metadata().map_err(|e| Error::io("open blob", path, e))?;
+    if !found.is_file() {
+        return Err(Error::NotFound {
+            digest: digest.clone(),
+        });
+    }
+    Ok(Blob::new(file, digest.clone(), found.len()))
 }

@@ -29,6 +29,8 @@ pub struct Writer {
     hold: Hold,
     hasher: Hasher,
     offset: u64,
+    /// How far the disk has been told to begin.
+    written_back: u64,
     started: SystemTime,
     updated: SystemTime,
     total: Option<u64>,
@@ -61,6 +63,7 @@ impl Writer {
             hold,
             hasher,
             offset,
+            written_back: offset,
             started,
             updated,
             total,
@@ -110,11 +113,17 @@ impl Writer {
         let Some(live) = &self.live else {
             return Err(self.closed());
         };
-        let (done, result) = write_all(&live.data, bytes, self.offset);
+        let (done, result) = if bytes.len() < limits::PARALLEL_BYTES {
+            let written = write_all(&live.data, bytes, self.offset);
+            self.hasher.update(&bytes[..written.0]);
+            written
+        } else {
+            write_and_hash(&live.data, bytes, self.offset, &mut self.hasher)
+        };
         self.inner.steps.reached(Step::DataWritten);
-        self.hasher.update(&bytes[..done]);
         self.offset += done as u64;
         result.map_err(|e| Error::io("write", &live.folder.path().join(DATA), e))?;
+        self.written_back = write_back(&live.data, self.written_back, self.offset);
         self.touch();
         Ok(())
     }
@@ -151,6 +160,7 @@ impl Writer {
             .map_err(|e| Error::io("truncate", &live.folder.path().join(DATA), e))?;
         self.hasher = Hasher::new(self.hasher_algorithm());
         self.offset = 0;
+        self.written_back = 0;
         self.touch();
         Ok(())
     }
@@ -378,6 +388,30 @@ impl std::fmt::Debug for Writer {
 }
 
 /// Writes all, and says how much was written if not.
+/// Lets the disk begin with what has been written, once that is much: the flush of a commit then has little left to wait for.
+/// Gives how far it has begun. Nothing depends on it.
+fn write_back(data: &File, from: u64, to: u64) -> u64 {
+    if to.saturating_sub(from) < limits::WRITE_BACK_BYTES {
+        return from;
+    }
+    drop(transom_sys::write_back(data, from, to - from));
+    to
+}
+
+/// Both at once, each on a core.
+fn write_and_hash(file: &File, bytes: &[u8], offset: u64, hasher: &mut Hasher) -> (usize, io::Result<()>) {
+    let before = hasher.clone();
+    let written = rayon::in_place_scope(|scope| {
+        scope.spawn(|_| hasher.update(bytes));
+        write_all(file, bytes, offset)
+    });
+    if written.0 < bytes.len() {
+        *hasher = before;
+        hasher.update(&bytes[..written.0]);
+    }
+    written
+}
+
 fn write_all(file: &File, bytes: &[u8], offset: u64) -> (usize, io::Result<()>) {
     let mut done = 0;
     while done < bytes.len() {

@@ -159,7 +159,12 @@ impl Metadata {
         if self.inner.kv.get(&key).await?.is_none() {
             return Err(missing(digest));
         }
-        let (blobs, digest) = (self.inner.blobs.clone(), digest.clone());
+        let blobs = self.inner.blobs.clone();
+        // Clients that read through a small buffer open it for each.
+        if let Some(blob) = blobs.reader_at_once(digest) {
+            return Ok(blob);
+        }
+        let digest = digest.clone();
         let opened = tokio::task::spawn_blocking(move || blobs.reader(&digest));
         Ok(joined(opened.await)?)
     }

@@ -6,7 +6,7 @@
 //! 3. [`recorded`]: [`Recorded`], which counts and notes the calls of another implementation and can make any of them
 //!    fail, so that code above can be proved without root, without a full disk and without an old kernel;
 //! 4. [`umask`] and [`clock`]: the thread's own umask, and what CPU time a thread and the process have used;
-//! 5. [`process`]: child processes;
+//! 5. [`process`]: child processes; [`writeback`]: telling the disk to begin;
 //! 6. [`mount`](mod@mount): mounts, with a trait and an order of their own.
 
 pub mod calls;
@@ -16,6 +16,7 @@ pub mod mount;
 pub mod process;
 pub mod recorded;
 pub mod umask;
+pub mod writeback;
 
 pub use calls::{DirEntry, Result, Sys, Times};
 pub use linux::Linux;
@@ -24,3 +25,4 @@ pub use recorded::{Call, Op, Recorded};
 pub use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, XattrFlags};
 pub use rustix::io::Errno;
 pub use umask::PrivateUmask;
+pub use writeback::write_back;

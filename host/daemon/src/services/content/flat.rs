@@ -43,7 +43,10 @@ impl Flat {
 
     pub(super) async fn reader(&self, digest: &Digest) -> Result<Blob, Error> {
         let digest = digest.clone();
-        self.on(move |store| store.reader(&digest)).await
+        match self.store.reader_at_once(&digest) {
+            Some(blob) => Ok(blob),
+            None => self.on(move |store| store.reader(&digest)).await,
+        }
     }
 
     pub(super) async fn ingest_status(&self, reference: &str) -> Result<IngestStatus, Error> {
