@@ -133,6 +133,7 @@ impl Client {
         let channel = Endpoint::from_static("http://localhost")
             .initial_stream_window_size(limits::WINDOW.0)
             .initial_connection_window_size(limits::WINDOW.1)
+            .max_frame_size(limits::FRAME_BYTES)
             .connect_with_connector(connector)
             .await
             .map_err(|error| Failure::unavailable(target.address.display(), &error))?;

@@ -12,6 +12,9 @@ pub(crate) const BLOCKS_AHEAD: usize = 4;
 /// blob wait for the one before.
 pub(crate) const WINDOW: (u32, u32) = (4 << 20, 8 << 20);
 
+/// Bytes of one frame that a daemon may send: a whole message of a read, so that it is one write and one wake-up.
+pub(crate) const FRAME_BYTES: u32 = 2 << 20;
+
 /// How long a reference that another client has locked is asked for again: an ingest that was just cut off is still being
 /// closed by the daemon.
 pub(crate) const LOCKED: Duration = Duration::from_secs(2);

@@ -21,6 +21,9 @@ use crate::Error;
 /// The largest message either side may send; the daemons' own limit.
 const MESSAGE_BYTES: usize = 16 << 20;
 
+/// The largest frame that a daemon may send, as `transom` has it. containerd sends 16 KiB to everybody.
+const FRAME_BYTES: u32 = 1 << 20;
+
 /// The namespace that is loaded.
 const NAMESPACE: &str = "load";
 
@@ -41,7 +44,7 @@ impl Client {
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         });
         // The address is not used, but has to be one.
-        let endpoint = Endpoint::from_static("http://localhost");
+        let endpoint = Endpoint::from_static("http://localhost").max_frame_size(FRAME_BYTES);
         let channel = endpoint.connect_with_connector(connector).await?;
         Ok(Client { channel })
     }
