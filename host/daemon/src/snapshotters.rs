@@ -66,7 +66,8 @@ async fn open(config: &Config, kv: &Arc<dyn Kv>, kind: Kind) -> Result<Local, Sn
         Kind::Native => &snapshots.native_root,
     };
     let usual = || snapshotter_root(&config.root, kind.name());
-    let place = Place::new(Arc::clone(kv), chosen.clone().unwrap_or_else(usual));
+    let mut place = Place::new(Arc::clone(kv), chosen.clone().unwrap_or_else(usual));
+    place.sync = snapshots.sync;
     match kind {
         Kind::Overlayfs => Local::overlayfs(place, snapshots.overlayfs.clone()).await,
         Kind::Native => Local::native(place, snapshots.native).await,

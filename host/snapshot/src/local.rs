@@ -37,6 +37,9 @@ pub struct Place {
     pub kv: Arc<dyn Kv>,
     /// Its folder; see [`snapshotter_root`]. Made if need be.
     pub root: PathBuf,
+    /// Whether files are on the disk when a commit is answered. Without it a power cut can leave a committed snapshot with
+    /// files that are empty, as in containerd unless a layer is applied with `sync_fs`.
+    pub sync: bool,
     /// Who is told of each [`Step`](crate::Step); for tests of crashes.
     pub observer: Option<Observer>,
 }
@@ -47,6 +50,7 @@ impl Place {
         Place {
             kv,
             root: root.into(),
+            sync: true,
             observer: None,
         }
     }
@@ -74,7 +78,8 @@ pub(crate) struct Inner {
     pub(crate) records: Records,
     pub(crate) folders: Folders,
     pub(crate) driver: Box<dyn Driver>,
-    pub(crate) syncs: Arc<Syncs>,
+    /// `None` where nothing is synced.
+    pub(crate) syncs: Option<Arc<Syncs>>,
     pub(crate) async_remove: bool,
     /// Held while what nothing needs is removed.
     pub(crate) cleaning: Mutex<()>,
@@ -123,7 +128,7 @@ impl Local {
             records: Records::new(place.kv, driver.name()),
             folders,
             driver,
-            syncs: Arc::default(),
+            syncs: place.sync.then(Arc::default),
             async_remove,
             cleaning: Mutex::default(),
             ids: Mutex::default(),
@@ -185,10 +190,11 @@ impl Inner {
         blocking(move || work(&inner)).await
     }
 
-    /// Brings everything that was written to the disk.
+    /// Brings everything that was written to the disk, if that is wanted.
     pub(crate) async fn sync(self: &Arc<Self>) -> Result<(), SnapshotError> {
+        let Some(syncs) = &self.syncs else { return Ok(()) };
         let inner = Arc::clone(self);
-        let synced = self.syncs.wait(move || inner.folders.sync()).await;
+        let synced = syncs.wait(move || inner.folders.sync()).await;
         synced.map_err(|error| self.folders.unsynced(error))
     }
 

@@ -15,6 +15,8 @@ pub struct Snapshots {
     pub enabled: Vec<Snapshotter>,
     /// The one that serves a containerd which asks for another name.
     pub default: Snapshotter,
+    /// Whether a snapshot's files are on the disk when its commit is answered.
+    pub sync: bool,
     /// The overlayfs snapshotter's folder; in the root if `None`.
     pub overlayfs_root: Option<PathBuf>,
     /// How the overlayfs snapshotter behaves.
@@ -68,6 +70,7 @@ impl Default for Snapshots {
         Snapshots {
             enabled: Snapshotter::ALL.into(),
             default: Snapshotter::Overlayfs,
+            sync: true,
             overlayfs_root: None,
             overlayfs: OverlayOptions::default(),
             native_root: None,
@@ -80,6 +83,7 @@ impl Snapshots {
     pub(super) fn read(&mut self, section: &mut Section<'_>, faults: &mut Faults) {
         section.set("enabled", &mut self.enabled, faults);
         section.set("default", &mut self.default, faults);
+        section.set("sync", &mut self.sync, faults);
         let mut overlayfs = section.section("overlayfs", faults);
         let options = &mut self.overlayfs;
         overlayfs.set("root", &mut self.overlayfs_root, faults);
