@@ -1,4 +1,5 @@
-//! Any tree, packed by GNU tar and by the `tar` crate, must come out as GNU tar itself unpacks it.
+//! Any tree, packed by GNU tar and by the `tar` crate, must come out as GNU tar itself unpacks it; and any tree that we make a layer
+//! of must come out of GNU tar and of Python's `tarfile` as it was.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -17,8 +18,10 @@ use std::process::Command;
 use archive::chunks;
 use proptest::prelude::*;
 use transom_layer::apply::{ApplyOptions, Ownership, apply};
+use transom_layer::compare::{Changes, CompareOptions, compare};
+use transom_layer::compress::Compression;
 use transom_sys::{FileType, Linux, Sys, Times, Timespec, XattrFlags};
-use transom_tests::tree::{Tree, walk};
+use transom_tests::tree::{Kind, Tree, walk};
 
 /// One name of a tree; which folder it goes into is a number, taken modulo the folders that there are.
 #[derive(Clone, Debug)]
@@ -273,4 +276,73 @@ proptest! {
         let (theirs, ours) = unpacked(&archive, is_root, chunk);
         prop_assert_eq!(&theirs, &ours, "the tar crate");
     }
+
+    #[test]
+    fn any_tree_made_into_a_layer_comes_out_as_it_was(nodes in proptest::collection::vec(node(), 1..25)) {
+        if transom_tests::require_program("tar").is_none() || transom_tests::require_program("python3").is_none() {
+            return Ok(());
+        }
+        let is_root = Linux.effective_ids().0 == 0;
+        let work = tempfile::tempdir().unwrap();
+        let source = work.path().join("source");
+        fs::create_dir(&source).unwrap();
+        // A layer has no extended attributes but capabilities, as in containerd.
+        let nodes: Vec<Node> = nodes.into_iter().map(|node| Node { xattr: false, ..node }).collect();
+        plant(&source, &nodes, is_root);
+        let mut original = walk(&source).unwrap();
+        let archive = work.path().join("layer.tar");
+        let changes = Changes::Trees { lower: None, upper: File::open(&source).unwrap().into() };
+        let options = CompareOptions { compression: Compression::None, ..CompareOptions::default() };
+        compare(changes, &options, &mut File::create(&archive).unwrap()).unwrap();
+
+        let (mut theirs, mut ours) = unpacked(&archive, is_root, 4096);
+        for tree in [&mut original, &mut theirs, &mut ours] {
+            as_in_a_layer(tree);
+        }
+        prop_assert_eq!(&original, &ours, "ours");
+        prop_assert_eq!(&original, &theirs, "GNU tar");
+        if is_root {
+            let mut theirs = python_unpacked(&archive);
+            as_in_a_layer(&mut theirs);
+            // It leaves the times of symlinks alone.
+            for tree in [&mut original, &mut theirs] {
+                let links = tree.entries.values_mut().filter(|entry| matches!(entry.kind, Kind::Symlink { .. }));
+                links.for_each(|entry| entry.mtime = 0);
+            }
+            prop_assert_eq!(&original, &theirs, "Python");
+        }
+    }
+}
+
+/// Leaves out what a layer has not, as in containerd: the folder itself, and parts of seconds.
+fn as_in_a_layer(tree: &mut Tree) {
+    tree.entries.retain(|path, _| !matches!(&path[..], b"" | b"."));
+    tree.entries.values_mut().for_each(|entry| entry.mtime_nsec = 0);
+}
+
+/// What Python makes of an archive.
+fn python_unpacked(archive: &Path) -> Tree {
+    const SCRIPT: &str = "
+import sys, tarfile
+with tarfile.open(sys.argv[1], 'r:', errors='surrogateescape') as tar:
+    trusted = {'filter': 'fully_trusted'} if hasattr(tarfile, 'fully_trusted_filter') else {}
+    tar.extractall(sys.argv[2], numeric_owner=True, **trusted)
+";
+    let target = tempfile::tempdir().unwrap();
+    let output = Command::new("python3")
+        .args([
+            OsStr::new("-c"),
+            SCRIPT.as_ref(),
+            archive.as_os_str(),
+            target.path().as_os_str(),
+        ])
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "python: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    walk(target.path()).unwrap()
 }

@@ -178,6 +178,41 @@ fn a_cancelled_job_ends_so() {
     assert!(matches!(error, CompareError::Cancelled), "{error}");
 }
 
+/// Asks for an end when the first bytes arrive.
+struct Stopper(transom_layer::cancel::Cancel, u64);
+
+impl Write for Stopper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.cancel();
+        self.1 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_job_that_is_cancelled_in_the_middle_ends_there() {
+    // Far more than all pipes hold.
+    let work = tempfile::tempdir().unwrap();
+    fs::File::create(work.path().join("file"))
+        .unwrap()
+        .set_len(1 << 36)
+        .unwrap();
+    // zstd makes so little of zeros that the first bytes would take a minute.
+    for compression in [Compression::None, Compression::Gzip] {
+        let options = CompareOptions {
+            compression,
+            ..CompareOptions::default()
+        };
+        let mut sink = Stopper(options.cancel.clone(), 0);
+        let error = compare(trees(None, work.path()), &options, &mut sink).unwrap_err();
+        assert!(matches!(error, CompareError::Cancelled), "{error}");
+        assert!(sink.1 < 1 << 30, "{} bytes", sink.1);
+    }
+}
+
 #[test]
 fn limits_hold() {
     let work = planted();
