@@ -104,3 +104,9 @@ pub const REF_PAUSE: Duration = Duration::from_millis(1);
 /// The longest pause of [`REF_PAUSE`]: about half a second in all, as containerd 1.6 waits. Its clients open a ref again right
 /// after they closed it, and take a refusal for an answer.
 pub const REF_PAUSE_MAX: Duration = Duration::from_millis(256);
+
+/// How often the lock of a metadata store is tried again before somebody else counts as its holder, [`KV_LOCK_PAUSE`] apart.
+pub const KV_LOCK_TRIES: u32 = 20;
+
+/// The pause between two tries of [`KV_LOCK_TRIES`].
+pub const KV_LOCK_PAUSE: Duration = Duration::from_millis(5);

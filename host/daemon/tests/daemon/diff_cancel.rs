@@ -89,6 +89,30 @@ fn runs(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
+/// The services are asked without a socket: tonic's channels have a clock of their own for the same header.
+#[tokio::test]
+async fn the_clients_deadline_ends_a_request_and_its_work() {
+    if !require_root() {
+        return;
+    }
+    let stall = Stall::new();
+    let rig = Rig::with(|config| config.stream_processors = vec![stall.processor()]).await;
+    let blob = large();
+    blobs::put(&rig, &blob).await;
+    let mut asked = here(request(SLOW, &blob, &stall.mounts()));
+    asked
+        .metadata_mut()
+        .insert("grpc-timeout", "3S".parse().expect("text"));
+    let mut client = DiffClient::new(rig.services.clone());
+    let call = tokio::spawn(async move { client.apply(asked).await });
+    let pid = stall.at_work().await;
+    let error = call.await.expect("no panic").expect_err("it stalls for ever");
+    assert_eq!(error.code(), tonic::Code::DeadlineExceeded, "{error}");
+    assert_eq!(error.message(), "context deadline exceeded");
+    until("the mounts go", || mounts_below(rig.folder.path()).is_empty()).await;
+    until("the process goes", || !runs(pid)).await;
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_leaves_no_mount_and_no_process() {
     if !require_root() {

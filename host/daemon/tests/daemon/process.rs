@@ -83,7 +83,7 @@ fn the_second_daemon_says_who_holds_the_root() {
 }
 
 /// The lines of a request carry its number, and two requests have two.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn lines_of_the_log_say_which_request_they_belong_to() {
     for format in ["text", "json"] {
         let program = Program::start(&["--log-format", format, "--log-level", "debug"]);

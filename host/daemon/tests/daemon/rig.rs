@@ -20,6 +20,8 @@ use transomd::{Daemon, Failure};
 pub(crate) struct Rig {
     pub(crate) folder: TempDir,
     pub(crate) channel: Channel,
+    /// The services without a socket.
+    pub(crate) services: transomd::rpc::Services,
     pub(crate) metrics: Option<std::net::SocketAddr>,
     pub(crate) shutdown: Shutdown,
     pub(crate) served: Option<JoinHandle<Result<(), Failure>>>,
@@ -44,9 +46,11 @@ impl Rig {
             .await
             .expect("the daemon opens");
         let metrics = daemon.metrics_address();
+        let services = daemon.services();
         let served = tokio::spawn(async move { daemon.serve(&Notify::default()).await });
         Rig {
             folder,
+            services,
             channel: channel(&socket).await,
             metrics,
             shutdown,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Kind, KvError, io_error};
+use crate::limits;
 
 /// Held as long as the store is open; the system releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -25,7 +26,16 @@ impl Lock {
             .write(true)
             .open(folder.join("lock"))
             .map_err(|error| io_error("lock", &error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // A child that the last holder was just starting has its descriptors until it runs its own program.
+        let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..limits::KV_LOCK_TRIES {
+            if locked != Err(rustix::io::Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::sleep(limits::KV_LOCK_PAUSE);
+            locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(KvError::InUse {
