@@ -1,8 +1,21 @@
 //! An OCI registry on a storage driver, over HTTP.
 //!
-//! Read in the order in which a request flows: [`names`] (repositories, tags, what a reference is), [`access`] (who may do
-//! what), [`event`] (what is told afterwards).
+//! Read in the order in which a request flows:
+//! 1. [`names`] (repositories, tags, what a reference is), [`error`](mod@error), [`limits`];
+//! 2. `server` accepts connections, `http` understands requests and writes answers;
+//! 3. [`access`] (who may do what), [`event`] (what is told afterwards);
+//! 4. [`store`] does it, with [`manifest`] (what a manifest says) and `layout` (where everything is on the driver).
+//!
+//! `docs/formats/registry.md` describes the files, `docs/guides/registry.md` how it is run.
 
 pub mod access;
+pub mod error;
 pub mod event;
+mod layout;
+pub mod limits;
+pub mod manifest;
 pub mod names;
+pub mod store;
+
+pub use error::Error;
+pub use store::{Options, Store};
