@@ -11,11 +11,15 @@
 pub mod access;
 pub mod error;
 pub mod event;
+pub mod http;
 mod layout;
 pub mod limits;
 pub mod manifest;
+pub mod metrics;
 pub mod names;
+pub mod server;
 pub mod store;
 
 pub use error::Error;
+pub use http::{Peer, Registry, Settings};
 pub use store::{Options, Store};

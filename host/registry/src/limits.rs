@@ -106,5 +106,11 @@ pub const REDIRECT: Duration = Duration::from_secs(20 * 60);
 /// Bytes of a client's text that are repeated in an error or in the log.
 pub const SHOWN_BYTES: usize = 256;
 
-/// How often the store is asked whether it is well, and how long that may take.
-pub const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the store may take to say that it is well.
+pub const HEALTH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections to the listener for operators at once.
+pub const ADMIN_CONNECTIONS: usize = 16;
+
+/// Bytes that an operator's request may have.
+pub const ADMIN_BODY: usize = 1 << 10;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use transom_oci::{Algorithm, Descriptor, Digest};
 use transom_storage::Condition;
 
@@ -176,19 +176,13 @@ impl Store {
             let optional = self.options().sparse_indexes && matches!(needed, Needed::Manifest(_));
             !optional && seen.insert(needed.digest())
         });
-        // Collected, because the stream would keep the closure across its waits.
-        let needed: Vec<Needed<'_>> = needed.collect();
-        let looked_up = needed.into_iter().map(|needed| async move {
-            let digest = needed.digest().clone();
-            let there = match needed {
-                Needed::Blob(_) => self.has_blob(repository, &digest).await,
-                // Caches of builds list blobs as if they were manifests.
-                Needed::Manifest(_) => match self.has_manifest(repository, &digest).await {
-                    Ok(false) => self.has_blob(repository, &digest).await,
-                    other => other,
-                },
-            };
-            there.map(|there| (!there).then_some(digest))
+        let owned = |needed: Needed<'_>| (matches!(needed, Needed::Manifest(_)), needed.digest().clone());
+        let needed: Vec<(bool, Digest)> = needed.map(owned).collect();
+        let looked_up = needed.into_iter().map(|(manifest, digest)| async move {
+            // Caches of builds list blobs as if they were manifests.
+            let there = manifest && self.has_manifest(repository, &digest).await?;
+            let there = there || self.has_blob(repository, &digest).await?;
+            Ok::<_, Error>((!there).then_some(digest))
         });
         let missing: Vec<Digest> = stream::iter(looked_up)
             .buffered(limits::LOOK_UPS)
@@ -268,12 +262,16 @@ impl Store {
             .iter()
             .filter_map(|entry| Tag::new(entry.path.name()).ok());
         let tags: Vec<Tag> = tags.collect();
-        let looked_up = tags.into_iter().map(|tag| async move {
-            match self.tag(repository, &tag).await {
-                Ok(target) => Ok((target == *digest).then_some(tag)),
-                Err(Error::ManifestUnknown { .. } | Error::Damaged { .. }) => Ok(None),
-                Err(error) => Err(error),
-            }
+        // Boxed: the compiler cannot see otherwise that they may change threads.
+        let looked_up = tags.into_iter().map(|tag| {
+            let looked_up = async move {
+                match self.tag(repository, &tag).await {
+                    Ok(target) => Ok((target == *digest).then_some(tag)),
+                    Err(Error::ManifestUnknown { .. } | Error::Damaged { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            };
+            looked_up.boxed()
         });
         let tags = stream::iter(looked_up).buffered(limits::LOOK_UPS);
         tags.try_filter_map(|tag| async move { Ok(tag) })

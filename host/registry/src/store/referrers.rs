@@ -59,10 +59,8 @@ impl Store {
         for digest in self.linked_referrers(repository, asked.subject).await? {
             all.insert(digest, None);
         }
-        let rest = all
-            .into_iter()
-            .filter(|(digest, _)| asked.last.is_none_or(|last| digest.as_str() > last));
-        let read = rest.map(|(digest, descriptor)| async move {
+        all.retain(|digest, _| asked.last.is_none_or(|last| digest.as_str() > last));
+        let read = all.into_iter().map(|(digest, descriptor)| async move {
             match descriptor {
                 Some(descriptor) => Ok(Some(descriptor)),
                 None => self.described(repository, digest).await,
