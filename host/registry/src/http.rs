@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, USER_AGENT};
+use http::header::{CONTENT_LENGTH, EXPECT, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
 use tokio::sync::Semaphore;
 
@@ -162,7 +162,13 @@ impl Registry {
         let (result, route) = match Route::find(head.uri.path()) {
             Ok(route) => {
                 let name = route.name();
-                (call.run(route, Incoming::new(body)).await, name)
+                let mut body = Incoming::new(body);
+                let result = call.run(route, &mut body).await;
+                // Whoever asks first whether it may send sends nothing.
+                if !head.headers.contains_key(EXPECT) {
+                    body.finish().await;
+                }
+                (result, name)
             }
             Err(error) => (Err(error), "unknown"),
         };

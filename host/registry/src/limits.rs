@@ -47,9 +47,23 @@ pub const REFERRERS_PAGE: usize = 1_000;
 /// Uploads whose running hash is kept in memory, of 300 bytes each. One that has no place is read again when it ends.
 pub const UPLOADS_HASHED: usize = 10_000;
 
+/// How long a request waits for another one that works on the same upload. A client whose connection broke comes back before
+/// its last request has ended here.
+pub const UPLOAD_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it looks meanwhile.
+pub const UPLOAD_RETRY: Duration = Duration::from_millis(20);
+
 /// Bytes of a body that are gathered before they are handed to the driver. Each hand-over costs a change of threads; an upload
 /// holds at most three of them, one on its way to the disk, one full, one filling.
 pub const UPLOAD_CHUNK: usize = 256 << 10;
+
+/// Bytes of a body that nobody wants, and that are read all the same so that the connection can go on: as many as Go's
+/// servers read.
+pub const UNWANTED: u64 = 256 << 10;
+
+/// How long such a body may take.
+pub const UNWANTED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer's body at a time.
 pub const DOWNLOAD_CHUNK: usize = 256 << 10;

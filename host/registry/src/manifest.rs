@@ -72,6 +72,11 @@ impl Manifest {
     /// # Errors
     /// [`Error::ManifestInvalid`] if it is not JSON of the right form, or refers to too much.
     pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
+        // An array would be taken for the fields in their order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            let reason = "it is not a JSON object".to_owned();
+            return Err(Error::ManifestInvalid(reason));
+        }
         let manifest: Manifest =
             serde_json::from_slice(bytes).map_err(|error| Error::ManifestInvalid(error.to_string()))?;
         let descriptors = manifest.layers.len() + manifest.blobs.len() + manifest.manifests.len();

@@ -52,7 +52,7 @@ impl<'r> Call<'r> {
     }
 
     /// Does what is asked, if it may be.
-    pub(super) async fn run(&mut self, route: Route, body: Incoming) -> Answer {
+    pub(super) async fn run(&mut self, route: Route, body: &mut Incoming) -> Answer {
         let method = &self.head.method;
         let known = route.methods();
         if !known.split(", ").any(|name| name == method.as_str()) {

@@ -113,6 +113,24 @@ impl Incoming {
         Ok(poured)
     }
 
+    /// Reads what nobody wanted, if it is little, so that the connection can go on, and the client reads the answer before it
+    /// sees the end of it.
+    pub(super) async fn finish(&mut self) {
+        let mut left = limits::UNWANTED;
+        if self.announced().is_some_and(|length| length > left) {
+            return;
+        }
+        let read = async {
+            while let Ok(Some(chunk)) = self.frame().await {
+                left = left.saturating_sub(chunk.len() as u64);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        drop(tokio::time::timeout(limits::UNWANTED_PATIENCE, read).await);
+    }
+
     /// All of it, of `limit` bytes at most.
     pub(super) async fn whole(&mut self, limit: u64) -> Result<Bytes, Error> {
         let too_large = || Error::ManifestTooLarge { limit };

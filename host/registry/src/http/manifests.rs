@@ -93,7 +93,7 @@ impl Call<'_> {
         &self,
         name: &RepositoryName,
         reference: &Reference,
-        mut body: Incoming,
+        body: &mut Incoming,
     ) -> Answer {
         let tags = self.tags_to_set(reference)?;
         let limit = self.store().options().manifest_bytes;

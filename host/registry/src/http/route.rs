@@ -172,6 +172,7 @@ mod tests {
             "/v2/%4",
             "/v2/%ff/tags/list",
             "/v2/a/tags/x",
+            "/v2/a/blobs/sha256:..%2f..%2fetc",
         ] {
             assert!(matches!(Route::find(path), Err(Error::NoSuchPath)), "{path}");
         }
@@ -182,7 +183,6 @@ mod tests {
             "/v2/A/manifests/x",
             "/v2/a/manifests/..",
             "/v2/a/manifests/sha256:baddigeststring",
-            "/v2/a/blobs/sha256:..%2f..%2fetc",
             "/v2//tags/list",
             "/v2/a%00/tags/list",
         ] {

@@ -21,7 +21,7 @@ const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const CHUNK_MIN: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 
 impl Call<'_> {
-    pub(super) async fn begin_upload(&self, name: &RepositoryName, mut body: Incoming) -> Answer {
+    pub(super) async fn begin_upload(&self, name: &RepositoryName, body: &mut Incoming) -> Answer {
         if let Some(wanted) = self.query.get("mount")
             && let Some(response) = self.mount(name, &digest(wanted)?).await?
         {
@@ -33,7 +33,7 @@ impl Call<'_> {
             let nothing = Digest::of(wanted.algorithm(), b"");
             if body.announced() != Some(0) || wanted == nothing {
                 let upload = self.store().new_upload(name, wanted.algorithm()).await?;
-                return self.fill_and_commit(name, None, upload, &wanted, &mut body).await;
+                return self.fill_and_commit(name, None, upload, &wanted, body).await;
             }
         }
         let hint = self.query.get("digest-algorithm");
@@ -74,9 +74,9 @@ impl Call<'_> {
         }
     }
 
-    pub(super) async fn append(&self, name: &RepositoryName, id: &str, mut body: Incoming) -> Answer {
+    pub(super) async fn append(&self, name: &RepositoryName, id: &str, body: &mut Incoming) -> Answer {
         let mut upload = self.store().open_upload(name, id).await?;
-        let result = self.pour(&mut upload, &mut body).await;
+        let result = self.pour(&mut upload, body).await;
         let size = upload.size();
         upload.pause().await?;
         match result {
@@ -113,12 +113,11 @@ impl Call<'_> {
         }
     }
 
-    pub(super) async fn end_upload(&self, name: &RepositoryName, id: &str, mut body: Incoming) -> Answer {
+    pub(super) async fn end_upload(&self, name: &RepositoryName, id: &str, body: &mut Incoming) -> Answer {
         let wanted = digest(self.query.get("digest").ok_or(Error::DigestMissing)?)?;
         let mut upload = self.store().open_upload(name, id).await?;
         upload.expect(wanted.algorithm());
-        self.fill_and_commit(name, Some(id), upload, &wanted, &mut body)
-            .await
+        self.fill_and_commit(name, Some(id), upload, &wanted, body).await
     }
 
     async fn fill_and_commit(

@@ -3,6 +3,8 @@
 //! What arrives goes to the driver at once, and is hashed meanwhile. The running hash is kept in memory between two requests; when
 //! it is lost, after a restart or because another instance has it, the content is read once more before it becomes a blob.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tokio_stream::StreamExt;
 use transom_oci::{Algorithm, Digest, Hasher};
@@ -11,7 +13,7 @@ use transom_storage::{StoragePath, WriteMode, Writer};
 use super::Store;
 use crate::error::{Result, absent};
 use crate::names::RepositoryName;
-use crate::{Error, layout};
+use crate::{Error, layout, limits};
 
 mod id;
 mod running;
@@ -74,11 +76,23 @@ impl Store {
         })
     }
 
-    /// Goes on with an upload.
+    /// Goes on with an upload. If another request works on it, that one has a moment to end: its client may be gone already.
     ///
     /// # Errors
     /// [`Error::UploadUnknown`], [`Error::UploadBusy`].
     pub async fn open_upload(&self, repository: &RepositoryName, id: &str) -> Result<OpenUpload> {
+        let begun = Instant::now();
+        loop {
+            match self.try_open_upload(repository, id).await {
+                Err(Error::UploadBusy(_)) if begun.elapsed() < limits::UPLOAD_WAIT => {
+                    tokio::time::sleep(limits::UPLOAD_RETRY).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_open_upload(&self, repository: &RepositoryName, id: &str) -> Result<OpenUpload> {
         let unknown = || Error::UploadUnknown(id.to_owned());
         UploadId::check(id).ok_or_else(unknown)?;
         let path = layout::upload(repository, id)?;
