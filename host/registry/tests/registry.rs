@@ -1,0 +1,10 @@
+//! Tests of the registry through its public interface, as one program that links once.
+
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
+
+#[path = "registry/gates.rs"]
+mod gates;
+#[path = "registry/notifications.rs"]
+mod notifications;
+#[path = "registry/tokens.rs"]
+mod tokens;
