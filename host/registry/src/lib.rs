@@ -7,12 +7,13 @@
 //! 4. [`store`] does it, with [`manifest`] (what a manifest says) and `layout` (where everything is on the driver).
 //!
 //! Beside that stand [`auth`] (who a client is), [`policy`] (what a file lets it do) and [`notify`] (events on their way to
-//! others); [`settings`] says how their settings are read.
+//! others); [`settings`] says how their settings are read, [`config`] is the whole file, [`run`] makes a registry of it.
 //!
 //! `docs/formats/registry.md` describes the files, `docs/guides/registry.md` how it is run.
 
 pub mod access;
 pub mod auth;
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod http;
@@ -23,6 +24,7 @@ pub mod metrics;
 pub mod names;
 pub mod notify;
 pub mod policy;
+pub mod run;
 pub mod server;
 pub mod settings;
 pub mod store;
