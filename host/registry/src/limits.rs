@@ -135,9 +135,8 @@ pub const UPLOADS_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often such uploads are looked for: docker-registry's time.
 pub const UPLOADS_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// Days before the age of uploads that are deleted which are looked for by name, on drivers that do not list what is not
-/// committed. What is older was deleted when it was younger.
-pub const UPLOAD_DAYS: u64 = 31;
+/// Repositories whose day is known to be marked as one with uploads. One more costs the writing of an empty object.
+pub const MARKED_DAYS: usize = 10_000;
 
 /// Largest configuration file in bytes: a thousand times a full one.
 pub const CONFIG_BYTES: usize = 4 << 20;

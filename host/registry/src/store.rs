@@ -31,6 +31,7 @@ pub(crate) use uploads::{Day, UploadId};
 
 use cache::Cache;
 use locks::Locks;
+use purge::Marked;
 use uploads::Running;
 
 /// What is up to the operator.
@@ -67,6 +68,7 @@ struct Inner {
     running: Running,
     cache: Cache,
     locks: Locks,
+    marked: Marked,
 }
 
 /// A part of a list.
@@ -88,6 +90,7 @@ impl Store {
             running: Running::default(),
             cache: Cache::new(limits::CACHED_MANIFESTS),
             locks: Locks::default(),
+            marked: Marked::default(),
         };
         let inner = Arc::new(inner);
         Store { inner }

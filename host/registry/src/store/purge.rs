@@ -1,17 +1,36 @@
 //! Uploads that did not end, deleted when they are old.
 //!
 //! Drivers do not list what is not committed. Uploads are therefore in a folder for each day, which can be deleted without knowing
-//! what is in it.
+//! what is in it. Where a folder is not seen before there is content in it, the first upload of a day leaves a mark there.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use transom_content::timestamp;
+use transom_storage::Condition;
 
 use super::Store;
 use super::uploads::Day;
 use crate::error::Result;
 use crate::names::RepositoryName;
-use crate::{layout, limits};
+use crate::{Error, layout, limits};
+
+/// The days that were marked, of a few repositories: a mark that is written twice does no harm.
+#[derive(Debug, Default)]
+pub(super) struct Marked(Mutex<HashSet<(RepositoryName, Day)>>);
+
+impl Marked {
+    /// Notes one; says whether it is new.
+    fn add(&self, repository: &RepositoryName, day: Day) -> bool {
+        let mut marked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if marked.len() >= limits::MARKED_DAYS {
+            marked.clear();
+        }
+        marked.insert((repository.clone(), day))
+    }
+}
 
 impl Store {
     /// Deletes the uploads of all repositories that were begun more than `age` ago, by the day; gives how many folders were
@@ -43,12 +62,6 @@ impl Store {
                 deleted += 1;
             }
         }
-        for back in 1..=limits::UPLOAD_DAYS {
-            let day = layout::upload_day(name, last.before(back))?;
-            if self.remove(&day).await? {
-                deleted += 1;
-            }
-        }
         Ok(deleted)
     }
 
@@ -64,6 +77,16 @@ impl Store {
         let text = String::from_utf8_lossy(&text);
         let begun = timestamp::parse(text.trim());
         Ok(begun.is_some_and(|begun| begun < limit))
+    }
+
+    /// Makes the folder of a day's uploads seen, if it would not be.
+    pub(super) async fn mark_day(&self, repository: &RepositoryName, day: Day) -> Result<()> {
+        if self.driver().capabilities().local_files || !self.inner.marked.add(repository, day) {
+            return Ok(());
+        }
+        let mark = layout::upload_day(repository, day)?.join("begun")?;
+        let put = self.driver().put(&mark, Bytes::new(), Condition::Always).await;
+        put.map_err(Error::Storage)
     }
 
     /// Does so from time to time.

@@ -44,6 +44,7 @@ impl Store {
         algorithm: Option<Algorithm>,
     ) -> Result<String> {
         let id = UploadId::new();
+        self.mark_day(repository, Day::of(id.begun())).await?;
         let upload = self.create_upload(repository, id, algorithm).await?;
         upload.pause().await?;
         Ok(id.to_string())

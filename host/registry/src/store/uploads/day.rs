@@ -8,7 +8,7 @@ use transom_content::timestamp;
 const SECONDS: u64 = 24 * 3600;
 
 /// A day of UTC, written as `2026-01-02`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Day(u64);
 
 impl Day {
@@ -16,11 +16,6 @@ impl Day {
     pub(crate) fn of(time: SystemTime) -> Day {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Day(since.as_secs() / SECONDS)
-    }
-
-    /// So many days before.
-    pub(crate) fn before(self, days: u64) -> Day {
-        Day(self.0.saturating_sub(days))
     }
 
     /// Reads one.
@@ -45,7 +40,7 @@ mod tests {
     #[test]
     fn days_are_read_and_written() {
         let day = Day::read("2024-02-29").unwrap();
-        assert_eq!(day.before(29).to_string(), "2024-01-31");
+        assert_eq!(day.to_string(), "2024-02-29");
         assert_eq!(Day::of(SystemTime::UNIX_EPOCH).to_string(), "1970-01-01");
         assert!(day > Day::read("2023-12-31").unwrap());
         for text in [
