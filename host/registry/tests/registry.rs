@@ -6,5 +6,7 @@
 mod gates;
 #[path = "registry/notifications.rs"]
 mod notifications;
+#[path = "registry/signer.rs"]
+mod signer;
 #[path = "registry/tokens.rs"]
 mod tokens;

@@ -234,7 +234,7 @@ allow = ["pull"]
         let message = |text: &str| Policy::parse(text).unwrap_err()[0].to_string();
         assert_eq!(
             message("[[rules]]\nrepository = [\"a\"]\nwho = []\nallow = []"),
-            "line 2: unknown key `repository`; there are `repositories`, `who`, `allow`"
+            "line 2: unknown key `repository`; did you mean `repositories`?"
         );
         assert!(message("[[rules]]\nwho = [\"everyone\"]\n").contains("missing field `allow`"));
         assert!(
