@@ -180,6 +180,7 @@ allow = ["catalog"]
         assert_eq!(says("x-admin", "push", "team-a/x"), (true, Some(15)));
         assert_eq!(says("certificate:x-admin", "push", "team-a/x"), (false, None));
         assert_eq!(says("bob", "push", "users/bob/x"), (true, Some(15)));
+        assert_eq!(says("user:bob", "push", "users/bob/x"), (true, Some(15)));
         assert_eq!(says("bob", "push", "users/alice/x"), (false, None));
         assert_eq!(says("anonymous", "pull", "public/x"), (true, Some(20)));
         assert_eq!(says("", "push", "public/x"), (false, Some(20)));
