@@ -4,6 +4,8 @@
 
 #[path = "registry/gates.rs"]
 mod gates;
+#[path = "registry/hostile.rs"]
+mod hostile;
 #[path = "registry/notifications.rs"]
 mod notifications;
 #[path = "registry/signer.rs"]
