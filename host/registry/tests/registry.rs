@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
+#[path = "registry/chance.rs"]
+mod chance;
 #[path = "registry/gates.rs"]
 mod gates;
-#[path = "registry/hostile.rs"]
-mod hostile;
 #[path = "registry/notifications.rs"]
 mod notifications;
 #[path = "registry/signer.rs"]
