@@ -6,8 +6,9 @@
 //! 3. [`access`] (who may do what), [`event`] (what is told afterwards);
 //! 4. [`store`] does it, with [`manifest`] (what a manifest says) and `layout` (where everything is on the driver).
 //!
-//! Beside that stand [`auth`] (who a client is), [`policy`] (what a file lets it do) and [`notify`] (events on their way to
-//! others); [`settings`] says how their settings are read, [`config`] is the whole file, [`run`] makes a registry of it.
+//! Beside that stand [`auth`] (who a client is), [`policy`] (what a file lets it do), [`notify`] (events on their way to
+//! others) and [`import`] (docker-registry's configuration); [`settings`] says how settings are read, [`config`] is the whole
+//! file, [`run`] makes a registry of it.
 //!
 //! `docs/formats/registry.md` describes the files, `docs/guides/registry.md` how it is run.
 
@@ -17,6 +18,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod http;
+pub mod import;
 mod layout;
 pub mod limits;
 pub mod manifest;

@@ -179,7 +179,7 @@ impl Rule {
     }
 }
 
-/// Answers a question to a policy as a person asks it: may `who` (a user, `certificate:NAME`, or `anonymous`) do `action` (`pull`,
+/// Answers a question to a policy as a person asks it: may `who` (a user, `user:NAME`, `certificate:NAME`, or `anonymous`) do `action` (`pull`,
 /// `push`, `delete`, `catalog`, `admin`) to `repository`?
 ///
 /// # Errors
@@ -204,7 +204,10 @@ pub fn ask(text: &str, who: &str, action: &str, repository: Option<&str>) -> Res
             });
         }
     };
-    let name = Some(who).filter(|who| !matches!(*who, "" | "anonymous"));
+    let name = match who {
+        "" | "anonymous" => None,
+        who => Some(who.strip_prefix("user:").unwrap_or(who)),
+    };
     Ok(policy.verdict(name, &Access { resource, action }))
 }
 

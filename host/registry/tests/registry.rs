@@ -4,6 +4,8 @@
 
 #[path = "registry/blobs.rs"]
 mod blobs;
+#[path = "registry/chance.rs"]
+mod chance;
 #[path = "registry/client.rs"]
 mod client;
 #[path = "registry/clients.rs"]
@@ -22,6 +24,8 @@ mod manifests;
 mod notifications;
 #[path = "registry/serving.rs"]
 mod serving;
+#[path = "registry/signer.rs"]
+mod signer;
 #[path = "registry/tokens.rs"]
 mod tokens;
 #[path = "registry/uploads.rs"]

@@ -78,6 +78,9 @@ fn basic(value: &str) -> Result<(String, String), &'static str> {
     if name.len() > limits::NAME_BYTES || password.len() > limits::PASSWORD_BYTES {
         return Err("the name or the password is too long");
     }
+    if name.contains(char::is_control) {
+        return Err("the name has control characters in it");
+    }
     Ok((name.to_owned(), password.to_owned()))
 }
 
@@ -113,6 +116,7 @@ mod tests {
             "Basic !!!",
             "Basic dXNlcg==",
             "Basic /w==",
+            "Basic YQpiOng=",
             "Bearer",
             "Bearer  ",
             "Digest x",

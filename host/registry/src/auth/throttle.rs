@@ -80,14 +80,15 @@ impl Gate for Throttle {
             let address = network(presented.address);
             let password = matches!(Credential::of(presented), Credential::Basic { .. });
             let failures = self.failures.as_ref().filter(|_| password);
-            // Taken before, so that many at once do not all get through, and given back if it was right.
             if let Some(failures) = failures {
-                failures.take(address, Instant::now())?;
+                failures.look(&address, Instant::now())?;
             }
             let decision = self.inner.check(presented, wanted).await;
             let wrong = matches!(decision, Err(Refusal::Unauthenticated { .. }));
-            if let Some(failures) = failures.filter(|_| !wrong) {
-                failures.give_back(&address);
+            // Charged afterwards, so that many right ones at once do not stand in each other's way. Many wrong ones at once
+            // all get through, and are paid for by a longer wait.
+            if let Some(failures) = failures.filter(|_| wrong) {
+                failures.charge(address, Instant::now());
             }
             let name = decision.as_ref().ok().and_then(|actor| actor.name.clone());
             if let Some(requests) = &self.requests {
@@ -144,30 +145,38 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
 
     /// Takes one out, or says after how many seconds there will be one.
     fn take(&self, key: K, now: Instant) -> Result<(), Refusal> {
+        self.look(&key, now)?;
+        self.charge(key, now);
+        Ok(())
+    }
+
+    /// Whether there is one, or after how many seconds there will be.
+    fn look(&self, key: &K, now: Instant) -> Result<(), Refusal> {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = buckets
+            .get(key)
+            .map_or(self.size, |bucket| self.left(bucket, now));
+        if left >= 1.0 {
+            return Ok(());
+        }
+        let seconds = ((1.0 - left) / self.rate).ceil();
+        let retry_after = seconds.clamp(1.0, f64::from(u32::MAX)) as u32;
+        Err(Refusal::TooMany { retry_after })
+    }
+
+    /// Takes one out, whether there is one or not.
+    fn charge(&self, key: K, now: Instant) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= limits::COUNTED && !buckets.contains_key(&key) {
             self.forget(&mut buckets, now);
         }
-        let bucket = buckets.entry(key).or_insert(Bucket {
+        let full = Bucket {
             left: self.size,
             at: now,
-        });
-        bucket.left = self.left(bucket, now);
+        };
+        let bucket = buckets.entry(key).or_insert(full);
+        bucket.left = self.left(bucket, now) - 1.0;
         bucket.at = now;
-        if bucket.left < 1.0 {
-            let seconds = ((1.0 - bucket.left) / self.rate).ceil();
-            let retry_after = seconds.clamp(1.0, f64::from(u32::MAX)) as u32;
-            return Err(Refusal::TooMany { retry_after });
-        }
-        bucket.left -= 1.0;
-        Ok(())
-    }
-
-    fn give_back(&self, key: &K) {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bucket) = buckets.get_mut(key) {
-            bucket.left = (bucket.left + 1.0).min(self.size);
-        }
     }
 
     fn left(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -206,8 +215,10 @@ mod tests {
         assert_eq!(take("b", 0), Ok(()));
         assert_eq!(take("a", 500), Ok(()));
         assert!(take("a", 500).is_err());
-        buckets.give_back(&"a".to_owned());
-        assert_eq!(take("a", 500), Ok(()));
+        buckets.charge("a".to_owned(), start + Duration::from_millis(500));
+        assert_eq!(take("a", 500), Err(Refusal::TooMany { retry_after: 1 }));
+        assert!(take("a", 1499).is_err(), "what was charged must be paid for");
+        assert_eq!(take("a", 1500), Ok(()));
         for _ in 0..3 {
             assert_eq!(take("a", 60_000), Ok(()));
         }

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::pattern::Pattern;
 use super::who::{Groups, Names, Subject};
 use super::{Policy, Right, Rule, limits};
-use crate::settings::{self, Mistake, line_of, nearest};
+use crate::settings::{self, Mistake, nearest};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,16 +28,17 @@ struct Raw {
     allow: Vec<Spanned<String>>,
 }
 
-/// Mistakes as they are found.
-struct Faults<'t> {
-    text: &'t str,
+/// Mistakes as they are found, and where the lines are.
+struct Faults {
+    /// Where each line but the first begins.
+    lines: Vec<usize>,
     found: Vec<Mistake>,
 }
 
 pub(super) fn parse(text: &str) -> Result<Policy, Vec<Mistake>> {
     let file: File = settings::parse(text).map_err(|mistake| vec![mistake])?;
     let mut faults = Faults {
-        text,
+        lines: text.match_indices('\n').map(|(at, _)| at + 1).collect(),
         found: Vec::new(),
     };
     if file.rules.len() > limits::RULES {
@@ -57,7 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Policy, Vec<Mistake>> {
     Err(faults.found)
 }
 
-fn groups(raw: &BTreeMap<String, Vec<Spanned<String>>>, faults: &mut Faults<'_>) -> Groups {
+fn groups(raw: &BTreeMap<String, Vec<Spanned<String>>>, faults: &mut Faults) -> Groups {
     let mut groups = Groups::new();
     for (name, members) in raw {
         let mut names = Names::default();
@@ -69,7 +70,7 @@ fn groups(raw: &BTreeMap<String, Vec<Spanned<String>>>, faults: &mut Faults<'_>)
     groups
 }
 
-fn rule(raw: &Spanned<Raw>, groups: &Groups, faults: &mut Faults<'_>) -> Rule {
+fn rule(raw: &Spanned<Raw>, groups: &Groups, faults: &mut Faults) -> Rule {
     let Raw {
         repositories,
         who,
@@ -77,7 +78,7 @@ fn rule(raw: &Spanned<Raw>, groups: &Groups, faults: &mut Faults<'_>) -> Rule {
     } = raw.get_ref();
     let patterns = repositories.as_deref().unwrap_or_default();
     let rule = Rule {
-        line: line_of(faults.text, raw.span().start),
+        line: faults.line(raw.span().start),
         repositories: faults.all(patterns, Pattern::parse),
         who: faults.all(who, |text| Subject::parse(text, groups)),
         allow: faults.all(allow, |text| right(text, repositories.is_some())),
@@ -110,12 +111,15 @@ fn right(text: &str, repositories: bool) -> Result<Right, String> {
     }
 }
 
-impl Faults<'_> {
+impl Faults {
     fn add(&mut self, at: usize, message: String) {
-        self.found.push(Mistake {
-            line: line_of(self.text, at),
-            message,
-        });
+        let line = self.line(at);
+        self.found.push(Mistake { line, message });
+    }
+
+    /// The line of a byte, from 1.
+    fn line(&self, at: usize) -> usize {
+        1 + self.lines.partition_point(|&begin| begin <= at)
     }
 
     fn of<T>(&mut self, place: &Spanned<String>, read: Result<T, String>) -> Option<T> {
@@ -180,6 +184,7 @@ allow = ["catalog"]
         assert_eq!(says("x-admin", "push", "team-a/x"), (true, Some(15)));
         assert_eq!(says("certificate:x-admin", "push", "team-a/x"), (false, None));
         assert_eq!(says("bob", "push", "users/bob/x"), (true, Some(15)));
+        assert_eq!(says("user:bob", "push", "users/bob/x"), (true, Some(15)));
         assert_eq!(says("bob", "push", "users/alice/x"), (false, None));
         assert_eq!(says("anonymous", "pull", "public/x"), (true, Some(20)));
         assert_eq!(says("", "push", "public/x"), (false, Some(20)));
@@ -234,7 +239,7 @@ allow = ["pull"]
         let message = |text: &str| Policy::parse(text).unwrap_err()[0].to_string();
         assert_eq!(
             message("[[rules]]\nrepository = [\"a\"]\nwho = []\nallow = []"),
-            "line 2: unknown key `repository`; there are `repositories`, `who`, `allow`"
+            "line 2: unknown key `repository`; did you mean `repositories`?"
         );
         assert!(message("[[rules]]\nwho = [\"everyone\"]\n").contains("missing field `allow`"));
         assert!(

@@ -129,6 +129,24 @@ mod tests {
         }
     }
 
+    /// What a pattern means, as slowly as it can be said.
+    fn meant(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|at| meant(rest, &text[at..])),
+            Some((letter, rest)) => text
+                .split_first()
+                .is_some_and(|(first, left)| first == letter && meant(rest, left)),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn stars_mean_what_they_mean(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+            proptest::prop_assert_eq!(glob(&pattern, &text), meant(pattern.as_bytes(), text.as_bytes()));
+        }
+    }
+
     #[test]
     fn many_stars_take_no_longer_than_they_must() {
         let pattern = "*a".repeat(1000);

@@ -124,14 +124,24 @@ fn known(name: &str) -> Result<Option<String>, u16> {
     Ok(Some(name.to_owned()))
 }
 
+/// A hash from another program, of `U*U`.
+const VECTOR: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
 const HTPASSWD: &str = "[htpasswd]\nrealm = \"Registry\"\npath = \"@users\"\n";
 
 #[tokio::test]
 async fn passwords_are_checked() {
     let place = Place::new();
-    place.write("users", &format!("alice:{}\nold:{{SHA}}x\n", hash("pass:word")));
+    place.write(
+        "users",
+        &format!("alice:{}\nold:{{SHA}}x\nv:{VECTOR}\n", hash("pass:word")),
+    );
     let gate = place.gate(HTPASSWD);
     let push = wanted(Action::Push, "a");
+    assert_eq!(
+        Client::with(&basic("v", "U*U")).gets(&*gate, &push).await,
+        known("v")
+    );
     for _ in 0..2 {
         assert_eq!(
             Client::with(&basic("alice", "pass:word"))

@@ -1,153 +1,22 @@
 //! Tokens: what a token server makes is taken, and what it did not make is refused.
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
-use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    ECDSA_P384_SHA384_FIXED_SIGNING, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
 };
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use transom_registry::access::{Access, Action, Actor, Gate, Presented, Refusal, Resource};
 use transom_registry::auth::token::{Settings, Token};
 use transom_registry::names::RepositoryName;
 use transom_registry::settings::parse;
 
-/// A key of the token server.
-enum Key {
-    Rsa(RsaKeyPair, &'static dyn RsaEncoding, &'static str),
-    Ecdsa(EcdsaKeyPair, &'static str),
-    Ed25519(Ed25519KeyPair),
-}
-
-fn file(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/registry/keys");
-    folder.join(name)
-}
-
-fn private(name: &str) -> Vec<u8> {
-    let key = PrivatePkcs8KeyDer::from_pem_file(file(name)).unwrap();
-    key.secret_pkcs8_der().to_vec()
-}
-
-fn certificate(name: &str) -> String {
-    STANDARD.encode(CertificateDer::from_pem_file(file(name)).unwrap())
-}
-
-impl Key {
-    fn rsa(encoding: &'static dyn RsaEncoding, algorithm: &'static str) -> Key {
-        Key::Rsa(
-            RsaKeyPair::from_pkcs8(&private("rsa.pem")).unwrap(),
-            encoding,
-            algorithm,
-        )
-    }
-
-    fn ecdsa(curve: &'static ring::signature::EcdsaSigningAlgorithm, algorithm: &'static str) -> Key {
-        let random = SystemRandom::new();
-        let pair = EcdsaKeyPair::generate_pkcs8(curve, &random).unwrap();
-        Key::Ecdsa(
-            EcdsaKeyPair::from_pkcs8(curve, pair.as_ref(), &random).unwrap(),
-            algorithm,
-        )
-    }
-
-    fn p256() -> Key {
-        Key::ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, "ES256")
-    }
-
-    fn leaf() -> Key {
-        let (curve, pair) = (&ECDSA_P256_SHA256_FIXED_SIGNING, private("leaf.pem"));
-        Key::Ecdsa(
-            EcdsaKeyPair::from_pkcs8(curve, &pair, &SystemRandom::new()).unwrap(),
-            "ES256",
-        )
-    }
-
-    fn ed25519() -> Key {
-        let pair = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        Key::Ed25519(Ed25519KeyPair::from_pkcs8(pair.as_ref()).unwrap())
-    }
-
-    fn algorithm(&self) -> &'static str {
-        match self {
-            Key::Rsa(_, _, algorithm) | Key::Ecdsa(_, algorithm) => algorithm,
-            Key::Ed25519(_) => "EdDSA",
-        }
-    }
-
-    fn jwk(&self, kid: &str) -> Value {
-        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        match self {
-            Key::Rsa(pair, ..) => {
-                let public = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(pair.public());
-                json!({"kty": "RSA", "kid": kid, "use": "sig",
-                    "n": text(&public.n),
-                    "e": text(&public.e)})
-            }
-            Key::Ecdsa(pair, algorithm) => {
-                let point = &pair.public_key().as_ref()[1..];
-                let (x, y) = point.split_at(point.len() / 2);
-                let curve = if *algorithm == "ES256" { "P-256" } else { "P-384" };
-                json!({"kty": "EC", "crv": curve, "kid": kid, "x": text(x), "y": text(y)})
-            }
-            Key::Ed25519(pair) => {
-                json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": text(pair.public_key().as_ref())})
-            }
-        }
-    }
-
-    fn sign(&self, header: &Value, claims: &Value) -> String {
-        let random = SystemRandom::new();
-        let text = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", text(header), text(claims));
-        let message = signed.as_bytes();
-        let signature = match self {
-            Key::Rsa(pair, encoding, _) => {
-                let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(*encoding, &random, message, &mut signature).unwrap();
-                signature
-            }
-            Key::Ecdsa(pair, _) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
-            Key::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-        };
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-
-    /// A token that is as it should be, for `team/app`.
-    fn token(&self, kid: &str) -> String {
-        self.sign(
-            &json!({"typ": "JWT", "alg": self.algorithm(), "kid": kid}),
-            &claims(),
-        )
-    }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn claims() -> Value {
-    json!({
-        "iss": "auth.example", "sub": "alice", "aud": "registry.example",
-        "exp": now() + 300, "nbf": now(), "iat": now(), "jti": "1",
-        "access": [{"type": "repository", "name": "team/app", "actions": ["pull", "push"]}],
-    })
-}
-
-/// `claims` with one of them changed.
-fn with(name: &str, value: Value) -> Value {
-    let mut claims = claims();
-    claims[name] = value;
-    claims
-}
+use crate::signer::{Key, certificate, claims, file, now, with};
 
 fn gate(keys: &str) -> Token {
     let text = format!(

@@ -60,7 +60,9 @@ impl Claims {
                 limits::TOKEN_ACCESS
             ));
         }
-        if claims.sub.len() > limits::NAME_BYTES || claims.sub.starts_with(CERTIFICATE_PREFIX) {
+        let name = &claims.sub;
+        let fits = name.len() <= limits::NAME_BYTES && !name.contains(char::is_control);
+        if !fits || name.starts_with(CERTIFICATE_PREFIX) {
             return Err("the token's subject cannot be the name of a user".to_owned());
         }
         Ok(claims)
@@ -140,6 +142,7 @@ mod tests {
             r#"{"aud":"s","exp":9}"#,
             r#"{"iss":"i","aud":"s","exp":9,"exp":99}"#,
             r#"{"iss":"i","aud":"s","exp":9,"sub":"certificate:root"}"#,
+            r#"{"iss":"i","aud":"s","exp":9,"sub":"a\nb"}"#,
             r#"{"iss":"i","aud":"s","exp":9,"access":{}}"#,
             r#"{"iss":"i","aud":"s","exp":9,"access":[{"type":"repository","name":"a","actions":"pull"}]}"#,
             "[]",

@@ -1,6 +1,6 @@
 //! As much of DER as a public key needs.
 
-use rustls_pki_types::{AlgorithmIdentifier, alg_id};
+use rustls::pki_types::{AlgorithmIdentifier, alg_id};
 
 use super::keys::Kind;
 
