@@ -1,0 +1,184 @@
+//! The registry's content on a driver: what can be asked of it and done to it, without HTTP.
+//!
+//! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `purge` deletes uploads that did not end,
+//! `cache` keeps manifests in memory, `locks` keeps
+//! what must not happen at the same time apart.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use transom_oci::Digest;
+use transom_storage::{Condition, StorageDriver, StoragePath};
+
+use crate::error::{Result, absent};
+use crate::{Error, limits};
+
+mod blobs;
+mod cache;
+mod catalog;
+mod locks;
+mod manifests;
+mod purge;
+mod referrers;
+mod tags;
+mod uploads;
+
+pub use blobs::Blob;
+pub use manifests::{ManifestPush, Pushed, Stored};
+pub use referrers::Referrers;
+pub use uploads::OpenUpload;
+pub(crate) use uploads::{Day, UploadId};
+
+use cache::Cache;
+use locks::Locks;
+use purge::Marked;
+use uploads::Running;
+
+/// What is up to the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Take indexes whose manifests are not all here.
+    pub sparse_indexes: bool,
+    /// Mount a blob that any repository has if a client names none. Whoever knows a digest then gets the content.
+    pub mount_from_anywhere: bool,
+    /// Bytes of one manifest.
+    pub manifest_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            sparse_indexes: false,
+            mount_from_anywhere: true,
+            manifest_bytes: limits::MANIFEST_BYTES,
+        }
+    }
+}
+
+/// The content of a registry. A clone is another handle of the same.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    driver: Arc<dyn StorageDriver>,
+    options: Options,
+    running: Running,
+    cache: Cache,
+    locks: Locks,
+    marked: Marked,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What is on it, in order.
+    pub items: Vec<T>,
+    /// Whether something comes after it.
+    pub more: bool,
+}
+
+impl Store {
+    /// A registry's content on a driver. Nothing is read or written yet.
+    #[must_use]
+    pub fn new(driver: Arc<dyn StorageDriver>, options: Options) -> Store {
+        let inner = Inner {
+            driver,
+            options,
+            running: Running::default(),
+            cache: Cache::new(limits::CACHED_MANIFESTS),
+            locks: Locks::default(),
+            marked: Marked::default(),
+        };
+        let inner = Arc::new(inner);
+        Store { inner }
+    }
+
+    /// What it is kept on.
+    #[must_use]
+    pub fn driver(&self) -> &dyn StorageDriver {
+        &*self.inner.driver
+    }
+
+    /// What was chosen.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Whether the driver answers.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn check(&self) -> Result<()> {
+        match self.driver().stat(&StoragePath::root()).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other.map(drop).map_err(Error::Storage),
+        }
+    }
+
+    /// Writes a link. One that is there is written anew: its time says that it is wanted.
+    async fn link(&self, path: &StoragePath, digest: &Digest) -> Result<()> {
+        let content = Bytes::copy_from_slice(digest.as_str().as_bytes());
+        let put = self.driver().put(path, content, Condition::Always).await;
+        put.map_err(Error::Storage)
+    }
+
+    /// What a link points at.
+    async fn linked(&self, path: &StoragePath, missing: impl FnOnce() -> Error) -> Result<Digest> {
+        let content = self.driver().get(path, limits::LINK_BYTES).await;
+        let content = content.map_err(absent(missing))?;
+        let text = std::str::from_utf8(&content).unwrap_or_default();
+        text.trim_ascii().parse().map_err(|error| Error::Damaged {
+            path: path.to_string(),
+            reason: format!("it should hold a digest: {error}"),
+        })
+    }
+
+    /// Whether there is content at a path.
+    async fn exists(&self, path: &StoragePath) -> Result<bool> {
+        match self.driver().stat(path).await {
+            Ok(entry) => Ok(!entry.is_folder()),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(Error::Storage(error)),
+        }
+    }
+
+    /// Whether a blob is there already, as long as it must be.
+    async fn is_whole(&self, path: &StoragePath, size: u64) -> Result<bool> {
+        match self.driver().stat(path).await {
+            Ok(entry) => Ok(!entry.is_folder() && entry.size() == size),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(Error::Storage(error)),
+        }
+    }
+
+    /// Deletes what is at a path; says whether there was something.
+    async fn remove(&self, path: &StoragePath) -> Result<bool> {
+        match self.driver().delete(path).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(Error::Storage(error)),
+        }
+    }
+
+    /// What is in a folder; nothing if there is none.
+    async fn listed(&self, folder: &StoragePath) -> Result<Vec<transom_storage::Entry>> {
+        match self.driver().list(folder).await {
+            Ok(entries) => Ok(entries),
+            Err(error) => absent(|| Error::NoSuchPath)(error).into_empty(),
+        }
+    }
+}
+
+impl Error {
+    /// Nothing, if the error says that nothing is there.
+    fn into_empty<T>(self) -> Result<Vec<T>> {
+        match self {
+            Error::NoSuchPath => Ok(Vec::new()),
+            error => Err(error),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Tags: names that point at manifests.
+
+use transom_oci::Digest;
+
+use super::{Page, Store};
+use crate::error::Result;
+use crate::names::{RepositoryName, Tag};
+use crate::{Error, layout};
+
+impl Store {
+    /// What a tag points at.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`].
+    pub async fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Digest> {
+        let missing = || Error::tag_unknown(repository, tag);
+        self.linked(&layout::tag_link(repository, tag)?, missing).await
+    }
+
+    /// Tags in the order of their bytes, after `last`, `most` of them at most.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryUnknown`].
+    pub async fn tags(
+        &self,
+        repository: &RepositoryName,
+        last: Option<&str>,
+        most: usize,
+    ) -> Result<Page<String>> {
+        let entries = self.listed(&layout::tags(repository)?).await?;
+        if entries.is_empty() && self.listed(&layout::repository(repository)?).await?.is_empty() {
+            return Err(Error::RepositoryUnknown(repository.clone()));
+        }
+        // In one folder, the order of paths is that of the bytes of their names.
+        let begin = last.map_or(0, |last| {
+            entries.partition_point(|entry| entry.path.name() <= last)
+        });
+        let mut rest = entries[begin..].iter().filter(|entry| entry.is_folder());
+        let items = rest.by_ref().take(most);
+        let items = items.map(|entry| entry.path.name().to_owned()).collect();
+        Ok(Page {
+            items,
+            more: rest.next().is_some(),
+        })
+    }
+
+    /// Points a tag at a manifest.
+    pub(super) async fn set_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<()> {
+        // docker-registry's collector looks for what a tag once pointed at.
+        self.link(&layout::tag_index_link(repository, tag, digest)?, digest)
+            .await?;
+        self.link(&layout::tag_link(repository, tag)?, digest).await
+    }
+
+    /// Deletes a tag. The manifest stays. Gives what the tag pointed at.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`].
+    pub async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Digest> {
+        let _alone = self.inner.locks.alone(repository).await;
+        let digest = self.tag(repository, tag).await?;
+        match self.remove(&layout::tag(repository, tag)?).await? {
+            true => Ok(digest),
+            false => Err(Error::tag_unknown(repository, tag)),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Tests of the registry through its public interface and through real connections, as one program that links once.
+
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
+
+#[path = "registry/blobs.rs"]
+mod blobs;
+#[path = "registry/chance.rs"]
+mod chance;
+#[path = "registry/client.rs"]
+mod client;
+#[path = "registry/clients.rs"]
+mod clients;
+#[path = "registry/errors.rs"]
+mod errors;
+#[path = "registry/gates.rs"]
+mod gates;
+#[path = "registry/hostile.rs"]
+mod hostile;
+#[path = "registry/lists.rs"]
+mod lists;
+#[path = "registry/manifests.rs"]
+mod manifests;
+#[path = "registry/notifications.rs"]
+mod notifications;
+#[path = "registry/serving.rs"]
+mod serving;
+#[path = "registry/signer.rs"]
+mod signer;
+#[path = "registry/tokens.rs"]
+mod tokens;
+#[path = "registry/uploads.rs"]
+mod uploads;
