@@ -26,6 +26,8 @@ mod notifications;
 mod serving;
 #[path = "registry/signer.rs"]
 mod signer;
+#[path = "registry/together.rs"]
+mod together;
 #[path = "registry/tokens.rs"]
 mod tokens;
 #[path = "registry/uploads.rs"]
