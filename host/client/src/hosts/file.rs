@@ -103,6 +103,11 @@ fn address(
         file.mistake(name.span().start, text)
     };
     let text = name.get_ref();
+    if text.contains('@') {
+        // Not repeated.
+        let reason = "a host has no user and password: they belong into config.json";
+        return Err(file.mistake(name.span().start, reason));
+    }
     let whole = if text.contains("://") {
         text.clone()
     } else {
@@ -120,8 +125,8 @@ fn address(
         .authority()
         .map(http::uri::Authority::as_str)
         .unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') {
-        return Err(wrong("credentials belong into config.json"));
+    if authority.is_empty() {
+        return Err(wrong("the name is missing"));
     }
     if uri.query().is_some() {
         return Err(wrong("it has no query"));

@@ -21,13 +21,11 @@ pub(crate) fn media_type_of(header: Option<&str>, body: &[u8]) -> Result<String,
     let header = header
         .map(|text| text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase())
         .filter(|text| !is_vague(text));
-    let shape: Shape = match serde_json::from_slice(body) {
-        Ok(shape) => shape,
-        // Artifacts of any kind may be kept as manifests.
-        Err(_) => {
-            return header.ok_or_else(|| "a manifest that is not JSON and has no media type".to_owned());
-        }
-    };
+    // Such as the page of a proxy that wants a login.
+    let shape: Shape = serde_json::from_slice(body).map_err(|_| {
+        let kind = header.as_deref().map(crate::error::shortened).unwrap_or_default();
+        format!("what it sends as a manifest is not JSON ({kind}): is that a registry?")
+    })?;
     if shape.fs_layers.is_some() && shape.layers.is_none() && shape.manifests.is_none() {
         return Err(
             "the image is of Docker's schema 1, which nobody supports any more: push it again".to_owned(),

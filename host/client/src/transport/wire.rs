@@ -223,22 +223,25 @@ fn chain(error: &reqwest::Error) -> String {
     shortened(&parts.join(": "))
 }
 
-/// The error of TLS in an error, which may hide in one of the system's.
+/// The error of TLS in an error.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut source = error.source();
     while let Some(cause) = source {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(|error| error.get_ref());
-        let found = cause
-            .downcast_ref()
-            .or_else(|| inner.and_then(|inner| inner.downcast_ref()));
-        if found.is_some() {
-            return found;
+        if let Some(found) = tls_inside(cause) {
+            return Some(found);
         }
         source = cause.source();
     }
     None
+}
+
+/// The system's errors can hold others, which they do not give as their source.
+fn tls_inside<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = cause.downcast_ref() {
+        return Some(found);
+    }
+    let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+    tls_inside(inner)
 }
 
 /// A certificate does not become better by asking again.
