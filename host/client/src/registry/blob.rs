@@ -139,11 +139,6 @@ impl BlobReader {
         self.end = end;
     }
 
-    /// The host that is being asked goes to the end of the line: what it sent was wrong.
-    pub(crate) fn distrust(&self) {
-        self.host().shun();
-    }
-
     pub(crate) fn host(&self) -> &Arc<Endpoint> {
         &self.hosts[self.at.min(self.hosts.len() - 1)]
     }

@@ -18,6 +18,7 @@ use super::blob::BlobReader;
 use super::client::MEMORY_UNIT;
 use super::remote::Remote;
 use crate::Error;
+use crate::transport::Endpoint;
 
 /// The bytes of a blob from an offset on. Dropping it ends all its downloads.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Pieces {
     descriptor: Descriptor,
     /// The range that is passed on as it arrives.
     stream: Option<BlobReader>,
+    /// The host of the last such range.
+    served_by: Option<Arc<Endpoint>>,
     /// The ranges after it, in their order.
     ahead: VecDeque<Task<Result<Piece, Error>>>,
     /// What is given out of a gathered range.
@@ -82,6 +85,7 @@ impl Remote {
             remote: self.clone(),
             descriptor: descriptor.clone(),
             stream: Some(self.part(descriptor, offset, end)?),
+            served_by: None,
             ahead: VecDeque::new(),
             ready: None,
             next: end,
@@ -110,7 +114,7 @@ impl Pieces {
                 if let Some(chunk) = self.stream_chunk().await? {
                     return Ok(Some(chunk));
                 }
-                self.stream = None;
+                self.served_by = self.stream.take().map(|stream| Arc::clone(stream.host()));
             }
             if let Some(mut task) = self.ahead.pop_front() {
                 let piece = (&mut task).await?;
@@ -126,10 +130,10 @@ impl Pieces {
         }
     }
 
-    /// The host whose bytes came last is asked last from now on.
+    /// The host whose bytes came is asked last for a while.
     pub(crate) fn distrust(&self) {
-        if let Some(stream) = &self.stream {
-            stream.distrust();
+        if let Some(host) = &self.served_by {
+            host.shun();
         }
     }
 

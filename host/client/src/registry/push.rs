@@ -9,7 +9,6 @@ use transom_oci::{Descriptor, Digest};
 
 use super::remote::{Remote, digest_of};
 use crate::auth::scope::Scopes;
-use crate::transport::retry::Backoff;
 use crate::transport::wire::Trouble;
 use crate::transport::{Answer, Call, Endpoint, Payload, Upload};
 use crate::{Error, Repository, limits};
@@ -144,7 +143,7 @@ impl Job<'_> {
                 Some(open) => open,
                 None => self.begin().await?,
             };
-            match self.run(&mut open, upwards, &mut backoff).await {
+            match self.run(&mut open, upwards).await {
                 Ok(()) => return Ok(()),
                 Err(trouble @ Trouble::Again { .. }) => backoff.wait(trouble).await?,
                 Err(Trouble::Never(error)) => {
@@ -185,7 +184,7 @@ impl Job<'_> {
     }
 
     /// One upload to its end. With `Trouble::Again` the registry has lost it.
-    async fn run(&self, open: &mut Session, upwards: Upwards, backoff: &mut Backoff) -> Result<(), Trouble> {
+    async fn run(&self, open: &mut Session, upwards: Upwards) -> Result<(), Trouble> {
         let size = self.descriptor.size;
         let monolithic = match upwards {
             Upwards::Monolithic => true,
@@ -199,34 +198,37 @@ impl Job<'_> {
             Upwards::Chunked(bytes) => bytes.max(open.chunk_min).max(1),
             _ => size,
         };
+        // Of its own: what goes on here does not make up for uploads that are lost at the end, again and again.
+        let mut backoff = self.endpoint.backoff();
         while open.offset < size {
             let before = open.offset;
             let length = chunk.min(size - before);
-            match self.patch(open, length).await {
-                Ok(()) => {}
-                Err(Trouble::Again { error, after }) => {
-                    backoff
-                        .wait(Trouble::Again { error, after })
-                        .await
-                        .map_err(Trouble::Never)?;
-                    self.status(open).await?;
-                }
-                // Out of step: the registry knows better how far it is.
-                Err(Trouble::Never(Error::Status { status: 416, .. })) if self.status(open).await.is_ok() => {
-                    let error = out_of_step(&self.endpoint);
-                    backoff
-                        .wait(Trouble::Again { error, after: None })
-                        .await
-                        .map_err(Trouble::Never)?;
-                }
-                Err(trouble) => return Err(trouble),
+            if let Err(trouble) = self.patch(open, length).await {
+                let trouble = self.resumable(trouble)?;
+                backoff.wait(trouble).await.map_err(Trouble::Never)?;
+                self.status(open).await?;
             }
-            if open.offset - before.min(open.offset) >= limits::PROGRESS_BYTES {
+            if open.offset.saturating_sub(before) >= limits::PROGRESS_BYTES {
                 backoff.reset();
             }
             (self.watch)(open.offset);
         }
         self.finish(open, size, 0).await
+    }
+
+    /// What may be gone on from, by asking how far the registry is. The outer error ends this upload.
+    fn resumable(&self, trouble: Trouble) -> Result<Trouble, Trouble> {
+        match trouble {
+            // Out of step: the registry knows better how far it is.
+            Trouble::Never(Error::Status { status: 416, .. }) => Ok(Trouble::Again {
+                error: out_of_step(&self.endpoint),
+                after: None,
+            }),
+            // Forgotten, or no longer to be gone on with: docker-registry 2 says so when it has kept a part.
+            Trouble::Never(error @ Error::NotFound { .. }) => Err(Trouble::Again { error, after: None }),
+            Trouble::Never(error) => Err(Trouble::Never(error)),
+            again => Ok(again),
+        }
     }
 
     /// Sends a chunk.

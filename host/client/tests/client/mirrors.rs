@@ -149,3 +149,18 @@ async fn nothing_is_pushed_to_a_mirror() {
         .unwrap_err();
     assert!(matches!(error, Error::NoHost { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_mirror_with_wrong_bytes_is_gone_round() {
+    let (mirror, own) = (Fake::start().await, Fake::start().await);
+    let root = tempfile::tempdir().unwrap();
+    let bytes = noise(200_000, 21);
+    let descriptor = mirror.add_blob(bytes.clone());
+    own.add_blob(bytes.clone());
+    mirror.plan(|_| Fault::Flip(9));
+    let remote = remote(&root, &two(&mirror, &own, "\"pull\""));
+    let store = transom_content::Store::open(root.path().join("content")).unwrap();
+    remote.fetch_into(&descriptor, &store, &|_| {}).await.unwrap();
+    assert!(std::fs::read(store.blob_path(&descriptor.digest)).unwrap() == bytes);
+    assert_eq!((mirror.seen().len(), own.seen().len()), (1, 1));
+}

@@ -191,6 +191,21 @@ async fn a_lost_upload_begins_anew() {
 }
 
 #[tokio::test]
+async fn uploads_that_are_always_lost_come_to_an_end() {
+    let fake = Fake::start().await;
+    let bytes = noise(1_000_000, 39);
+    fake.plan(|seen| match seen.method.as_str() {
+        "PUT" => reply(500, &[], ""),
+        _ => Fault::None,
+    });
+    let error = push(&remote(&fake), &bytes, Upwards::Chunked(500_000))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Status { status: 500, .. }), "{error}");
+    assert_eq!(methods(&fake).iter().filter(|method| *method == "PUT").count(), 3);
+}
+
+#[tokio::test]
 async fn a_lost_answer_to_the_last_request_is_no_failure() {
     let fake = Fake::start().await;
     let bytes = noise(1_000, 35);
