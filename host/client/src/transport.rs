@@ -1,0 +1,51 @@
+//! One host over HTTP.
+//!
+//! Read in this order: [`retry`] (when to try again), [`tls`] (whom to believe), [`wire`] (one request, one answer), [`status`]
+//! (what an answer means), [`answer`] (its body, with an end), [`upload`] (a request's body), [`endpoint`] (a host with its
+//! credentials, redirects and tries).
+
+pub(crate) mod answer;
+pub(crate) mod endpoint;
+pub mod retry;
+pub(crate) mod status;
+pub(crate) mod tls;
+pub(crate) mod upload;
+pub(crate) mod wire;
+
+pub(crate) use answer::Answer;
+pub(crate) use endpoint::{Call, Endpoint, Payload};
+pub use retry::Retry;
+pub use upload::Upload;
+
+use std::time::Duration;
+
+use crate::{Secret, limits};
+
+/// How long things may take. A whole answer may take as long as it likes.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Making a connection, TLS included.
+    pub connect: Duration,
+    /// Nothing coming or going.
+    pub stall: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: limits::CONNECT,
+            stall: limits::STALL,
+        }
+    }
+}
+
+/// The proxies of a machine, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name them. They are given, not looked up.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// For hosts that are spoken with in the clear.
+    pub http: Option<Secret>,
+    /// For hosts that are spoken with over TLS.
+    pub https: Option<Secret>,
+    /// Hosts that are reached without: names, domains, addresses, networks, separated by commas.
+    pub none: Option<String>,
+}
