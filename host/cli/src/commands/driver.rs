@@ -42,7 +42,7 @@ fn list(command: &DriverList, json: bool) -> Result<(), Failure> {
         }
         for parameter in &kind.parameters {
             let required = if parameter.required { ", required" } else { "" };
-            let (name, form, about) = (parameter.name, parameter.kind.name(), parameter.about);
+            let (name, form, about) = (&parameter.name, parameter.kind.name(), &parameter.about);
             let _ = writeln!(text, "  {name:<18}{about} ({form}{required})");
         }
     }
