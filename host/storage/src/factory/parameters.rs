@@ -298,7 +298,9 @@ fn given(kind: Type, value: &Value) -> Result<Given<'_>, String> {
     let given = match (kind, value) {
         (Type::Secret, value) => return Ok(Given::Secrets(vec![secret(value)?])),
         (Type::Secrets, Value::Array(values)) => {
-            return Ok(Given::Secrets(values.iter().map(secret).collect::<Result<_, _>>()?));
+            return Ok(Given::Secrets(
+                values.iter().map(secret).collect::<Result<_, _>>()?,
+            ));
         }
         (Type::Secrets, value) => return Ok(Given::Secrets(vec![secret(value)?])),
         (Type::Text, Value::String(text)) => Some(Given::Text(text.clone())),

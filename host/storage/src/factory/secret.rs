@@ -34,7 +34,8 @@ impl Secret {
         };
         let path = table.get("file").and_then(Value::as_str).ok_or(form)?;
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(limits::SECRET_BYTES + 1).read_to_string(&mut text));
+        let read =
+            File::open(path).and_then(|file| file.take(limits::SECRET_BYTES + 1).read_to_string(&mut text));
         read.map_err(|error| format!("{path}: {error}"))?;
         if text.len() as u64 > limits::SECRET_BYTES {
             return Err(format!("{path} has more than {} bytes", limits::SECRET_BYTES));
@@ -64,10 +65,19 @@ mod tests {
         let secret = Secret::read(&json!({ "file": file })).unwrap();
         assert_eq!(secret.reveal(), "hush");
         assert_eq!(format!("{secret:?}"), "Secret(…)");
-        for wrong in [json!(1), json!({}), json!({ "fyle": "x" }), json!({ "file": "/nothing/there" })] {
+        for wrong in [
+            json!(1),
+            json!({}),
+            json!({ "fyle": "x" }),
+            json!({ "file": "/nothing/there" }),
+        ] {
             Secret::read(&wrong).unwrap_err();
         }
         std::fs::write(&file, "x".repeat(70_000)).unwrap();
-        assert!(Secret::read(&json!({ "file": file })).unwrap_err().contains("65536"));
+        assert!(
+            Secret::read(&json!({ "file": file }))
+                .unwrap_err()
+                .contains("65536")
+        );
     }
 }
