@@ -14,6 +14,7 @@ use crate::{ConfigValue, Descriptor, Error, IoError, Job, Outcome, Payload, Proc
 
 pub use filter::{TestRecord, select};
 pub use storage::{MemoryStore, TestHost};
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use storage::{different_bytes, now};
 
 /// How the input is cut into chunks.

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use self::memory::MemoryStore;
-use crate::storage::{Driver, Host, Http, Key, Keys, Request, Response, Sending, StorageError, Store};
-use crate::{Config, ConfigValue, Error, Instant};
+use crate::storage::{Http, Key, Keys, Request, Response, Sending, StorageError, Store};
+use crate::{Config, ConfigValue, Instant};
 
 /// Everything that a host would give to a storage driver.
 ///
@@ -104,9 +104,10 @@ impl TestHost {
     ///
     /// # Errors
     ///
-    /// Those of [`Driver::open`].
-    pub fn open<D: Driver>(&self) -> Result<D, Error> {
-        D::open(&Host { fake: self.clone() })
+    /// Those of [`Driver::open`](crate::storage::Driver::open).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open<D: crate::storage::Driver>(&self) -> Result<D, crate::Error> {
+        D::open(&crate::storage::Host { fake: self.clone() })
     }
 }
 
@@ -125,6 +126,7 @@ pub(crate) fn different_bytes(count: usize) -> Vec<u8> {
         .collect()
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn now() -> Instant {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Instant {

@@ -14,23 +14,26 @@ pub(super) fn open_error(error: Error) -> plugin::OpenError {
 }
 
 pub(super) fn capabilities(has: Capabilities) -> types::Capabilities {
-    let mut flags = types::Capabilities::empty();
-    flags.set(types::Capabilities::PUT_IF_ABSENT, has.put_if_absent);
-    flags.set(types::Capabilities::REDIRECTS, has.redirects);
-    flags.set(types::Capabilities::QUICK_RENAME, has.quick_rename);
-    flags.set(types::Capabilities::DURABLE, has.durable);
-    flags.set(types::Capabilities::FLAT, has.flat);
-    flags
+    let all = [
+        (has.put_if_absent, types::Capabilities::PUT_IF_ABSENT),
+        (has.redirects, types::Capabilities::REDIRECTS),
+        (has.quick_rename, types::Capabilities::QUICK_RENAME),
+        (has.durable, types::Capabilities::DURABLE),
+        (has.flat, types::Capabilities::FLAT),
+    ];
+    let had = all.into_iter().filter(|(has, _)| *has).map(|(_, flag)| flag);
+    had.fold(types::Capabilities::empty(), |flags, flag| flags | flag)
 }
 
 impl From<types::Capabilities> for Capabilities {
     fn from(flags: types::Capabilities) -> Self {
+        let has = |flag: types::Capabilities| flags & flag == flag;
         Self {
-            put_if_absent: flags.contains(types::Capabilities::PUT_IF_ABSENT),
-            redirects: flags.contains(types::Capabilities::REDIRECTS),
-            quick_rename: flags.contains(types::Capabilities::QUICK_RENAME),
-            durable: flags.contains(types::Capabilities::DURABLE),
-            flat: flags.contains(types::Capabilities::FLAT),
+            put_if_absent: has(types::Capabilities::PUT_IF_ABSENT),
+            redirects: has(types::Capabilities::REDIRECTS),
+            quick_rename: has(types::Capabilities::QUICK_RENAME),
+            durable: has(types::Capabilities::DURABLE),
+            flat: has(types::Capabilities::FLAT),
         }
     }
 }
