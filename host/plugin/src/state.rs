@@ -79,6 +79,15 @@ impl State {
         self.log = log;
         self.stopped = None;
         self.failed = None;
+        self.memory.refused = false;
+    }
+
+    /// The guest logs.
+    pub(crate) fn line(&mut self, level: Level, message: &str) {
+        match &self.powers {
+            Some(powers) => self.log.line(level, &powers.redact(message)),
+            None => self.log.line(level, message),
+        }
     }
 
     /// A store for one job, under all limits.

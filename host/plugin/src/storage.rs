@@ -5,7 +5,7 @@
 //! call → a free instance → guest ⇄ inner driver, HTTP, keys (what was granted) → answer, checked → caller
 //! ```
 //!
-//! Read `grants` (what the operator gives), `kind` (a plugin as a driver of the factory), `pool` (instances), `driver`
+//! Read `grants` (what the operator gives), `kind` (a plugin as a driver of the factory), `set` (all that there are), `pool` (instances), `driver`
 //! (the trait, by calls), `content` (readers and writers), `entries` (lists and walks), `error` (what goes wrong, in both
 //! directions); then what a guest may use: `powers`, `inner`, `http`, `keys`.
 
@@ -20,6 +20,7 @@ pub(crate) mod keys;
 mod kind;
 mod pool;
 pub(crate) mod powers;
+mod set;
 
 use std::fmt;
 use std::path::Path;
@@ -38,8 +39,9 @@ use crate::wit::storage_v0_1::Ready;
 use crate::{stage, world};
 
 pub use self::error::{DriverError, OpenError};
-pub use self::grants::{Grants, Masters};
+pub use self::grants::{Grants, Hosts, Masters};
 pub(crate) use self::powers::Powers;
+pub use self::set::{DriverRefused, RefusedBecause, register_drivers};
 
 /// A storage driver that is loaded, checked and ready to be opened. Clones are the same plugin.
 #[derive(Clone)]

@@ -9,5 +9,9 @@ mod conformance;
 mod damage;
 #[path = "drivers/grants.rs"]
 mod grants;
+#[path = "drivers/misbehaviour.rs"]
+mod misbehaviour;
 #[path = "drivers/support.rs"]
 mod support;
+#[path = "drivers/webdav.rs"]
+mod webdav;

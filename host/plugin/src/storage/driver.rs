@@ -40,7 +40,14 @@ impl WasmDriver {
             driver.call_capabilities_of(store)
         });
         let flags = flags.map_err(|fault| match fault {
-            Fault::Guest(GuestError::Config { key, message }) => OpenError::Config { key, message },
+            Fault::Guest(GuestError::Config { key, message }) => OpenError::Config {
+                key,
+                message: pool.core.grants.redact(&message),
+            },
+            Fault::Guest(GuestError::Other(text)) => {
+                let text = pool.core.grants.redact(&text);
+                OpenError::Failed(pool.core.failed(Fault::Guest(GuestError::Other(text))))
+            }
             fault => OpenError::Failed(pool.core.failed(fault)),
         })?;
         let has = |flag| flags.contains(flag);

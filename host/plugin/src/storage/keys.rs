@@ -308,7 +308,11 @@ mod tests {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(
             (hex(&master.id), hex(&message), hex(tag.as_ref())),
-            ("ID".to_owned(), "MESSAGE".to_owned(), "TAG".to_owned())
+            (
+                "53934942ec080535".to_owned(),
+                "131a3bcc72".to_owned(),
+                "37a63be2c60b6cd9fe29dffd914a73c6".to_owned()
+            )
         );
     }
 

@@ -51,6 +51,11 @@ impl Powers {
             client: None,
         }
     }
+
+    /// The same text without any secret that was granted.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.grants.redact(text)
+    }
 }
 
 impl State {

@@ -269,9 +269,14 @@ impl<C: Codec> Entries for Seen<C> {
                 own = Some(entry.path);
                 continue;
             }
-            match self.store.entry(entry) {
+            match self.store.entry(entry.clone()) {
                 // It went away since it was listed.
                 Err(StorageError::NotFound) => {}
+                // One file that is not content must not hide the others. Whoever reads it is told.
+                Err(StorageError::Damaged(what)) => {
+                    log::warn!("{}: {what}", entry.path);
+                    return Ok(Some(entry));
+                }
                 seen => return seen.map(Some),
             }
         }
