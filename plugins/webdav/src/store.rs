@@ -59,31 +59,31 @@ impl Dav {
 
     /// Makes a folder and those above it.
     fn make_folder(&self, folder: &str) -> Result<(), StorageError> {
-        let answer = self.server.send(&self.server.request("MKCOL", folder), &[])?;
-        match answer.status {
-            201 => Ok(()),
-            // Something is there already.
-            405 | 301 => match self.found(folder)? {
-                Some(resource) if !resource.is_folder => Err(StorageError::NotFolder),
-                _ => Ok(()),
-            },
-            // The one above is not there, or is no folder.
-            403 | 404 | 409 if folder != "/" => {
-                if let Some(resource) = self.found(parent(folder))?
-                    && !resource.is_folder
-                {
-                    return Err(StorageError::NotFolder);
-                }
-                self.make_folder(parent(folder))?;
-                let answer = self.server.send(&self.server.request("MKCOL", folder), &[])?;
-                match answer.status {
-                    // Somebody else was quicker.
-                    201 | 405 | 301 => Ok(()),
-                    409 => Err(StorageError::NotFolder),
-                    _ => Err(meaning("make a folder for", answer)),
-                }
+        let make = || self.server.send(&self.server.request("MKCOL", folder), &[]);
+        let answer = make()?;
+        // The one above is not there, or is no folder.
+        if matches!(answer.status, 403 | 404 | 409) && folder != "/" {
+            if let Some(resource) = self.found(parent(folder))? {
+                return match resource.is_folder {
+                    true => self.made(folder, make()?),
+                    false => Err(StorageError::NotFolder),
+                };
             }
-            _ => Err(meaning("make a folder for", answer)),
+            self.make_folder(parent(folder))?;
+            return self.made(folder, make()?);
+        }
+        self.made(folder, answer)
+    }
+
+    /// Whether a folder is there now. Somebody else may have made it, which servers answer in many ways.
+    fn made(&self, folder: &str, answer: Response) -> Result<(), StorageError> {
+        if answer.status == 201 {
+            return Ok(());
+        }
+        match self.found(folder)? {
+            Some(resource) if resource.is_folder => Ok(()),
+            Some(_) => Err(StorageError::NotFolder),
+            None => Err(meaning("make a folder for", answer)),
         }
     }
 

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use self::memory::MemoryStore;
 use crate::storage::{Http, Key, Keys, Request, Response, Sending, StorageError, Store};
-use crate::{Config, ConfigValue, Instant};
+use crate::{Config, ConfigValue};
 
 /// Everything that a host would give to a storage driver.
 ///
