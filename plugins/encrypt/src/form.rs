@@ -48,7 +48,7 @@ pub(crate) fn content_size(kept: u64) -> Result<u64, StorageError> {
     let chunks = body.div_ceil(KEPT);
     let size = body.checked_sub(chunks * MORE as u64).ok_or_else(wrong)?;
     // The last chunk has content, unless it is the only one.
-    let last = body.checked_sub(chunks.saturating_sub(1) * KEPT).unwrap_or(0);
+    let last = body.saturating_sub(chunks.saturating_sub(1) * KEPT);
     match chunks == 0 || last < MORE as u64 || (chunks > 1 && last == MORE as u64) {
         true => Err(wrong()),
         false => Ok(size),

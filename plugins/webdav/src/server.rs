@@ -96,7 +96,7 @@ impl Server {
             answer = self.send(&request, QUESTION.as_bytes())?;
         }
         if answer.status != 207 {
-            return Err(meaning("look at", answer));
+            return Err(meaning("look at", &answer));
         }
         let mut xml = String::new();
         answer.body.take(LIST_MAX).read_to_string(&mut xml)?;
@@ -129,7 +129,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// What the status of an answer means that is no success.
-pub(crate) fn meaning(doing: &str, answer: Response) -> StorageError {
+pub(crate) fn meaning(doing: &str, answer: &Response) -> StorageError {
     let retry_after = answer
         .header("retry-after")
         .and_then(|seconds| seconds.parse().ok());

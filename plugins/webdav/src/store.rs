@@ -65,18 +65,18 @@ impl Dav {
         if matches!(answer.status, 403 | 404 | 409) && folder != "/" {
             if let Some(resource) = self.found(parent(folder))? {
                 return match resource.is_folder {
-                    true => self.made(folder, make()?),
+                    true => self.made(folder, &make()?),
                     false => Err(StorageError::NotFolder),
                 };
             }
             self.make_folder(parent(folder))?;
-            return self.made(folder, make()?);
+            return self.made(folder, &make()?);
         }
-        self.made(folder, answer)
+        self.made(folder, &answer)
     }
 
     /// Whether a folder is there now. Somebody else may have made it, which servers answer in many ways.
-    fn made(&self, folder: &str, answer: Response) -> Result<(), StorageError> {
+    fn made(&self, folder: &str, answer: &Response) -> Result<(), StorageError> {
         if answer.status == 201 {
             return Ok(());
         }
@@ -102,7 +102,7 @@ impl Dav {
         match answer.status {
             200 | 201 | 204 => Ok(()),
             409 => Err(StorageError::NotFolder),
-            _ => Err(meaning("move", answer)),
+            _ => Err(meaning("move", &answer)),
         }
     }
 
@@ -113,7 +113,7 @@ impl Dav {
         }
     }
 
-    fn sent(&self, answer: Response) -> Result<(), StorageError> {
+    fn sent(&self, answer: &Response) -> Result<(), StorageError> {
         match answer.status {
             200 | 201 | 204 => Ok(()),
             _ => Err(meaning("write", answer)),
@@ -139,7 +139,7 @@ impl Dav {
             200 | 206 => {}
             // It is shorter by now.
             416 => return Ok(None),
-            _ => return Err(meaning("read", answer)),
+            _ => return Err(meaning("read", &answer)),
         }
         let same = match (answer.header("etag"), &resource.etag) {
             (Some(now), Some(then)) => now.trim_matches('"') == then.trim_matches('"'),
@@ -213,7 +213,7 @@ impl Store for Dav {
             self.make_folder(parent(&aside))?;
             answer = self.server.send(&request, content)?;
         }
-        self.sent(answer)?;
+        self.sent(&answer)?;
         let moved = self.move_to(&aside, path);
         if moved.is_err() {
             self.discard(&aside);
@@ -303,7 +303,7 @@ impl Store for Dav {
             207 => Err(StorageError::Other(
                 "the server could not delete all of it".to_owned(),
             )),
-            _ => Err(meaning("delete", answer)),
+            _ => Err(meaning("delete", &answer)),
         }
     }
 
@@ -366,7 +366,7 @@ impl Upload for DavUpload {
         let answer = sending.finish()?;
         let moved = self
             .store
-            .sent(answer)
+            .sent(&answer)
             .and_then(|()| self.store.not_folder(to))
             .and_then(|()| self.store.move_to(&self.aside, to));
         if moved.is_err() {

@@ -149,9 +149,12 @@ struct GuestChunks {
     state: Reading,
 }
 
+/// A chunk on its way, and the instance that it comes from.
+type NextChunk = Pin<Box<dyn Future<Output = (Held, Result<Vec<u8>, Error>)> + Send>>;
+
 enum Reading {
     Idle(Held),
-    Busy(Pin<Box<dyn Future<Output = (Held, Result<Vec<u8>, Error>)> + Send>>),
+    Busy(NextChunk),
     Done,
 }
 

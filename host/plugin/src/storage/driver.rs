@@ -46,9 +46,9 @@ impl WasmDriver {
             },
             Fault::Guest(GuestError::Other(text)) => {
                 let text = pool.core.grants.redact(&text);
-                OpenError::Failed(pool.core.failed(Fault::Guest(GuestError::Other(text))))
+                OpenError::Failed(Box::new(pool.core.failed(Fault::Guest(GuestError::Other(text)))))
             }
-            fault => OpenError::Failed(pool.core.failed(fault)),
+            fault => OpenError::Failed(Box::new(pool.core.failed(fault))),
         })?;
         let has = |flag| flags.contains(flag);
         let capabilities = Capabilities {
@@ -173,7 +173,7 @@ impl StorageDriver for WasmDriver {
             });
             let entry = entry.await?;
             let broke = |rule: String| self.pool.core.broke(&asked, rule);
-            let entry = entries::entry(entry).map_err(broke)?;
+            let entry = entries::entry(&entry).map_err(broke)?;
             match entry.path == *path {
                 true => Ok(entry),
                 false => Err(broke(format!(

@@ -15,7 +15,7 @@ use crate::limits::{DRIVER_LIST_MAX, DRIVER_PAGE};
 use crate::wit::storage_v0_1::types;
 
 /// An entry, or the rule that it breaks.
-pub(super) fn entry(entry: types::Entry) -> Result<Entry, String> {
+pub(super) fn entry(entry: &types::Entry) -> Result<Entry, String> {
     let path = StoragePath::new(&entry.path).map_err(|error| format!("it named no path: {error}"))?;
     let kind = match entry.kind {
         types::Kind::Folder => Kind::Folder,
@@ -39,11 +39,11 @@ struct Rules {
 }
 
 impl Rules {
-    fn page(&mut self, page: Vec<types::Entry>) -> Result<Vec<Entry>, String> {
+    fn page(&mut self, page: &[types::Entry]) -> Result<Vec<Entry>, String> {
         if page.len() > DRIVER_PAGE as usize {
             return Err(format!("it gave a page of {} entries", page.len()));
         }
-        page.into_iter().map(|one| self.check(entry(one)?)).collect()
+        page.iter().map(|one| self.check(entry(one)?)).collect()
     }
 
     fn check(&mut self, entry: Entry) -> Result<Entry, String> {
@@ -84,7 +84,7 @@ pub(super) fn list(guest: &mut Guest, folder: &StoragePath) -> Answer<Vec<Entry>
     let ended = loop {
         match driver.entries().call_next(&mut *store, handle, DRIVER_PAGE)? {
             Ok(page) if page.is_empty() => break Ok(()),
-            Ok(page) => all.extend(rules.page(page).map_err(broke)?),
+            Ok(page) => all.extend(rules.page(&page).map_err(broke)?),
             Err(error) => break Err(error),
         }
         if all.len() > DRIVER_LIST_MAX {
@@ -174,7 +174,7 @@ impl GuestWalk {
             .await?;
         let page = self
             .rules
-            .page(page)
+            .page(&page)
             .map_err(|rule| self.core.broke(&self.asked, rule))?;
         if page.is_empty() {
             self.held = None;

@@ -58,7 +58,7 @@ pub enum OpenError {
     },
     /// The plugin failed.
     #[error(transparent)]
-    Failed(DriverError),
+    Failed(Box<DriverError>),
 }
 
 /// What was asked of a guest, for errors.

@@ -210,7 +210,12 @@ impl http::Host for State {
             length,
         };
         let request = request.body(reqwest::Body::wrap(body));
-        let answer = self.wait(async { tokio::spawn(request.send()) })?;
+        let Some(runtime) = self.powers()?.runtime.clone() else {
+            return Err(wasmtime::Error::msg(
+                "HTTP cannot be used while the driver is opened",
+            ));
+        };
+        let answer = runtime.spawn(request.send());
         let upload = Upload {
             pieces,
             answer: Some(answer),

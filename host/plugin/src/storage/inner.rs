@@ -286,7 +286,7 @@ impl driver::HostWriter for State {
     }
 
     fn commit(&mut self, writer: Resource<InnerWriter>) -> Told<()> {
-        self.end(writer, |writer| writer.commit())
+        self.end(writer, <dyn Writer>::commit)
     }
 
     fn commit_to(&mut self, writer: Resource<InnerWriter>, to: String) -> Told<()> {
@@ -295,11 +295,11 @@ impl driver::HostWriter for State {
     }
 
     fn close(&mut self, writer: Resource<InnerWriter>) -> Told<()> {
-        self.end(writer, |writer| writer.close())
+        self.end(writer, <dyn Writer>::close)
     }
 
     fn cancel(&mut self, writer: Resource<InnerWriter>) -> Told<()> {
-        self.end(writer, |writer| writer.cancel())
+        self.end(writer, <dyn Writer>::cancel)
     }
 
     fn drop(&mut self, this: Resource<InnerWriter>) -> wasmtime::Result<()> {

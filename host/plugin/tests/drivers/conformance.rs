@@ -11,7 +11,7 @@ async fn encrypt_over_memory_conforms() {
         return;
     };
     hold(
-        opened(factory, encrypted(json!({ "driver": "same" }))),
+        opened(factory, encrypted(&json!({ "driver": "same" }))),
         Options::quick(),
     )
     .await;
@@ -24,7 +24,7 @@ async fn encrypt_over_a_filesystem_conforms() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let table = encrypted(json!({ "driver": "filesystem", "rootdirectory": folder.path() }));
+    let table = encrypted(&json!({ "driver": "filesystem", "rootdirectory": folder.path() }));
     let options = Options {
         children: 50,
         ..Options::quick()
@@ -38,7 +38,7 @@ async fn compress_over_memory_conforms() {
         return;
     };
     hold(
-        opened(factory, compressed(json!({ "driver": "same" }))),
+        opened(factory, compressed(&json!({ "driver": "same" }))),
         Options::quick(),
     )
     .await;
@@ -49,7 +49,7 @@ async fn a_stack_of_plugins_conforms() {
     let Some((factory, _)) = factory(&["encrypt", "compress"]) else {
         return;
     };
-    let stack = encrypted(compressed(json!({ "driver": "same" })));
+    let stack = encrypted(&compressed(&json!({ "driver": "same" })));
     hold(opened(factory, stack), Options::quick()).await;
 }
 
@@ -59,7 +59,7 @@ async fn a_plugin_between_drivers_conforms_with_few_instances() {
     let Some((factory, _)) = factory(&["encrypt"]) else {
         return;
     };
-    let mut table = encrypted(json!({ "driver": "trace", "inner": { "driver": "same" } }));
+    let mut table = encrypted(&json!({ "driver": "trace", "inner": { "driver": "same" } }));
     table["maxinstances"] = json!(4);
     let table = json!({ "driver": "retry", "inner": table });
     hold(opened(factory, table), Options::quick()).await;

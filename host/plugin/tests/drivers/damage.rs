@@ -34,7 +34,7 @@ async fn every_change_of_encrypted_content_is_noticed_and_named() {
     let Some((factory, memory)) = factory(&["encrypt"]) else {
         return;
     };
-    let driver = open(&factory, &encrypted(json!({ "driver": "same" }))).unwrap();
+    let driver = open(&factory, &encrypted(&json!({ "driver": "same" }))).unwrap();
     let content = noise(1, 3 * 65536 + 1000);
     put(&*driver, "/whole", &content).await;
     let whole = kept(&memory, "/whole").await;
@@ -104,7 +104,7 @@ async fn a_wrong_key_is_denied_and_an_old_one_still_decrypts() {
         return;
     };
     let with = |keys: Value| {
-        let mut table = encrypted(json!({ "driver": "same" }));
+        let mut table = encrypted(&json!({ "driver": "same" }));
         table["masterkeys"] = keys;
         open(&factory, &table).unwrap()
     };
@@ -124,7 +124,7 @@ async fn a_repository_has_keys_of_its_own() {
     let Some((factory, memory)) = factory(&["encrypt"]) else {
         return;
     };
-    let driver = open(&factory, &encrypted(json!({ "driver": "same" }))).unwrap();
+    let driver = open(&factory, &encrypted(&json!({ "driver": "same" }))).unwrap();
     let link = |name: &str| format!("/docker/registry/v2/repositories/{name}/_manifests/tags/1/current/link");
     let (one, other) = (link("one"), link("other"));
     put(&*driver, &one, b"sha256:1").await;
@@ -132,7 +132,7 @@ async fn a_repository_has_keys_of_its_own() {
     memory.rename(&path(&one), &path(&other)).await.unwrap();
     match read(&*driver, &other).await {
         Err(Error::Damaged { reason, .. }) => {
-            assert!(reason.ends_with("for another repository than other"), "{reason}")
+            assert!(reason.ends_with("for another repository than other"), "{reason}");
         }
         moved => panic!("{moved:?}"),
     }
@@ -169,7 +169,7 @@ async fn compressed_content_is_zstd_and_damage_is_noticed() {
     let Some((factory, memory)) = factory(&["compress"]) else {
         return;
     };
-    let driver = open(&factory, &compressed(json!({ "driver": "same" }))).unwrap();
+    let driver = open(&factory, &compressed(&json!({ "driver": "same" }))).unwrap();
     let content: Vec<u8> = (0..200_000u32)
         .flat_map(|number| number.to_string().into_bytes())
         .collect();

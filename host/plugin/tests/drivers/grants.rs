@@ -25,7 +25,7 @@ fn the_table_is_checked_by_what_the_manifest_declares() {
         wrong_key.contains("openssl rand -hex 32") && !wrong_key.contains("00ff"),
         "{wrong_key}"
     );
-    let mut unknown = encrypted(inner);
+    let mut unknown = encrypted(&inner);
     unknown["masterkey"] = json!(KEY);
     let unknown = says(unknown);
     assert!(unknown.contains("did you mean \"masterkeys\"?"), "{unknown}");

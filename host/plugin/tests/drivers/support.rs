@@ -43,11 +43,11 @@ pub(crate) fn factory(plugins: &[&str]) -> Option<(Factory, Memory)> {
     Some((factory, memory))
 }
 
-pub(crate) fn encrypted(inner: Value) -> Value {
+pub(crate) fn encrypted(inner: &Value) -> Value {
     json!({ "driver": "encrypt", "masterkeys": KEY, "inner": inner })
 }
 
-pub(crate) fn compressed(inner: Value) -> Value {
+pub(crate) fn compressed(inner: &Value) -> Value {
     json!({ "driver": "compress", "inner": inner })
 }
 

@@ -84,7 +84,7 @@ async fn content_on_a_server_can_be_encrypted() {
     let Some((server, factory)) = start(&["webdav", "encrypt"]) else {
         return;
     };
-    let driver = open(&factory, &encrypted(server.table())).unwrap();
+    let driver = open(&factory, &encrypted(&server.table())).unwrap();
     put(&*driver, "/a/b", b"hello").await;
     assert_eq!(read(&*driver, "/a/b").await.unwrap(), "hello");
     let kept = std::fs::read(server.folder.path().join("images/a/b")).unwrap();

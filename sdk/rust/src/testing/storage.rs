@@ -126,9 +126,10 @@ pub(crate) fn different_bytes(count: usize) -> Vec<u8> {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn now() -> Instant {
+pub(crate) fn now() -> crate::Instant {
+    use std::time::{SystemTime, UNIX_EPOCH};
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Instant {
+    crate::Instant {
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         nanoseconds: since.subsec_nanos(),
     }

@@ -64,7 +64,7 @@ impl<C: Codec> TransformWriter<C> {
             }
             WriteMode::Append => {
                 if writer.pieces.is_empty() {
-                    writer = writer.from_committed()?;
+                    writer = writer.begin_with_committed()?;
                 }
                 writer.before = writer.size_of_pieces()?;
             }
@@ -73,7 +73,7 @@ impl<C: Codec> TransformWriter<C> {
     }
 
     /// Makes a piece of the committed content, which stays as it is.
-    fn from_committed(mut self) -> Result<Self, StorageError> {
+    fn begin_with_committed(mut self) -> Result<Self, StorageError> {
         let first = self.next_piece();
         let source = [(self.path.clone(), self.path.clone())];
         let through = format!("{}/copy", self.folder);
