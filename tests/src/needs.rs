@@ -124,6 +124,19 @@ pub fn plugin(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// The Python with a WebDAV server, from PyPI, and the program that starts it; if it is not installed, the test is skipped and
+/// must return.
+#[must_use]
+pub fn webdav_server() -> Option<(PathBuf, PathBuf)> {
+    let folder = python_folder("wsgidav");
+    if folder.join("installed.txt").is_file() {
+        let program = workspace_dir().join("tests/python/webdav_server.py");
+        return Some((folder.join("bin/python3"), program));
+    }
+    skip("needs wsgidav from PyPI: `cargo xtask setup`");
+    None
+}
+
 /// The server that speaks S3, from PyPI; if it is not installed, the test is skipped and must return.
 #[must_use]
 pub fn moto_server() -> Option<PathBuf> {

@@ -19,7 +19,7 @@ pub(crate) use daemon::{
     LeaseCreate, LeaseList, LeaseRemove, LeaseResource, LeaseResources, Man, Names, Namespace,
     NamespaceLabels, NamespaceList, PluginList,
 };
-pub(crate) use driver::{Driver, DriverCheck, DriverList};
+pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
 pub(crate) use registry::{Registry, RegistryCheck, RegistryServe};
 pub(crate) use snapshot::{
     Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,

@@ -25,6 +25,11 @@ pub(crate) fn compiled() -> Option<PathBuf> {
     Some(place("/var/cache/transom", "XDG_CACHE_HOME", ".cache")?.join("compiled"))
 }
 
+/// Where storage drivers that are plugins are found: `plugins` in the folder of [`root`].
+pub(crate) fn plugins() -> Option<PathBuf> {
+    Some(root()?.join("plugins"))
+}
+
 /// Where a stream is kept while it is read: `$TMPDIR`, or `/var/tmp`, which is a disk where `/tmp` may be memory.
 pub(crate) fn temporary() -> PathBuf {
     env::var_os("TMPDIR")

@@ -227,7 +227,7 @@ fn agreed(manifest: Manifest, info: &FilterInfo) -> Result<Manifest, LoadError> 
     let fields = [
         ("name", manifest.name.as_str(), info.name.as_str()),
         ("version", manifest.version.as_str(), info.version.as_str()),
-        ("kind", kind(manifest.kind), kind(PluginKind::Filter)),
+        ("kind", manifest.kind.as_str(), PluginKind::Filter.as_str()),
     ];
     for (field, manifest, component) in fields {
         if manifest != component {
@@ -239,13 +239,6 @@ fn agreed(manifest: Manifest, info: &FilterInfo) -> Result<Manifest, LoadError> 
         }
     }
     Ok(manifest)
-}
-
-fn kind(kind: PluginKind) -> &'static str {
-    match kind {
-        PluginKind::Processor => "processor",
-        PluginKind::Filter => "filter",
-    }
 }
 
 /// What a component without a `plugin.toml` amounts to.
@@ -260,6 +253,7 @@ fn undeclared(info: &FilterInfo) -> Manifest {
         converts: Vec::new(),
         capabilities: Vec::new(),
         config: std::collections::BTreeMap::new(),
+        secrets: std::collections::BTreeMap::new(),
         limits: LimitsAsked::default(),
         declared: false,
     }

@@ -8,7 +8,8 @@
 //! [`mod@inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
 //! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
 //! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged) and `wit/` (one adapter for each
-//! version of the interface), [`filter`] (label filters, by the same pipeline). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
+//! version of the interface), [`filter`] (label filters, by the same pipeline), [`storage`] (storage drivers, by
+//! the same pipeline). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
 
 pub mod config;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod manifest;
 pub mod plugin;
 pub mod stage;
+pub mod storage;
 
 mod cache;
 mod component;
@@ -35,3 +37,4 @@ pub use inspect::{Report, inspect};
 pub use limits::Limits;
 pub use manifest::Manifest;
 pub use plugin::{Conversion, Info, Plugin};
+pub use storage::{DriverError, DriverPlugin};

@@ -51,6 +51,65 @@ pub const FILTER_INSTANCES_KEPT: usize = 4;
 /// Bytes of a label filter's expression in an error.
 pub const FILTER_EXPRESSION_SHOWN: usize = 1024;
 
+/// CPU time of one call into a storage driver. Almost every call takes milliseconds; what joins an upload of many pieces works
+/// on all of its bytes.
+pub const DRIVER_CPU: Duration = Duration::from_secs(60);
+
+/// CPU time of one call into a storage driver in which it moves no byte.
+pub const DRIVER_STALL: Duration = Duration::from_secs(10);
+
+/// Time on the clock of one call into a storage driver, with its waits for what it stands on.
+pub const DRIVER_WALL: Duration = Duration::from_secs(600);
+
+/// Log lines of one call into a storage driver.
+pub const DRIVER_LOG_LINES: u32 = 50;
+
+/// Instances of a storage driver at a time, unless the configuration says another number: each open reader, writer and walk
+/// has one. Each holds a megabyte or two, and a thread.
+pub const DRIVER_INSTANCES: u64 = 64;
+
+/// The most that a configuration may say.
+pub const DRIVER_INSTANCES_MAX: u64 = 256;
+
+/// Instances of a storage driver that are kept for the next call.
+pub const DRIVER_INSTANCES_KEPT: usize = 8;
+
+/// How long a call waits for an instance when all are in use.
+pub const DRIVER_WAIT: Duration = Duration::from_secs(30);
+
+/// Calls of one instance, after which a fresh one takes its place: what a guest leaks does not add up.
+pub const DRIVER_INSTANCE_CALLS: u32 = 100_000;
+
+/// Handles that an instance of a storage driver may hold. The SDK's helpers hold fewer than ten.
+pub const DRIVER_HANDLES_MAX: usize = 256;
+
+/// Bytes in lists and texts that a storage driver may pass in one call: whole content, or a page of entries.
+pub const DRIVER_CALL_BYTES_MAX: usize = 24 << 20;
+
+/// Bytes of content that a storage driver gets or gives in one piece; the WIT promises it. What is larger is streamed.
+pub const DRIVER_WHOLE_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes of one `write`, to a storage driver and from it: the WIT's limits are this and [`CALL_BYTES_MAX`].
+pub const DRIVER_WRITE_BYTES: usize = 256 << 10;
+
+/// Entries in a page of a list or a walk. The WIT promises it.
+pub const DRIVER_PAGE: u32 = 1000;
+
+/// Entries in a folder. The list of one is held in memory: 200 MB for this many.
+pub const DRIVER_LIST_MAX: usize = 1 << 20;
+
+/// Bytes of a text in an error of a storage driver; the rest is cut off.
+pub const DRIVER_TEXT_MAX: usize = 1024;
+
+/// Bytes of a message that is encrypted in one piece. The WIT promises it.
+pub const DRIVER_SEAL_MAX: usize = 1 << 20;
+
+/// Random bytes in one call. The WIT promises it.
+pub const DRIVER_RANDOM_MAX: u32 = 64 << 10;
+
+/// Headers of a request of a storage driver. The WIT promises it.
+pub const DRIVER_HEADERS_MAX: usize = 64;
+
 /// Bytes of one `read`. 256 KiB keep the chunk in the second-level cache; see the released WIT, which promises it.
 pub const READ_BYTES_MAX: usize = 256 * 1024;
 
@@ -84,8 +143,9 @@ pub const MEMORIES_MAX: usize = 8;
 /// The guest's stack. The host's own frames above it need the rest of a thread's usual 2 MiB.
 pub const STACK_BYTES: usize = 512 * 1024;
 
-/// Jobs at a time when guests come from the pool; each reserves 4 GiB of addresses, not of memory.
-pub const POOL_JOBS: u32 = 128;
+/// Jobs and instances of storage drivers at a time when guests come from the pool; each reserves 4 GiB of addresses, not of
+/// memory.
+pub const POOL_JOBS: u32 = 512;
 
 /// The largest memory of a guest that the pool can hold, whatever [`Limits::memory`] says.
 pub const POOL_MEMORY_MAX: usize = 1 << 30;

@@ -32,12 +32,15 @@ pub struct Manifest {
     /// The media types that a processor accepts and returns, the same as the component's own.
     #[serde(default)]
     pub converts: Vec<Conversion>,
-    /// Powers that it asks for beyond its world. Processors cannot have any.
+    /// Powers that it asks for: of a storage driver, some of [`DRIVER_CAPABILITIES`]. Others cannot have any.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// The configuration keys that it knows.
     #[serde(default)]
     pub config: BTreeMap<String, ConfigKey>,
+    /// The secrets that a storage driver knows.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretKey>,
     /// Limits that it needs to differ from the host's.
     #[serde(default)]
     pub limits: LimitsAsked,
@@ -54,7 +57,26 @@ pub enum PluginKind {
     Processor,
     /// A label filter: an expression about the records of a list.
     Filter,
+    /// A storage driver.
+    Driver,
 }
+
+impl PluginKind {
+    /// As manifests have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PluginKind::Processor => "processor",
+            PluginKind::Filter => "filter",
+            PluginKind::Driver => "driver",
+        }
+    }
+}
+
+/// The powers that a storage driver can ask for. Each is used only where the configuration of the driver grants it, too.
+pub const DRIVER_CAPABILITIES: [&str; 4] = ["inner", "http", "keys", "secrets"];
+
+/// What the table of a driver has besides its own keys and secrets.
+const DRIVER_WORDS: [&str; 5] = ["driver", "inner", "hosts", "masterkeys", "maxinstances"];
 
 /// A configuration key that a plugin knows.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -70,6 +92,17 @@ pub struct ConfigKey {
     #[serde(default)]
     pub required: bool,
     /// What it does, in a sentence.
+    pub doc: String,
+}
+
+/// A secret that a storage driver knows.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretKey {
+    /// Whether the operator must give it.
+    #[serde(default)]
+    pub required: bool,
+    /// What it is, in a sentence.
     pub doc: String,
 }
 
@@ -130,6 +163,7 @@ impl Manifest {
             converts: info.conversions.clone(),
             capabilities: Vec::new(),
             config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             limits: LimitsAsked::default(),
             declared: false,
         }
@@ -137,16 +171,7 @@ impl Manifest {
 
     /// Checks what its types cannot say. The error has a text near which the fault is, and the message.
     fn check(&mut self) -> Result<(), (String, String)> {
-        if let Some(capability) = self.capabilities.first() {
-            let gets = match self.kind {
-                PluginKind::Processor => "a processor gets the layer's bytes and the log",
-                PluginKind::Filter => "a filter gets the records of a list and the log",
-            };
-            let message = format!(
-                "the capability {capability:?} cannot be had: {gets}, nothing else; leave `capabilities` empty"
-            );
-            return Err(("capabilities".into(), message));
-        }
+        self.check_capabilities()?;
         self.check_kind()?;
         if let Some(component) = &self.component
             && (component.contains('/') || component.starts_with('.'))
@@ -180,6 +205,53 @@ impl Manifest {
 }
 
 impl Manifest {
+    /// Checks that it asks for nothing that its kind cannot have.
+    fn check_capabilities(&self) -> Result<(), (String, String)> {
+        let gets = match self.kind {
+            PluginKind::Processor => "a processor gets the layer's bytes and the log",
+            PluginKind::Filter => "a filter gets the records of a list and the log",
+            PluginKind::Driver => {
+                let known = |capability: &&String| !DRIVER_CAPABILITIES.contains(&capability.as_str());
+                let Some(unknown) = self.capabilities.iter().find(known) else {
+                    return Ok(());
+                };
+                let known = DRIVER_CAPABILITIES.join(", ");
+                let message = format!("there is no capability {unknown:?}; a driver can ask for {known}");
+                return Err(("capabilities".into(), message));
+            }
+        };
+        let Some(capability) = self.capabilities.first() else {
+            return Ok(());
+        };
+        let message = format!(
+            "the capability {capability:?} cannot be had: {gets}, nothing else; leave `capabilities` empty"
+        );
+        Err(("capabilities".into(), message))
+    }
+
+    /// Checks the keys and secrets of a storage driver, which stand in one table with what every driver has.
+    fn check_driver(&self) -> Result<(), (String, String)> {
+        if !self.secrets.is_empty() && !self.capabilities.iter().any(|capability| capability == "secrets") {
+            let message = "it has secrets, so `capabilities` must have \"secrets\"".to_owned();
+            return Err(("secrets".into(), message));
+        }
+        let mut names = self.config.keys().chain(self.secrets.keys());
+        let taken = |name: &&String| DRIVER_WORDS.contains(&name.as_str());
+        if let Some(name) = names.find(taken) {
+            return Err((
+                name.clone(),
+                format!("every driver's table has {name:?} for something else"),
+            ));
+        }
+        match self.secrets.keys().find(|name| self.config.contains_key(*name)) {
+            Some(name) => Err((
+                name.clone(),
+                format!("{name:?} cannot be both a key and a secret"),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that it has what its kind needs and nothing that its kind cannot have.
     fn check_kind(&self) -> Result<(), (String, String)> {
         let fault = |place: &str, message: &str| Err((place.to_owned(), message.to_owned()));
@@ -193,6 +265,13 @@ impl Manifest {
             }
             PluginKind::Filter if !self.config.is_empty() => {
                 fault("config", "a filter has no configuration; leave `config` out")
+            }
+            PluginKind::Driver if !self.converts.is_empty() => {
+                fault("converts", "a driver converts nothing; leave `converts` out")
+            }
+            PluginKind::Driver => self.check_driver(),
+            _ if !self.secrets.is_empty() => {
+                fault("secrets", "only a driver has secrets; leave `secrets` out")
             }
             _ => Ok(()),
         }

@@ -14,6 +14,7 @@ use crate::limits::{
     CALL_BYTES_MAX, HANDLES_MAX, INSTANCES_MAX, LOG_LINE_BYTES_MAX, Limits, MEMORIES_MAX, RATIO_FREE_BYTES,
     READ_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
+use crate::storage::Powers;
 
 /// The data of a store.
 pub(crate) struct State {
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) failed: Option<StageError>,
     /// Why the host stopped the guest.
     pub(crate) stopped: Option<Stop>,
+    /// What a storage driver may use besides; nothing else has it.
+    pub(crate) powers: Option<Box<Powers>>,
 }
 
 /// Why the host stopped a guest.
@@ -66,6 +69,7 @@ impl State {
             started: false,
             failed: None,
             stopped: None,
+            powers: None,
         }
     }
 
@@ -73,6 +77,17 @@ impl State {
     pub(crate) fn begin_again(&mut self, log: Log) {
         self.usage = Usage::start(self.usage.limits.clone(), self.usage.cancel.clone());
         self.log = log;
+        self.stopped = None;
+        self.failed = None;
+        self.memory.refused = false;
+    }
+
+    /// The guest logs.
+    pub(crate) fn line(&mut self, level: Level, message: &str) {
+        match &self.powers {
+            Some(powers) => self.log.line(level, &powers.redact(message)),
+            None => self.log.line(level, message),
+        }
     }
 
     /// A store for one job, under all limits.
@@ -215,6 +230,12 @@ impl Usage {
             return Some(Stop::Fault(Fault::Wall { limit: wall }));
         }
         None
+    }
+
+    /// How much of the time on the clock is left, and how much there was.
+    pub(crate) fn wall(&self) -> (Duration, Duration) {
+        let limit = self.limits.wall;
+        (limit.saturating_sub(self.started.elapsed()), limit)
     }
 
     fn too_much_output(&self) -> Option<Fault> {

@@ -33,6 +33,23 @@ pub(crate) const FILTER: World = World {
     allowed: &["transom:common/types", "transom:common/log"],
 };
 
+/// The world of storage drivers.
+pub(crate) const STORAGE: World = World {
+    name: "transom:storage/storage-driver@0.1.0",
+    export: "transom:storage/plugin",
+    allowed: &[
+        "transom:common/types",
+        "transom:common/log",
+        "transom:storage/types",
+        "transom:storage/settings",
+        "transom:storage/clock",
+        "transom:storage/random",
+        "transom:storage/keys",
+        "transom:storage/http",
+        "transom:storage/driver",
+    ],
+};
+
 /// The newest version that this host has of each interface.
 const OFFERED: Version = Version::new(0, 1, 0);
 
@@ -70,13 +87,12 @@ impl fmt::Display for VersionMismatch {
 }
 
 impl World {
-    /// The world that a component seems to be made for: that of which it has the export, or else that of processors.
+    /// The world that a component seems to be made for: that of which it has the export, else that of processors.
     pub(crate) fn of(component: &Component) -> &'static World {
-        if FILTER.is_exported(component) {
-            &FILTER
-        } else {
-            &PROCESSOR
-        }
+        let mut others = [&FILTER, &STORAGE].into_iter();
+        others
+            .find(|world| world.is_exported(component))
+            .unwrap_or(&PROCESSOR)
     }
 
     fn is_exported(&self, component: &Component) -> bool {
@@ -87,7 +103,7 @@ impl World {
 
 /// Tells a sound plugin of another kind, of which the imports would say less.
 pub(crate) fn check_kind(world: &World, component: &Component) -> Result<(), LoadError> {
-    let mut others = [&PROCESSOR, &FILTER]
+    let mut others = [&PROCESSOR, &FILTER, &STORAGE]
         .into_iter()
         .filter(|other| other.name != world.name);
     if others.any(|other| other.is_exported(component)) {

@@ -29,7 +29,7 @@ pub enum Error {
         /// The beginning of the path.
         path: String,
         /// The rule that it breaks.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A read from beyond the end. A read from exactly the end gives nothing, and is no error.
     #[error("{driver}: {path} has {size} bytes, there is nothing to read from {offset} on")]
@@ -156,11 +156,11 @@ pub enum Error {
 impl Error {
     /// A path that was refused. Only its beginning is kept.
     #[must_use]
-    pub fn invalid_path(path: &str, reason: &'static str) -> Error {
+    pub fn invalid_path(path: &str, reason: impl Into<Cow<'static, str>>) -> Error {
         let end = path.floor_char_boundary(limits::SHOWN_BYTES);
         Error::InvalidPath {
             path: path[..end].to_owned(),
-            reason,
+            reason: reason.into(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A driver is a table: its `driver` is the name, all else its parameters, which are docker-registry's where that has the
 //! driver. One that stands on another has that one's table as `inner`.
 //!
-//! `parameters` checks what a table holds, `nearest` finds what was meant, `builtin` lists the drivers of this crate.
+//! `parameters` checks what a table holds, `secret` what is not shown of it, `nearest` finds what was meant, `builtin` lists the drivers of this crate.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,9 +16,11 @@ use crate::{StorageDriver, limits};
 mod builtin;
 mod nearest;
 mod parameters;
+mod secret;
 
 use nearest::nearest;
 pub use parameters::{Parameter, Parameters, Type};
+pub use secret::Secret;
 
 /// Opens a driver of one kind.
 pub type Opener = Arc<

@@ -81,3 +81,6 @@ pub const CACHED_OBJECT_MAX: u64 = 64 << 20;
 
 /// Bytes that an answer in a cache counts with besides its path and content.
 pub const CACHED_ANSWER: u64 = 128;
+
+/// Bytes of a file with a secret: a private key has some thousands.
+pub const SECRET_BYTES: u64 = 64 << 10;

@@ -33,6 +33,7 @@ pub mod s3;
 mod upload;
 
 use errors::failed;
+pub use http::client_builder;
 use upload::ObjectWriter;
 
 /// What the name of an object that describes an upload ends with.

@@ -1,13 +1,16 @@
-//! Where a plugin meets the host: only in a WebAssembly build, and only through [`register_processor!`] or
-//! [`register_filter!`].
+//! Where a plugin meets the host: only in a WebAssembly build, and only through [`register_processor!`], [`register_filter!`] or
+//! [`register_driver!`].
 //!
 //! [`register_processor!`]: crate::register_processor
 //! [`register_filter!`]: crate::register_filter
+//! [`register_driver!`]: crate::register_driver
 
 #[cfg(target_arch = "wasm32")]
 mod component;
 #[cfg(target_arch = "wasm32")]
 mod convert;
+#[cfg(target_arch = "wasm32")]
+pub(crate) mod driver;
 #[cfg(target_arch = "wasm32")]
 mod filter;
 #[cfg(target_arch = "wasm32")]
@@ -15,6 +18,8 @@ mod streams;
 
 #[cfg(target_arch = "wasm32")]
 pub use component::{Component, bindings};
+#[cfg(target_arch = "wasm32")]
+pub use driver::{DriverComponent, bindings as driver_bindings};
 #[cfg(target_arch = "wasm32")]
 pub use filter::{FilterComponent, bindings as filter_bindings};
 
@@ -50,6 +55,24 @@ macro_rules! register_filter {
         const _: () = {
             type Component = $crate::guest::FilterComponent<$filter>;
     $crate::guest::filter_bindings::export!(Component with_types_in $crate::guest::filter_bindings);
+        };
+    };
+}
+
+/// Makes a component of a [`Driver`](crate::storage::Driver). Use it once in a crate of type `cdylib`.
+///
+/// Natively it only checks that the type is a driver.
+#[macro_export]
+macro_rules! register_driver {
+    ($driver:ty) => {
+        const _: () = {
+            const fn is_driver<D: $crate::storage::Driver>() {}
+            is_driver::<$driver>();
+        };
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Component = $crate::guest::DriverComponent<$driver>;
+    $crate::guest::driver_bindings::export!(Component with_types_in $crate::guest::driver_bindings);
         };
     };
 }

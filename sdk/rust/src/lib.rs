@@ -99,10 +99,15 @@
 //! assert!(TestRecord::new("content").matches::<Larger>("many").is_err());
 //! ```
 //!
-//! Read `processor.rs` first (the trait and its words) or `filter.rs`, then `error.rs`, `config.rs`, `guest.rs` (how it meets the host) and
+//! A storage driver is the trait [`storage::Store`] for its calls, [`storage::Driver`] for how it begins, and one line,
+//! [`register_driver!`]. One that stands on another and changes its bytes is a [`storage::Codec`] in a [`storage::Transform`], which does
+//! the rest: see `plugins/encrypt`.
+//!
+//! Read `processor.rs` first (the trait and its words), `filter.rs` or `storage.rs`, then `error.rs`, `config.rs`, `guest.rs` (how it meets the host) and
 //! `testing.rs`. `tar.rs` is a helper for inspectors that look into the tar as it passes.
 
 pub mod media_type;
+pub mod storage;
 pub mod tar;
 pub mod testing;
 

@@ -4,6 +4,7 @@
 //! is right for one chunking and wrong for another is the most common mistake there is.
 
 mod filter;
+mod storage;
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, Read, Write};
@@ -12,6 +13,9 @@ use std::sync::Once;
 use crate::{ConfigValue, Descriptor, Error, IoError, Job, Outcome, Payload, Processor};
 
 pub use filter::{TestRecord, select};
+pub use storage::{MemoryStore, TestHost};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use storage::{different_bytes, now};
 
 /// How the input is cut into chunks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -19,6 +19,17 @@ pub(crate) struct DriverList {
     /// Show the parameters of these.
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) plugins: DriverPlugins,
+}
+
+/// Storage drivers that are plugins.
+#[derive(Debug, Args)]
+pub(crate) struct DriverPlugins {
+    /// Load a storage driver: a folder with a plugin.toml, a component, or a folder of such folders. Those in
+    /// /var/lib/transom/plugins, or for a user in ~/.local/share/transom/plugins, are known anyway.
+    #[arg(long = "plugin", value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -41,4 +52,6 @@ pub(crate) struct DriverCheck {
     /// Only this case; can be repeated.
     #[arg(long = "case", value_name = "CASE")]
     pub(crate) cases: Vec<String>,
+    #[command(flatten)]
+    pub(crate) plugins: DriverPlugins,
 }

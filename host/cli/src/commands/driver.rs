@@ -2,18 +2,21 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use transom_plugin::storage::{DriverRefused, RefusedBecause, register_drivers};
 use transom_storage::conformance::{self, CaseReport, Options, Outcome, Report};
 use transom_storage::factory::{DriverKind, Factory};
 use transom_storage::{StorageDriver, StoragePath};
 
 use super::{print, print_json};
-use crate::arguments::{Driver, DriverCheck, DriverList};
+use crate::arguments::{Driver, DriverCheck, DriverList, DriverPlugins};
 use crate::failure::{Failure, Kind};
-use crate::handlers::split;
+use crate::handlers::{self, split};
 use crate::interrupt::Interrupt;
+use crate::places;
 use crate::show::printable;
 
 pub(crate) fn run(command: &Driver, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
@@ -23,8 +26,36 @@ pub(crate) fn run(command: &Driver, json: bool, interrupt: &Interrupt) -> Result
     }
 }
 
+/// The drivers of the program and those that are plugins. One that was named must be good; of those that are only found, a bad one
+/// is told of.
+fn factory(plugins: &DriverPlugins) -> Result<Factory, Failure> {
+    let mut factory = Factory::builtin();
+    let found: Vec<PathBuf> = places::plugins()
+        .into_iter()
+        .filter(|folder| folder.is_dir())
+        .collect();
+    // Starting the engine takes milliseconds that nobody owes who has no plugin.
+    if found.is_empty() && plugins.paths.is_empty() {
+        return Ok(factory);
+    }
+    let host = handlers::host()?;
+    let (_, refused) = register_drivers(&host, &mut factory, &plugins.paths);
+    if let Some(DriverRefused { path, error }) = refused.into_iter().next() {
+        let failure = match error {
+            RefusedBecause::Load(error) => Failure::from(error),
+            RefusedBecause::Name(error) => Failure::from(error),
+        };
+        return Err(failure.about(path.display()));
+    }
+    let (_, refused) = register_drivers(&host, &mut factory, &found);
+    for refused in refused {
+        tracing::warn!("{refused}");
+    }
+    Ok(factory)
+}
+
 fn list(command: &DriverList, json: bool) -> Result<(), Failure> {
-    let factory = Factory::builtin();
+    let factory = factory(&command.plugins)?;
     let named = command.names.iter().map(|name| factory.kind(name));
     let kinds: Vec<&DriverKind> = match command.names.is_empty() {
         true => factory.kinds().collect(),
@@ -42,7 +73,7 @@ fn list(command: &DriverList, json: bool) -> Result<(), Failure> {
         }
         for parameter in &kind.parameters {
             let required = if parameter.required { ", required" } else { "" };
-            let (name, form, about) = (parameter.name, parameter.kind.name(), parameter.about);
+            let (name, form, about) = (&parameter.name, parameter.kind.name(), &parameter.about);
             let _ = writeln!(text, "  {name:<18}{about} ({form}{required})");
         }
     }
@@ -70,12 +101,12 @@ fn document(kind: &DriverKind) -> Value {
 fn check(command: &DriverCheck, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     let table = table(command)?;
     let options = options(command)?;
+    let factory = factory(&command.plugins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot start the check", &error))?;
     let report = runtime.block_on(async {
-        let factory = Factory::builtin();
         // A memory is gone when it is closed: it stays the one that it is.
         let driver = factory.open(&table)?;
         let open = opener(factory, table, driver);

@@ -1,5 +1,6 @@
 //! `transom plugin`: look at one, run one, list a daemon's.
 
+mod driver;
 mod list;
 
 use std::fmt::Write as _;
@@ -39,6 +40,9 @@ fn inspect_plugin(command: &PluginInspect, json: bool) -> Result<(), Failure> {
     let path = component_path(&command.plugin)?;
     let bytes = fs::read(&path).map_err(|error| Failure::io(path.display(), &error))?;
     let report = inspect(&bytes);
+    if driver::is_one(&report) && report.problems.is_empty() {
+        return driver::inspect(&command.plugin, &path, &report, json);
+    }
     // What it says of itself is known only by running it, which only a sound one may.
     let loaded = report
         .problems

@@ -114,3 +114,83 @@ fn mistakes_are_told_before_anything_is_done() {
     ])
     .fails(OTHER, &["/dev/null/x"]);
 }
+
+/// The folder of a plugin that is built, as an argument.
+fn built(name: &str) -> Option<String> {
+    let component = transom_tests::plugin(name)?;
+    Some(component.parent().unwrap().display().to_string())
+}
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+#[test]
+fn a_plugin_is_listed_and_looked_at_as_a_driver() {
+    let Some(encrypt) = built("encrypt") else {
+        return;
+    };
+    let text = run(["driver", "list", "--plugin", &encrypt]).ok();
+    let line = text.lines().find(|line| line.starts_with("encrypt")).unwrap();
+    assert!(
+        line.contains("(plugin 0.1.0)") && line.contains("(stands on another)"),
+        "{line}"
+    );
+    let text = run(["driver", "ls", "encrypt", "--plugin", &encrypt]).ok();
+    assert!(text.contains("masterkeys") && text.contains("required"), "{text}");
+    let text = run(["plugin", "inspect", &encrypt]).ok();
+    assert!(
+        text.contains("asks for  keys") && text.contains("masterkeys"),
+        "{text}"
+    );
+    let document = run(["--json", "plugin", "inspect", &encrypt]).json();
+    assert_eq!(document["capabilities"], serde_json::json!(["inner", "keys"]));
+    run(["driver", "ls", "encript", "--plugin", &encrypt]).fails(USAGE, &["did you mean \"encrypt\"?"]);
+    run(["driver", "ls", "--plugin", "/nothing/there"]).fails(crate::support::NOT_FOUND, &["/nothing/there"]);
+}
+
+#[test]
+fn a_stack_of_plugins_over_a_folder_is_checked() {
+    let (Some(encrypt), Some(_)) = (built("encrypt"), built("compress")) else {
+        return;
+    };
+    // A folder of plugins' folders: those that are no drivers are left alone.
+    let plugins = std::path::Path::new(&encrypt)
+        .parent()
+        .unwrap()
+        .display()
+        .to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("storage.toml");
+    let store = folder.path().join("store");
+    let table = format!(
+        "driver = \"encrypt\"\nmasterkeys = \"{KEY}\"\n[inner]\ndriver = \"compress\"\n[inner.inner]\n\
+         driver = \"filesystem\"\nrootdirectory = \"{}\"\n",
+        store.display()
+    );
+    std::fs::write(&config, table).unwrap();
+    let config = config.display().to_string();
+    let arguments = [
+        "driver", "check", "--quick", "--config", &config, "--plugin", &plugins,
+    ];
+    let cases = [
+        "--case",
+        "put_and_get",
+        "--case",
+        "reopen",
+        "--case",
+        "append_committed",
+    ];
+    let text = run(arguments.iter().chain(&cases)).ok();
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("passed")).count(),
+        3,
+        "{text}"
+    );
+    std::fs::write(
+        folder.path().join("wrong.toml"),
+        "driver = \"encrypt\"\n[inner]\ndriver = \"memory\"\n",
+    )
+    .unwrap();
+    let wrong = folder.path().join("wrong.toml").display().to_string();
+    run(["driver", "check", "--config", &wrong, "--plugin", &plugins])
+        .fails(USAGE, &["needs the parameter masterkeys"]);
+}

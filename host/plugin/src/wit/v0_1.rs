@@ -98,7 +98,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
         "log",
         |mut store: StoreContextMut<'_, State>, (level, message): (log::Level, WasmStr)| {
             let message = message.to_str(&store)?.into_owned();
-            store.data_mut().log.line(level.into(), &message);
+            store.data_mut().line(level.into(), &message);
             Ok(())
         },
     )

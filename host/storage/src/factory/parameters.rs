@@ -1,23 +1,24 @@
 //! The parameters of a driver: which there are, and what a table says.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{ConfigError, nearest};
+use super::{ConfigError, Secret, nearest};
 
 /// A parameter that a driver has.
 #[derive(Clone, Debug)]
 pub struct Parameter {
     /// Its name in the table.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it must be.
     pub kind: Type,
     /// Whether it must be there.
     pub required: bool,
     /// What it is, and what holds without it.
-    pub about: &'static str,
+    pub about: Cow<'static, str>,
 }
 
 impl Parameter {
@@ -25,10 +26,10 @@ impl Parameter {
     #[must_use]
     pub const fn required(name: &'static str, kind: Type, about: &'static str) -> Parameter {
         Parameter {
-            name,
+            name: Cow::Borrowed(name),
             kind,
             required: true,
-            about,
+            about: Cow::Borrowed(about),
         }
     }
 
@@ -36,10 +37,10 @@ impl Parameter {
     #[must_use]
     pub const fn optional(name: &'static str, kind: Type, about: &'static str) -> Parameter {
         Parameter {
-            name,
+            name: Cow::Borrowed(name),
             kind,
             required: false,
-            about,
+            about: Cow::Borrowed(about),
         }
     }
 }
@@ -57,6 +58,14 @@ pub enum Type {
     Duration,
     /// A table.
     Map,
+    /// A number, also with a fraction.
+    Number,
+    /// A list of texts; one text is a list of one.
+    Texts,
+    /// A text that is not shown, or a table `{ file = "PATH" }` with where it is.
+    Secret,
+    /// A list of secrets; one is a list of one.
+    Secrets,
 }
 
 impl Type {
@@ -69,6 +78,10 @@ impl Type {
             Type::Bool => "true or false",
             Type::Duration => "a time such as \"250ms\", \"30s\", \"5m\", \"1h\"",
             Type::Map => "a table",
+            Type::Number => "a number",
+            Type::Texts => "a list of texts",
+            Type::Secret => "text, or { file = \"PATH\" }",
+            Type::Secrets => "a list of texts, or of { file = \"PATH\" }",
         }
     }
 }
@@ -87,6 +100,9 @@ enum Given<'a> {
     Bool(bool),
     Duration(Duration),
     Map(&'a Map<String, Value>),
+    Number(f64),
+    Texts(Vec<String>),
+    Secrets(Vec<Secret>),
 }
 
 impl<'a> Parameters<'a> {
@@ -101,28 +117,28 @@ impl<'a> Parameters<'a> {
             if name == "driver" || (name == "inner" && stacks) {
                 continue;
             }
-            let Some(parameter) = known.iter().find(|parameter| parameter.name == *name) else {
+            let Some(parameter) = known.iter().find(|parameter| parameter.name == **name) else {
                 return Err(ConfigError::UnknownParameter {
                     driver: driver.to_owned(),
                     parameter: name.clone(),
-                    known: nearest(name, known.iter().map(|parameter| parameter.name)),
+                    known: nearest(name, known.iter().map(|parameter| &*parameter.name)),
                 });
             };
-            let given = given(parameter.kind, value).ok_or_else(|| ConfigError::BadParameter {
+            let given = given(parameter.kind, value).map_err(|problem| ConfigError::BadParameter {
                 driver: driver.to_owned(),
                 parameter: name.clone(),
-                problem: format!("it must be {}", parameter.kind.name()),
+                problem,
             })?;
             values.insert(name.as_str(), given);
         }
         let missing = known
             .iter()
-            .find(|parameter| parameter.required && !values.contains_key(parameter.name));
+            .find(|parameter| parameter.required && !values.contains_key(&*parameter.name));
         match missing {
             Some(parameter) => Err(ConfigError::Missing {
                 driver: driver.to_owned(),
-                parameter: parameter.name.to_owned(),
-                about: parameter.about.to_owned(),
+                parameter: parameter.name.clone().into_owned(),
+                about: parameter.about.clone().into_owned(),
             }),
             None => Ok(Parameters { driver, values }),
         }
@@ -205,6 +221,40 @@ impl<'a> Parameters<'a> {
         })
     }
 
+    /// A number that may have a fraction, if it is there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if the parameter is declared as another type.
+    pub fn number(&self, name: &str) -> Result<Option<f64>, ConfigError> {
+        self.value(name, Type::Number, |given| match given {
+            Given::Number(number) => Some(*number),
+            _ => None,
+        })
+    }
+
+    /// A list of texts; `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if the parameter is declared as another type.
+    pub fn texts(&self, name: &str) -> Result<Option<&[String]>, ConfigError> {
+        self.value(name, Type::Texts, |given| match given {
+            Given::Texts(texts) => Some(texts.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// A secret, or several; none if it is not there.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadParameter`] if the parameter is declared as another type.
+    pub fn secrets(&self, name: &str) -> Result<&[Secret], ConfigError> {
+        let secrets = self.value(name, Type::Secrets, |given| match given {
+            Given::Secrets(secrets) => Some(secrets.as_slice()),
+            _ => None,
+        })?;
+        Ok(secrets.unwrap_or_default())
+    }
+
     /// An error about a parameter.
     #[must_use]
     pub fn bad(&self, name: &str, problem: &str) -> ConfigError {
@@ -242,8 +292,17 @@ impl<'a> Parameters<'a> {
     }
 }
 
-fn given(kind: Type, value: &Value) -> Option<Given<'_>> {
-    match (kind, value) {
+/// A value as a type, or what is wrong with it.
+fn given(kind: Type, value: &Value) -> Result<Given<'_>, String> {
+    let secret = |value: &Value| Secret::read(value);
+    let given = match (kind, value) {
+        (Type::Secret, value) => return Ok(Given::Secrets(vec![secret(value)?])),
+        (Type::Secrets, Value::Array(values)) => {
+            return Ok(Given::Secrets(
+                values.iter().map(secret).collect::<Result<_, _>>()?,
+            ));
+        }
+        (Type::Secrets, value) => return Ok(Given::Secrets(vec![secret(value)?])),
         (Type::Text, Value::String(text)) => Some(Given::Text(text.clone())),
         (Type::Text, Value::Number(number)) => Some(Given::Text(number.to_string())),
         (Type::Integer, Value::Number(number)) => number.as_u64().map(Given::Integer),
@@ -252,8 +311,18 @@ fn given(kind: Type, value: &Value) -> Option<Given<'_>> {
         (Type::Bool, Value::String(text)) => text.parse().ok().map(Given::Bool),
         (Type::Duration, Value::String(text)) => duration(text).map(Given::Duration),
         (Type::Map, Value::Object(map)) => Some(Given::Map(map)),
+        (Type::Number, Value::Number(number)) => number.as_f64().map(Given::Number),
+        (Type::Number, Value::String(text)) => text.parse().ok().map(Given::Number),
+        (Type::Texts, Value::String(text)) => Some(Given::Texts(vec![text.clone()])),
+        (Type::Texts, Value::Array(values)) => texts(values).map(Given::Texts),
         _ => None,
-    }
+    };
+    given.ok_or_else(|| format!("it must be {}", kind.name()))
+}
+
+fn texts(values: &[Value]) -> Option<Vec<String>> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    values.iter().map(text).collect()
 }
 
 fn duration(text: &str) -> Option<Duration> {

@@ -1,4 +1,4 @@
-//! The HTTP client of object stores: `reqwest` over rustls with ring.
+//! The HTTP client of object stores, and of drivers that are plugins: `reqwest` over rustls with ring.
 
 use std::sync::Arc;
 
@@ -24,33 +24,39 @@ impl HttpConnector for Connector {
             store: "HTTP",
             source,
         };
-        let tls = self.tls().map_err(|error| failed(error.into()))?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(&self.user_agent)
-            .connect_timeout(limits::CONNECT)
-            .read_timeout(limits::SILENCE)
-            .no_proxy()
-            .build();
+        let builder = client_builder(&self.user_agent, self.skip_verify);
+        let client = builder.map_err(|error| failed(error.into()))?.build();
         Ok(HttpClient::new(client.map_err(|error| failed(error.into()))?))
     }
 }
 
-impl Connector {
-    fn tls(&self) -> Result<ClientConfig, rustls::Error> {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        if self.skip_verify {
-            let verifier = Arc::new(Anyone(provider));
-            let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-            return Ok(builder.with_no_client_auth());
-        }
-        let mut roots = RootCertStore::empty();
-        // A certificate that cannot be read is left out: what it signed is then refused.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+/// A client that trusts the certificates of the machine, takes no proxy from the environment, and gives up a connection that
+/// does not come about or falls silent ([`limits::CONNECT`], [`limits::SILENCE`]).
+///
+/// # Errors
+/// Those of the TLS library's set-up.
+pub fn client_builder(user_agent: &str, skip_verify: bool) -> Result<reqwest::ClientBuilder, rustls::Error> {
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(skip_verify)?)
+        .user_agent(user_agent)
+        .connect_timeout(limits::CONNECT)
+        .read_timeout(limits::SILENCE)
+        .no_proxy())
+}
+
+fn tls(skip_verify: bool) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    if skip_verify {
+        let verifier = Arc::new(Anyone(provider));
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        return Ok(builder.with_no_client_auth());
     }
+    let mut roots = RootCertStore::empty();
+    // A certificate that cannot be read is left out: what it signed is then refused.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Takes any certificate, as `skipverify` says.
