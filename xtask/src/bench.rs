@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`data`] (what is unpacked), [`place`] (a file system of its own, so that nothing before or
 //! beside it counts), [`measure`] (one run of a command), [`peers`] (containerd, pipes of command-line tools),
-//! [`daemon`] (requests to both daemons), [`images`] (images into snapshots and back), [`filters`] (label filters), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
+//! [`daemon`] (requests to both daemons), [`images`] (images into snapshots and back),
+//! [`registry`] (requests to registries), [`filters`] (label filters), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
 
 mod daemon;
 mod data;
@@ -11,6 +12,7 @@ mod images;
 pub(crate) mod measure;
 mod peers;
 mod place;
+mod registry;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -30,8 +32,9 @@ use place::Place;
 use report::{Series, heading, row};
 
 /// Programs that are peers or that measure, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("containerd", "containerd"),
+    ("docker-registry", "docker-registry"),
     ("ctr", "containerd"),
     ("pigz", "pigz"),
     ("zstd", "zstd"),
@@ -43,6 +46,11 @@ const PROGRAMS: [(&str, &str); 8] = [
 
 /// The media type that every chain ends with.
 pub(crate) const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// A program as it is installed.
+fn dist(name: &str) -> PathBuf {
+    target_dir().join("dist").join(name)
+}
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -61,6 +69,8 @@ pub(crate) enum Part {
     Images,
     /// Records that label filters match in a second.
     Filters,
+    /// The registry's requests against docker-registry's.
+    Registry,
 }
 
 /// What `cargo xtask bench` was asked for.
@@ -85,8 +95,9 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     if !missing.is_empty() {
         debian::install(&missing).map_err(Error::Other)?;
     }
-    let only_daemon = options.parts == [Part::Daemon];
-    if !only_daemon {
+    let without_images = |part: &Part| matches!(part, Part::Daemon | Part::Registry);
+    let no_images = !options.parts.is_empty() && options.parts.iter().all(without_images);
+    if !no_images {
         plugins::build(&target::set_up(None)?)?;
     }
     // They need no data, no peer and no place on disk.
@@ -97,7 +108,8 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     run(cargo()
         .args([
             "build",
-            "--release",
+            "--profile",
+            "dist",
             "-p",
             "transom",
             "-p",
@@ -107,18 +119,18 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         ])
         .current_dir(workspace_dir()))?;
     let folder = target_dir().join("bench");
-    let images = if only_daemon {
+    let images = if no_images {
         Vec::new()
     } else {
         data::images(&folder.join("data"))?
     };
     let bench = Bench {
-        transom: target_dir().join("release/transom"),
+        transom: dist("transom"),
         plugins: target_dir().join("plugins"),
         place: Place::mount(&folder)?,
         runs: options.runs,
     };
-    if !only_daemon {
+    if !no_images {
         bench.warm_up()?;
     }
     report::machine(options.runs);
@@ -146,6 +158,9 @@ impl Bench {
         }
         if wanted(Part::Images) {
             images::bench(&self.place, images, &self.plugins, options.runs)?;
+        }
+        if wanted(Part::Registry) {
+            registry::bench(&self.place, options.runs)?;
         }
         if wanted(Part::Filters) {
             filters::bench(&self.plugins, options.runs)?;

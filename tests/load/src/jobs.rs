@@ -21,9 +21,9 @@ use crate::client::{LEASE, leased, within};
 use crate::{Arguments, Client, Done, Error, Job};
 
 /// How long a daemon may take to answer.
-const READY_MAX: Duration = Duration::from_secs(60);
+pub(crate) const READY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries to connect.
-const READY_PAUSE: Duration = Duration::from_millis(1);
+pub(crate) const READY_PAUSE: Duration = Duration::from_millis(1);
 /// Connections that make images and blobs.
 const SEED_CLIENTS: u32 = 8;
 

@@ -1,13 +1,13 @@
-//! Loads a daemon that speaks containerd's API with one kind of request and prints what it got through, as one JSON
-//! document. `cargo xtask bench daemon` runs it against ours and containerd in turn, and watches the daemons' CPU time and
-//! memory from outside.
+//! Loads a daemon that speaks containerd's API, or a registry, with one kind of request and prints what it got through, as one JSON
+//! document. `cargo xtask bench` runs it against ours and the peer in turn, and watches their CPU time and memory from outside.
 //!
 //! Read in this order: `main.rs` (what is asked for), [`client`] (connections and headers), [`jobs`] (requests about content and images), [`layers`] (about layers
-//! and snapshots).
+//! and snapshots), [`registry`] (to a registry).
 
 mod client;
 mod jobs;
 mod layers;
+mod registry;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,10 +18,10 @@ use serde_json::json;
 
 use client::Client;
 
-/// Loads a daemon with one kind of request.
+/// Loads a daemon or a registry with one kind of request.
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
-    /// The daemon's socket
+    /// The daemon's socket, or the registry's address and port
     socket: PathBuf,
     /// What to ask for
     #[arg(value_enum)]
@@ -83,6 +83,24 @@ enum Job {
     Compare,
     /// Snapshots.Prepare and Remove
     PrepareRemove,
+    /// Wait until the registry answers
+    RegistryReady,
+    /// Push a manifest with a small layer, and a blob of `size` bytes
+    RegistrySeed,
+    /// GET of that manifest by its tag
+    RegistryManifest,
+    /// GET of that small layer
+    RegistryBlob,
+    /// The first page of 100 tags of `bench/tags`
+    RegistryTags,
+    /// The first page of 100 repositories
+    RegistryCatalog,
+    /// Small blobs by POST and PUT
+    RegistryPutBlob,
+    /// That blob of `size` bytes
+    RegistryPull,
+    /// A blob of `size` bytes from each client by PATCH, in chunks of `chunk` bytes, or in one stream if that is 0
+    RegistryPush,
 }
 
 /// What a job got through.
@@ -128,6 +146,15 @@ async fn run(arguments: &Arguments) -> Result<Done, Error> {
         Job::Unpack => layers::unpack(arguments).await,
         Job::Compare => layers::compare(arguments).await,
         Job::PrepareRemove => layers::prepare_remove(arguments).await,
+        Job::RegistryReady
+        | Job::RegistrySeed
+        | Job::RegistryManifest
+        | Job::RegistryBlob
+        | Job::RegistryTags
+        | Job::RegistryCatalog
+        | Job::RegistryPutBlob
+        | Job::RegistryPull
+        | Job::RegistryPush => registry::run(arguments).await,
         Job::Info | Job::GetImage | Job::UpdateImage | Job::PutBlob => jobs::repeat(arguments).await,
     }
 }
@@ -144,6 +171,12 @@ enum Error {
     /// The runtime, or a task of it.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// HTTP.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// A request that cannot be.
+    #[error("{0}")]
+    Request(#[from] http::Error),
     /// The daemon did not do as asked.
     #[error("{0}")]
     Wrong(String),

@@ -7,7 +7,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use transom_tests::needs::target_dir;
 
 use super::peers::{containerd_config, process_cpu, process_status};
 use super::place::Place;
@@ -249,7 +248,7 @@ impl Daemon {
         let log = File::create(&log).map_err(file_error(&log))?;
         let mut command = match self.which {
             Which::Ours => {
-                let mut command = Command::new(target_dir().join("release/transomd"));
+                let mut command = Command::new(super::dist("transomd"));
                 command
                     .arg("--root")
                     .arg(self.folder.join("root"))
@@ -276,53 +275,20 @@ impl Daemon {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let start = Instant::now();
         self.child = Some(command.spawn().map_err(not_started(&command))?);
-        self.run_load("ready", &[])?;
+        run_load(&self.socket(), "ready", &[])?;
         Ok(start.elapsed().as_secs_f64())
     }
 
     pub(super) fn stop(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else {
-            return Ok(());
-        };
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
-        // It may have stopped by itself, which its log tells.
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let start = Instant::now();
-        while matches!(child.try_wait(), Ok(None)) {
-            if start.elapsed() > STOP_MAX {
-                drop(child.kill());
-                drop(child.wait());
-                return Err(Error::Other(format!("{} does not stop", self.name())));
-            }
-            sleep(Duration::from_millis(10));
+        match self.child.take() {
+            Some(child) => end(child, self.name()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Runs the client, and counts what it cost the daemon.
     pub(super) fn load(&self, job: &str, arguments: &[&str]) -> Result<Load> {
-        let before = process_cpu(self.pid()?)?;
-        let document = self.run_load(job, arguments)?;
-        let cpu = process_cpu(self.pid()?)? - before;
-        let number = |key: &str| document[key].as_f64().unwrap_or_default();
-        Ok(Load {
-            operations: number("operations"),
-            bytes: number("bytes"),
-            seconds: number("seconds"),
-            cpu,
-        })
-    }
-
-    fn run_load(&self, job: &str, arguments: &[&str]) -> Result<Value> {
-        let mut command = Command::new(target_dir().join("release/transom-load"));
-        command.arg(self.socket()).arg(job).args(arguments);
-        let output = command
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(not_started(&command))?;
-        check(&command, output.status)?;
-        serde_json::from_slice(&output.stdout)
-            .map_err(|error| Error::Other(format!("transom-load printed no JSON: {error}")))
+        load(self.pid()?, &self.socket(), job, arguments)
     }
 
     /// The large blob in and out by `ctr`.
@@ -363,6 +329,49 @@ impl Daemon {
             cpu: process_cpu(self.pid()?)? - before,
         })
     }
+}
+
+/// Runs the client on a server's address, and counts what it cost the process that serves.
+pub(super) fn load(server: u32, address: &Path, job: &str, arguments: &[&str]) -> Result<Load> {
+    let before = process_cpu(server)?;
+    let document = run_load(address, job, arguments)?;
+    let cpu = process_cpu(server)? - before;
+    let number = |key: &str| document[key].as_f64().unwrap_or_default();
+    Ok(Load {
+        operations: number("operations"),
+        bytes: number("bytes"),
+        seconds: number("seconds"),
+        cpu,
+    })
+}
+
+pub(super) fn run_load(address: &Path, job: &str, arguments: &[&str]) -> Result<Value> {
+    let mut command = Command::new(super::dist("transom-load"));
+    command.arg(address).arg(job).args(arguments);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(not_started(&command))?;
+    check(&command, output.status)?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| Error::Other(format!("transom-load printed no JSON: {error}")))
+}
+
+/// Tells a server to end, and waits until it has.
+pub(super) fn end(mut child: Child, name: &str) -> Result<()> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
+    // It may have stopped by itself, which its log tells.
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    let start = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if start.elapsed() > STOP_MAX {
+            drop(child.kill());
+            drop(child.wait());
+            return Err(Error::Other(format!("{name} does not stop")));
+        }
+        sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 impl Drop for Daemon {
