@@ -18,7 +18,7 @@ use guests::{guest, spy};
 use harness::{run, run_with};
 use transom_layer::cancel::Cancel;
 use transom_layer::pump::PumpError;
-use transom_layer::stage::Handler;
+use transom_layer::stage::{Handler, Payload};
 use transom_oci::media_type::LAYER_TAR;
 use transom_plugin::config::Values;
 use transom_plugin::{Fault, GuestError, Host, HostConfig, Limits, LoadError};
@@ -48,6 +48,27 @@ fn handler(name: &str) -> Arc<dyn Handler> {
         .unwrap()
         .handler(&Values::new())
         .unwrap()
+}
+
+/// As the Diff service and `--payload` hand it on: a key, say. What is for another stage is not shown.
+#[test]
+fn a_payload_reaches_the_guest_that_it_is_for() {
+    let guest = handler("payload");
+    let payload = |name: &str, value: &'static [u8]| {
+        let type_url = "example.org/key".to_owned();
+        let value = bytes::Bytes::from_static(value);
+        (name.to_owned(), Payload { type_url, value })
+    };
+    let given = |payloads: &[(String, Payload)]| {
+        let ran = run_with(&guest, LAYER_TAR, b"some input", None, payloads, Cancel::new());
+        ran.unwrap().0
+    };
+    let (mine, other) = (
+        payload(guest.name(), b"\0secret"),
+        payload("other", b"not for it"),
+    );
+    assert_eq!(given(&[other.clone(), mine]), b"example.org/key\0secret");
+    assert_eq!(given(&[other]), b"");
 }
 
 /// Runs a guest that fails, checks that it does so in time and that a good one still works, and returns how it failed.
@@ -217,7 +238,7 @@ fn a_guest_can_be_cancelled_while_it_computes() {
         later.cancel();
     });
     let start = Instant::now();
-    let ran = run_with(&handler, LAYER_TAR, b"", None, cancel);
+    let ran = run_with(&handler, LAYER_TAR, b"", None, &[], cancel);
     assert!(matches!(ran, Err(PumpError::Cancelled)), "{ran:?}");
     assert!(start.elapsed() < Duration::from_secs(20));
     thread.join().unwrap();

@@ -9,6 +9,7 @@
   IMPORTS
   (memory (export "memory") 64)
   (global $next (mut i32) (i32.const 65536))
+  (global $job (mut i32) (i32.const 0))
 
   ;; The outcome at 512: ok, no annotations, no findings, continue. An error can be put at 640.
   (data (i32.const 1024) "guest0.1.0application/vnd.oci.image.layer.v1.tar")
@@ -27,6 +28,7 @@
   ;; The job is at the pointer; the two handles follow it.
   (func (export "transom:processor/stage@0.1.0#run") (param $arguments i32) (result i32)
     (local $input i32) (local $output i32)
+    (global.set $job (local.get $arguments))
     (local.set $input (i32.load offset=80 (local.get $arguments)))
     (local.set $output (i32.load offset=84 (local.get $arguments)))
     (call $run (local.get $input) (local.get $output))

@@ -11,7 +11,7 @@ use transom_layer::chain::Step;
 use transom_layer::limits::OutputLimits;
 use transom_layer::pipe::{Input, Output};
 use transom_layer::pump::{self, Layer, PumpError, SinkError};
-use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError};
+use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Payload, Stage, StageError};
 use transom_layer::workers::Workers;
 use transom_oci::{Algorithm, Descriptor, Digest, media_type};
 
@@ -69,15 +69,16 @@ pub(crate) type Ran = Result<(Vec<u8>, Outcome), PumpError<SinkFailed>>;
 
 /// Runs a handler on a blob, which arrives in chunks of `chunk` bytes if that is given.
 pub(crate) fn run(handler: &Arc<dyn Handler>, accepts: &str, blob: &[u8], chunk: Option<usize>) -> Ran {
-    run_with(handler, accepts, blob, chunk, Cancel::new())
+    run_with(handler, accepts, blob, chunk, &[], Cancel::new())
 }
 
-/// The same, with a way to stop it.
+/// The same, with payloads by the names of handlers, and a way to stop it.
 pub(crate) fn run_with(
     handler: &Arc<dyn Handler>,
     accepts: &str,
     blob: &[u8],
     chunk: Option<usize>,
+    payloads: &[(String, Payload)],
     cancel: Cancel,
 ) -> Ran {
     let returns = handler.offer(accepts).expect("the plugin accepts it");
@@ -107,7 +108,7 @@ pub(crate) fn run_with(
         verify: true,
         steps: &steps,
         diff_algorithm: Algorithm::Sha256,
-        payloads: &[],
+        payloads,
         limits: OutputLimits::default(),
         cancel,
         pool: Pool::new(),
