@@ -22,6 +22,8 @@ mod lists;
 mod manifests;
 #[path = "registry/notifications.rs"]
 mod notifications;
+#[path = "registry/secure.rs"]
+mod secure;
 #[path = "registry/serving.rs"]
 mod serving;
 #[path = "registry/signer.rs"]
