@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 pub const SKIP_LOG: &str = "TRANSOM_SKIP_LOG";
 
 /// A program that a test may need: its file name and the Debian package that has it.
-pub const PROGRAMS: [(&str, &str); 15] = [
+pub const PROGRAMS: [(&str, &str); 18] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("umoci", "umoci"),
     ("skopeo", "skopeo"),
+    ("podman", "podman"),
+    ("buildah", "buildah"),
+    ("docker-registry", "docker-registry"),
     ("debootstrap", "debootstrap"),
     ("getfattr", "attr"),
     ("setfattr", "attr"),

@@ -3,6 +3,7 @@
 mod content;
 mod daemon;
 mod driver;
+mod registry;
 mod snapshot;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ pub(crate) use daemon::{
     NamespaceLabels, NamespaceList, PluginList,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList};
+pub(crate) use registry::{Registry, RegistryCheck, RegistryServe};
 pub(crate) use snapshot::{
     Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,
     SnapshotList, SnapshotMake, Snapshots,
@@ -118,6 +120,9 @@ pub(crate) enum Command {
     /// Work on storage drivers, where a registry keeps its bytes.
     #[command(subcommand, visible_alias = "drivers")]
     Driver(Driver),
+    /// Serve a registry.
+    #[command(subcommand)]
+    Registry(Registry),
     /// Show the versions of this command and of the daemon.
     Version,
     /// Write a completion script for a shell to stdout.

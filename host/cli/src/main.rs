@@ -21,13 +21,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Registry};
 use failure::Failure;
 use interrupt::Interrupt;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(&arguments);
+    // A registry's log is configured with the registry.
+    if !matches!(arguments.command, Command::Registry(Registry::Serve(_))) {
+        start_log(&arguments);
+    }
     let json = arguments.json;
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,6 +56,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Plugin(command) => commands::plugin::run(command, &place, json, &interrupt),
         Command::Fsck(command) => commands::fsck::run(&command, &place, json),
         Command::Driver(command) => commands::driver::run(&command, json, &interrupt),
+        Command::Registry(command) => commands::registry::run(&command, json, &interrupt),
         Command::Version => commands::version::run(&place, json, &interrupt),
         Command::Completion(command) => commands::generate::completion(&command),
         Command::Man(command) => commands::generate::man(&command),

@@ -60,6 +60,14 @@ pub struct Settings {
     pub redirect: bool,
     /// The scheme and host that clients call us by, if that is not what they say themselves: a proxy may stand between.
     pub origin: Option<String>,
+    /// Whether `Location` is a path only.
+    pub relative_urls: bool,
+    /// What is sent with every answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Tags on a page, at most.
+    pub tags_page: usize,
+    /// Repositories on a page, at most.
+    pub catalog_page: usize,
 }
 
 impl Default for Settings {
@@ -68,6 +76,10 @@ impl Default for Settings {
             delete: true,
             redirect: true,
             origin: None,
+            relative_urls: true,
+            headers: Vec::new(),
+            tags_page: limits::TAGS_PAGE,
+            catalog_page: limits::CATALOG_PAGE_MAX,
         }
     }
 }
@@ -173,6 +185,10 @@ impl Registry {
             Err(error) => (Err(error), "unknown"),
         };
         let actor = call.actor.name.take();
+        let origin = match self.inner.settings.relative_urls {
+            true => None,
+            false => Some(call.origin()),
+        };
         let mut response = result.unwrap_or_else(|error| {
             let response = errors::answer(&error);
             if response.status().is_server_error() {
@@ -181,6 +197,13 @@ impl Registry {
             response
         });
         finish(&mut response, &head, &id);
+        let headers = response.headers_mut();
+        for (name, value) in &self.inner.settings.headers {
+            headers.append(name, value.clone());
+        }
+        if let Some(origin) = origin {
+            call::make_absolute(headers, &origin);
+        }
         let ending = Ending {
             metrics: self.inner.metrics.clone(),
             begun,

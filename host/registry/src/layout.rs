@@ -6,6 +6,7 @@ use transom_oci::{Algorithm, Digest};
 use transom_storage::{Error, StoragePath};
 
 use crate::names::{RepositoryName, Tag};
+use crate::store::{Day, UploadId};
 
 /// The folder of everything, on any driver.
 const ROOT: &str = "/docker/registry/v2";
@@ -15,6 +16,9 @@ pub(crate) const RESERVED: char = '_';
 
 /// The folder that makes a folder a repository.
 pub(crate) const MANIFESTS: &str = "_manifests";
+
+/// The folder of uploads in a repository.
+pub(crate) const UPLOADS: &str = "_uploads";
 
 /// A path below the root. The error is for names whose parts are too long for a file system.
 type Path = Result<StoragePath, Error>;
@@ -102,12 +106,17 @@ pub(crate) fn referrer(name: &RepositoryName, subject: &Digest, digest: &Digest)
 
 /// The folder of a repository's uploads.
 pub(crate) fn uploads(name: &RepositoryName) -> Path {
-    repository(name)?.join("_uploads")
+    repository(name)?.join(UPLOADS)
 }
 
-/// Ours: the bytes of an upload. docker-registry has a folder of the same name.
-pub(crate) fn upload(name: &RepositoryName, id: &str) -> Path {
-    uploads(name)?.join(id)
+/// Ours: the folder of the uploads that were begun on a day. docker-registry has a folder for each upload.
+pub(crate) fn upload_day(name: &RepositoryName, day: Day) -> Path {
+    uploads(name)?.join(&day.to_string())
+}
+
+/// Ours: the bytes of an upload.
+pub(crate) fn upload(name: &RepositoryName, id: UploadId) -> Path {
+    upload_day(name, Day::of(id.begun()))?.join(&id.to_string())
 }
 
 fn parts(digest: &Digest) -> String {

@@ -7,12 +7,14 @@
 //! 4. [`store`] does it, with [`manifest`] (what a manifest says) and `layout` (where everything is on the driver).
 //!
 //! Beside that stand [`auth`] (who a client is), [`policy`] (what a file lets it do), [`notify`] (events on their way to
-//! others) and [`import`] (docker-registry's configuration); [`settings`] says how their settings are read.
+//! others) and [`import`] (docker-registry's configuration); [`settings`] says how settings are read, [`config`] is the whole
+//! file, [`run`] makes a registry of it.
 //!
 //! `docs/formats/registry.md` describes the files, `docs/guides/registry.md` how it is run.
 
 pub mod access;
 pub mod auth;
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod http;
@@ -24,6 +26,7 @@ pub mod metrics;
 pub mod names;
 pub mod notify;
 pub mod policy;
+pub mod run;
 pub mod server;
 pub mod settings;
 pub mod store;

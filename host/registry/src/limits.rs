@@ -128,3 +128,15 @@ pub const ADMIN_CONNECTIONS: usize = 16;
 
 /// Bytes that an operator's request may have.
 pub const ADMIN_BODY: usize = 1 << 10;
+
+/// When an upload that did not end is deleted: docker-registry's time.
+pub const UPLOADS_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How often such uploads are looked for: docker-registry's time.
+pub const UPLOADS_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Repositories whose day is known to be marked as one with uploads. One more costs the writing of an empty object.
+pub const MARKED_DAYS: usize = 10_000;
+
+/// Largest configuration file in bytes: a thousand times a full one.
+pub const CONFIG_BYTES: usize = 4 << 20;

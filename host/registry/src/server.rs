@@ -36,6 +36,25 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     drain: Duration,
+    protocols: Protocols,
+}
+
+/// Which versions of HTTP are spoken besides 1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// HTTP/2 with TLS.
+    pub http2: bool,
+    /// HTTP/2 without TLS, to clients that know.
+    pub h2c: bool,
+}
+
+impl Default for Protocols {
+    fn default() -> Protocols {
+        Protocols {
+            http2: true,
+            h2c: true,
+        }
+    }
 }
 
 impl Server {
@@ -54,6 +73,7 @@ impl Server {
             listener,
             tls,
             drain: limits::DRAIN,
+            protocols: Protocols::default(),
         })
     }
 
@@ -61,6 +81,12 @@ impl Server {
     #[must_use]
     pub fn with_drain(self, drain: Duration) -> Server {
         Server { drain, ..self }
+    }
+
+    /// The same, with other versions of HTTP.
+    #[must_use]
+    pub fn with_protocols(self, protocols: Protocols) -> Server {
+        Server { protocols, ..self }
     }
 
     /// Where it listens; the port is the one that was taken.
@@ -76,7 +102,7 @@ impl Server {
         let graceful = GracefulShutdown::new();
         let reloading = self.tls.clone().map(|tls| tokio::spawn(tls.watch()));
         let (registry, tls) = (self.registry, self.tls);
-        let accept = accept(&registry, &self.listener, tls.as_ref(), &graceful);
+        let accept = accept(&registry, &self.listener, tls.as_ref(), self.protocols, &graceful);
         tokio::select! {
             () = accept => {}
             () = stop => {}
@@ -98,6 +124,7 @@ async fn accept(
     registry: &Registry,
     listener: &TcpListener,
     tls: Option<&Arc<Tls>>,
+    protocols: Protocols,
     graceful: &GracefulShutdown,
 ) {
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
@@ -111,6 +138,7 @@ async fn accept(
                     registry: registry.clone(),
                     address,
                     watcher: graceful.watcher(),
+                    protocols,
                 };
                 let tls = tls.cloned();
                 tokio::spawn(async move {
@@ -132,6 +160,7 @@ struct Connection {
     registry: Registry,
     address: SocketAddr,
     watcher: Watcher,
+    protocols: Protocols,
 }
 
 impl Connection {
@@ -161,12 +190,16 @@ impl Connection {
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let peer_secure = peer.secure;
         let (registry, peer) = (self.registry, Arc::new(peer));
         let service = service_fn(move |request| {
             let (registry, peer) = (registry.clone(), Arc::clone(&peer));
             async move { Ok::<_, Infallible>(registry.answer(request, &peer).await) }
         });
-        let builder = builder();
+        let builder = match (peer_secure, self.protocols) {
+            (true, Protocols { http2: true, .. }) | (false, Protocols { h2c: true, .. }) => builder(),
+            _ => builder().http1_only(),
+        };
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();

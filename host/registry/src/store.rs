@@ -1,6 +1,7 @@
 //! The registry's content on a driver: what can be asked of it and done to it, without HTTP.
 //!
-//! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `cache` keeps manifests in memory, `locks` keeps
+//! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `purge` deletes uploads that did not end,
+//! `cache` keeps manifests in memory, `locks` keeps
 //! what must not happen at the same time apart.
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ mod cache;
 mod catalog;
 mod locks;
 mod manifests;
+mod purge;
 mod referrers;
 mod tags;
 mod uploads;
@@ -25,9 +27,11 @@ pub use blobs::Blob;
 pub use manifests::{ManifestPush, Pushed, Stored};
 pub use referrers::Referrers;
 pub use uploads::OpenUpload;
+pub(crate) use uploads::{Day, UploadId};
 
 use cache::Cache;
 use locks::Locks;
+use purge::Marked;
 use uploads::Running;
 
 /// What is up to the operator.
@@ -64,6 +68,7 @@ struct Inner {
     running: Running,
     cache: Cache,
     locks: Locks,
+    marked: Marked,
 }
 
 /// A part of a list.
@@ -85,6 +90,7 @@ impl Store {
             running: Running::default(),
             cache: Cache::new(limits::CACHED_MANIFESTS),
             locks: Locks::default(),
+            marked: Marked::default(),
         };
         let inner = Arc::new(inner);
         Store { inner }

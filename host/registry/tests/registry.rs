@@ -8,6 +8,8 @@ mod blobs;
 mod chance;
 #[path = "registry/client.rs"]
 mod client;
+#[path = "registry/clients.rs"]
+mod clients;
 #[path = "registry/errors.rs"]
 mod errors;
 #[path = "registry/gates.rs"]

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use http::header::{AUTHORIZATION, HOST, USER_AGENT};
-use http::{Method, Response, request};
+use http::header::{AUTHORIZATION, HOST, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Response, request};
 use transom_oci::{Descriptor, Digest};
 
 use super::body::Body;
@@ -90,7 +90,7 @@ impl<'r> Call<'r> {
 
     fn base(&self) -> Response<Body> {
         let mut response = Response::new(Body::bytes("{}"));
-        let json = http::HeaderValue::from_static("application/json");
+        let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(http::header::CONTENT_TYPE, json);
         response
     }
@@ -124,14 +124,7 @@ impl<'r> Call<'r> {
 
     /// Asks the gate.
     pub(super) async fn check(&self, wanted: &[Access]) -> Result<Actor, Error> {
-        let origin = match &self.registry.settings.origin {
-            Some(origin) => origin.clone(),
-            None => format!(
-                "{}://{}",
-                if self.peer.secure { "https" } else { "http" },
-                self.host()
-            ),
-        };
+        let origin = self.origin();
         let authorization = self.head.headers.get(AUTHORIZATION);
         let presented = Presented {
             authorization: authorization.and_then(|value| value.to_str().ok()),
@@ -141,6 +134,17 @@ impl<'r> Call<'r> {
         };
         let decision = self.registry.gate.check(&presented, wanted).await;
         decision.map_err(Error::Refused)
+    }
+
+    /// The scheme and host that the client calls us by.
+    pub(super) fn origin(&self) -> String {
+        match &self.registry.settings.origin {
+            Some(origin) => origin.trim_end_matches('/').to_owned(),
+            None => {
+                let scheme = if self.peer.secure { "https" } else { "http" };
+                format!("{scheme}://{}", self.host())
+            }
+        }
     }
 
     /// The name that the client calls us by.
@@ -182,6 +186,16 @@ impl<'r> Call<'r> {
             let plain = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
             plain == "*" || plain == digest.as_str()
         })
+    }
+}
+
+/// Says where something is with scheme and host.
+pub(super) fn make_absolute(headers: &mut HeaderMap, origin: &str) {
+    let place = headers.get(LOCATION).and_then(|place| place.to_str().ok());
+    if let Some(path) = place.filter(|place| place.starts_with('/'))
+        && let Ok(place) = HeaderValue::from_str(&format!("{origin}{path}"))
+    {
+        headers.insert(LOCATION, place);
     }
 }
 

@@ -18,7 +18,7 @@ const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied
 
 impl Call<'_> {
     pub(super) async fn tags(&self, name: &RepositoryName) -> Answer {
-        let most = self.query.page(limits::TAGS_PAGE, limits::TAGS_PAGE)?;
+        let most = self.query.page(usize::MAX, self.registry.settings.tags_page)?;
         let last = self.query.get("last").filter(|last| !last.is_empty());
         let page = self.store().tags(name, last, most).await?;
         let mut response = json_answer(&json!({ "name": name.as_str(), "tags": page.items }));

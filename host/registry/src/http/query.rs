@@ -43,7 +43,7 @@ impl Query {
     /// `n`, the length of a page.
     pub(super) fn page(&self, default: usize, most: usize) -> Result<usize, Error> {
         let Some(text) = self.get("n") else {
-            return Ok(default);
+            return Ok(default.min(most));
         };
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match digits {

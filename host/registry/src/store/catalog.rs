@@ -14,6 +14,8 @@ use crate::names::RepositoryName;
 #[derive(Debug)]
 pub(crate) struct Repositories {
     store: Store,
+    /// What makes a folder one that is wanted.
+    folder: &'static str,
     top: StoragePath,
     after: Option<StoragePath>,
     /// What is left of each folder on the way, the deepest last.
@@ -26,7 +28,7 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn catalog(&self, last: Option<&RepositoryName>, most: usize) -> Result<Page<String>> {
-        let mut found = self.repositories(last).await?;
+        let mut found = self.repositories_with(layout::MANIFESTS, last).await?;
         let mut items = Vec::new();
         while items.len() < most {
             match found.next().await? {
@@ -38,12 +40,17 @@ impl Store {
         Ok(Page { items, more })
     }
 
-    /// Every repository after one.
-    pub(crate) async fn repositories(&self, after: Option<&RepositoryName>) -> Result<Repositories> {
+    /// Every repository after one that has a folder of this name.
+    pub(crate) async fn repositories_with(
+        &self,
+        folder: &'static str,
+        after: Option<&RepositoryName>,
+    ) -> Result<Repositories> {
         let top = layout::repositories()?;
         let first = self.listed(&top).await?;
         let mut repositories = Repositories {
             store: self.clone(),
+            folder,
             after: after.map(layout::repository).transpose()?,
             top,
             way: Vec::new(),
@@ -63,7 +70,7 @@ impl Repositories {
             };
             let path = folder.path;
             let inside = self.store.listed(&path).await?;
-            let repository = inside.iter().any(|entry| entry.path.name() == layout::MANIFESTS);
+            let repository = inside.iter().any(|entry| entry.path.name() == self.folder);
             self.enter(inside);
             let wanted = self.after.as_ref().is_none_or(|after| path > *after);
             if repository && wanted {

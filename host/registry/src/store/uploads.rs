@@ -15,9 +15,11 @@ use crate::error::{Result, absent};
 use crate::names::RepositoryName;
 use crate::{Error, layout, limits};
 
+mod day;
 mod id;
 mod running;
 
+pub(crate) use day::Day;
 pub(crate) use id::UploadId;
 pub(super) use running::Running;
 use running::{Key, Taken};
@@ -41,10 +43,11 @@ impl Store {
         repository: &RepositoryName,
         algorithm: Option<Algorithm>,
     ) -> Result<String> {
-        let id = UploadId::new().to_string();
-        let upload = self.create_upload(repository, &id, algorithm).await?;
+        let id = UploadId::new();
+        self.mark_day(repository, Day::of(id.begun())).await?;
+        let upload = self.create_upload(repository, id, algorithm).await?;
         upload.pause().await?;
-        Ok(id)
+        Ok(id.to_string())
     }
 
     /// Begins an upload that is filled and committed at once.
@@ -52,14 +55,14 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn new_upload(&self, repository: &RepositoryName, algorithm: Algorithm) -> Result<OpenUpload> {
-        let id = UploadId::new().to_string();
-        self.create_upload(repository, &id, Some(algorithm)).await
+        self.create_upload(repository, UploadId::new(), Some(algorithm))
+            .await
     }
 
     async fn create_upload(
         &self,
         repository: &RepositoryName,
-        id: &str,
+        id: UploadId,
         algorithm: Option<Algorithm>,
     ) -> Result<OpenUpload> {
         let path = layout::upload(repository, id)?;
@@ -93,17 +96,17 @@ impl Store {
     }
 
     async fn try_open_upload(&self, repository: &RepositoryName, id: &str) -> Result<OpenUpload> {
-        let unknown = || Error::UploadUnknown(id.to_owned());
-        UploadId::check(id).ok_or_else(unknown)?;
+        let unknown = || Error::UploadUnknown(id.chars().take(limits::SHOWN_BYTES).collect());
+        let id = UploadId::check(id).ok_or_else(unknown)?;
         let path = layout::upload(repository, id)?;
         let mut taken = self
             .inner
             .running
             .take(Key::new(repository, id))
-            .ok_or_else(|| Error::UploadBusy(id.to_owned()))?;
+            .ok_or_else(|| Error::UploadBusy(id.to_string()))?;
         let writer = match self.driver().writer(&path, WriteMode::Append).await {
             Ok(writer) => writer,
-            Err(transom_storage::Error::Busy { .. }) => return Err(Error::UploadBusy(id.to_owned())),
+            Err(transom_storage::Error::Busy { .. }) => return Err(Error::UploadBusy(id.to_string())),
             Err(error) => {
                 taken.forget();
                 return Err(absent(unknown)(error));

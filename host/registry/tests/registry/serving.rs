@@ -23,6 +23,7 @@ use crate::client::{Answer, Client};
 pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
     pub(crate) registry: Registry,
+    metrics: Metrics,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
     runtime: Runtime,
@@ -36,14 +37,8 @@ impl Serving {
             .enable_all()
             .build()
             .unwrap();
-        let store = Store::new(driver, options);
-        let registry = Registry::new(
-            store,
-            Arc::new(Open),
-            Arc::new(Nobody),
-            settings,
-            Metrics::default(),
-        );
+        let (store, metrics) = (Store::new(driver, options), Metrics::default());
+        let registry = Registry::new(store, Arc::new(Open), Arc::new(Nobody), settings, metrics.clone());
         let listening = Server::listen(registry.clone(), ([127, 0, 0, 1], 0).into(), None);
         let server = runtime.block_on(listening).unwrap();
         let address = server.address().unwrap();
@@ -54,6 +49,7 @@ impl Serving {
         Serving {
             address,
             registry,
+            metrics,
             stop: Some(stop),
             serving: Some(serving),
             runtime,
@@ -80,6 +76,14 @@ impl Serving {
     /// One on each driver that a test must hold on.
     pub(crate) fn each() -> [Serving; 2] {
         [Serving::memory(), Serving::files()]
+    }
+
+    /// Everything that was counted, as Prometheus reads it.
+    pub(crate) fn counted(&self) -> String {
+        let (mut counters, mut text) = (prometheus_client::registry::Registry::default(), String::new());
+        self.metrics.register(&mut counters);
+        prometheus_client::encoding::text::encode(&mut text, &counters).unwrap();
+        text
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -2,6 +2,9 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::{Duration, SystemTime};
+
+use transom_storage::{Condition, StoragePath, WriteMode};
 
 use crate::client::Client;
 use crate::serving::{Serving, noise, sha256};
@@ -217,5 +220,44 @@ fn the_same_blob_at_the_same_time_from_many() {
             let got = client.ask("GET", &format!("/v2/r{number}/blobs/{}", sha256(&content)));
             assert!(got.expect(200).body == content);
         }
+    }
+}
+
+#[test]
+fn uploads_that_did_not_end_are_deleted_by_the_day() {
+    for serving in Serving::each() {
+        let mut client = serving.client();
+        let place = begin(&mut client, "a/b");
+        // One of the day before yesterday, as it would be then.
+        let id = "0190d2a0-0000-7000-8000-000000000000";
+        let day = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+        let day = transom_content::timestamp::format(day);
+        let path = format!(
+            "/docker/registry/v2/repositories/a/b/_uploads/{}/{id}",
+            &day[..10]
+        );
+        let path = StoragePath::new(&path).unwrap();
+        let (store, runtime) = (serving.registry.store(), tokio::runtime::Runtime::new().unwrap());
+        runtime.block_on(async {
+            let mark = path.parent().unwrap().join("begun").unwrap();
+            store
+                .driver()
+                .put(&mark, Default::default(), Condition::Always)
+                .await
+                .unwrap();
+            let write = async |mode| store.driver().writer(&path, mode).await;
+            write(WriteMode::Create).await.unwrap().close().await.unwrap();
+            assert_eq!(
+                store
+                    .purge_uploads(Duration::from_secs(3 * 24 * 3600))
+                    .await
+                    .unwrap(),
+                0
+            );
+            drop(write(WriteMode::Append).await.unwrap());
+            assert_eq!(store.purge_uploads(Duration::from_secs(3600)).await.unwrap(), 1);
+            assert!(write(WriteMode::Append).await.unwrap_err().is_not_found());
+        });
+        client.ask("GET", &place).expect(204);
     }
 }

@@ -6,16 +6,17 @@ use std::time::Instant;
 
 use transom_oci::{Algorithm, Hasher};
 
+use super::UploadId;
 use crate::limits;
 use crate::names::RepositoryName;
 
 /// Which upload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::store) struct Key(RepositoryName, String);
+pub(in crate::store) struct Key(RepositoryName, UploadId);
 
 impl Key {
-    pub(in crate::store) fn new(repository: &RepositoryName, id: &str) -> Key {
-        Key(repository.clone(), id.to_owned())
+    pub(in crate::store) fn new(repository: &RepositoryName, id: UploadId) -> Key {
+        Key(repository.clone(), id)
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn one_request_at_a_time() {
         let running = Running::default();
-        let key = Key::new(&RepositoryName::new("a").unwrap(), "id");
+        let key = Key::new(&RepositoryName::new("a").unwrap(), UploadId::new());
         let mut taken = running.begin(key.clone(), Algorithm::Sha512);
         assert!(running.take(key.clone()).is_none());
         taken.hasher.as_mut().unwrap().update(b"abc");
@@ -164,12 +165,13 @@ mod tests {
     fn the_oldest_make_room() {
         let running = Running::default();
         let name = RepositoryName::new("a").unwrap();
-        for number in 0..=limits::UPLOADS_HASHED {
-            drop(running.begin(Key::new(&name, &number.to_string()), Algorithm::Sha256));
+        let mut newest = Key::new(&name, UploadId::new());
+        for _ in 0..=limits::UPLOADS_HASHED {
+            newest = Key::new(&name, UploadId::new());
+            drop(running.begin(newest.clone(), Algorithm::Sha256));
         }
         let left = running.lock().len();
         assert!(left > limits::UPLOADS_HASHED / 2 && left < limits::UPLOADS_HASHED);
-        let newest = Key::new(&name, &limits::UPLOADS_HASHED.to_string());
         assert!(running.take(newest).unwrap().hasher.is_some());
     }
 }

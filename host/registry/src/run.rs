@@ -1,0 +1,191 @@
+//! A registry as it is configured: opened, served, stopped. `transom registry serve` is this and a log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry as Counters;
+use tokio::net::TcpListener;
+use transom_meta::kv;
+use transom_storage::{Factory, StorageDriver};
+
+use crate::access::Gate;
+use crate::auth;
+use crate::config::Config;
+use crate::event::{Listener, Nobody};
+use crate::http::{Registry, Settings};
+use crate::metrics::Metrics;
+use crate::notify::{self, Notifier};
+use crate::server::admin::Admin;
+use crate::server::{Protocols, Server, Tls, TlsError};
+use crate::settings::SetupError;
+use crate::store::{Options, Store};
+
+/// Why a registry cannot be served as it is configured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The driver.
+    #[error("[storage]: {0}")]
+    Storage(#[from] transom_storage::factory::ConfigError),
+    /// Authentication, the policy, a header.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// TLS.
+    #[error("[http.tls]: {0}")]
+    Tls(#[from] TlsError),
+    /// Notifications.
+    #[error("[[notifications]]: {0}")]
+    Notifications(#[from] notify::OpenError),
+    /// The store of events that wait.
+    #[error("state: {0}")]
+    State(#[from] kv::KvError),
+    /// An address.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A registry that listens.
+#[derive(Debug)]
+pub struct Running {
+    registry: Registry,
+    server: Server,
+    admin: Option<(TcpListener, Admin)>,
+    notifier: Option<Arc<Notifier>>,
+    uploads: Option<(Duration, Duration)>,
+}
+
+impl Running {
+    /// Opens everything and listens. Requests wait until [`serve`](Running::serve).
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open(config: &Config, factory: &Factory) -> Result<Running, RunError> {
+        let driver: Arc<dyn StorageDriver> = factory.open(&config.storage)?;
+        let gate: Arc<dyn Gate> = auth::gate(&config.auth, config.policy.as_ref())?;
+        let open = config.auth == auth::Settings::default() && config.policy.is_none();
+        if open && !config.http.listen.ip().is_loopback() {
+            tracing::warn!(
+                address = %config.http.listen,
+                "everybody who reaches this address may push and delete; see [auth]"
+            );
+        }
+        let options = Options {
+            sparse_indexes: config.manifests.sparse_indexes,
+            mount_from_anywhere: config.mount_from_anywhere.unwrap_or(open),
+            manifest_bytes: config.limits.manifest_bytes,
+        };
+        let notifier = notifier(config).await?;
+        let listener: Arc<dyn Listener> = match &notifier {
+            Some(notifier) => Arc::clone(notifier) as Arc<dyn Listener>,
+            None => Arc::new(Nobody),
+        };
+        let settings = Settings {
+            delete: config.delete.enabled,
+            redirect: config.http.redirect,
+            origin: config.http.host.clone(),
+            relative_urls: config.http.relative_urls,
+            headers: config.headers()?,
+            tags_page: config.limits.tags_page,
+            catalog_page: config.limits.catalog_page,
+        };
+        let metrics = Metrics::default();
+        let mut counters = Counters::default();
+        metrics.register(&mut counters);
+        let registry = Registry::new(Store::new(driver, options), gate, listener, settings, metrics);
+        registry.set_read_only(config.read_only);
+        Ok(Running {
+            server: listen(config, &registry).await?,
+            admin: admin(config, &registry, counters).await?,
+            uploads: config.uploads(),
+            registry,
+            notifier,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.server.address()
+    }
+
+    /// Where operators are listened to.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        let (listener, _) = self.admin.as_ref()?;
+        listener.local_addr().ok()
+    }
+
+    /// Answers requests until `stop`, and then those that have begun.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let admin = self
+            .admin
+            .map(|(listener, admin)| tokio::spawn(admin.serve(listener)));
+        let store = self.registry.store().clone();
+        let purging = self
+            .uploads
+            .map(|(after, every)| tokio::spawn(store.purge_uploads_for_ever(after, every)));
+        self.server.serve(stop).await;
+        for task in admin.into_iter().chain(purging) {
+            task.abort();
+        }
+        if let Some(notifier) = self.notifier {
+            notifier.stop().await;
+        }
+    }
+}
+
+async fn listen(config: &Config, registry: &Registry) -> Result<Server, RunError> {
+    let tls = config.tls().map(Tls::open).transpose()?.map(Arc::new);
+    let address = config.http.listen;
+    let listening = Server::listen(registry.clone(), address, tls).await;
+    let server = listening.map_err(|source| RunError::Listen { address, source })?;
+    let protocols = Protocols {
+        http2: config.http.http2,
+        h2c: config.http.h2c,
+    };
+    Ok(server.with_drain(config.http.drain.0).with_protocols(protocols))
+}
+
+async fn admin(
+    config: &Config,
+    registry: &Registry,
+    counters: Counters,
+) -> Result<Option<(TcpListener, Admin)>, RunError> {
+    let Some(metrics) = &config.metrics else {
+        return Ok(None);
+    };
+    let address = metrics.listen;
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| RunError::Listen { address, source })?;
+    Ok(Some((listener, Admin::new(registry.clone(), Arc::new(counters)))))
+}
+
+/// Who tells events, if somebody is to be told.
+async fn notifier(config: &Config) -> Result<Option<Arc<Notifier>>, RunError> {
+    if config.notifications.is_empty() {
+        return Ok(None);
+    }
+    let Some(state) = &config.state else {
+        let problem = "[[notifications]] needs it: the folder where events wait, also across a restart";
+        return Err(SetupError::setting("state", problem).into());
+    };
+    let kv = kv::open(kv::Kind::default(), state)?;
+    let source = notify::Source {
+        address: config
+            .http
+            .host
+            .clone()
+            .unwrap_or_else(|| config.http.listen.to_string()),
+        instance: std::process::id().to_string(),
+    };
+    let notifier = Notifier::open(&config.notifications, kv, source).await?;
+    Ok(Some(Arc::new(notifier)))
+}

@@ -1,0 +1,136 @@
+//! docker-registry on a folder of ours, and the other way round.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use transom_registry::{Options, Settings};
+use transom_storage::filesystem::Filesystem;
+use transom_tests::require_program;
+
+use super::{Place, blobs, layout};
+use crate::client::Client;
+use crate::serving::Serving;
+
+/// A docker-registry that serves a folder.
+struct DockerRegistry {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl DockerRegistry {
+    fn start(place: &Place, folder: &Path) -> DockerRegistry {
+        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"{address}\"}}\n",
+            folder.display()
+        );
+        fs::write(place.path("docker-registry.yml"), config).unwrap();
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(place.path("docker-registry.yml"));
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut registry = DockerRegistry { child, address };
+        for _ in 0..600 {
+            assert_eq!(registry.child.try_wait().unwrap(), None, "docker-registry ended");
+            if TcpStream::connect(address).is_ok() {
+                return registry;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("docker-registry does not listen");
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ours(folder: &Path) -> Serving {
+    let driver = Filesystem::open(folder, 25).unwrap();
+    Serving::on(Arc::new(driver), Options::default(), Settings::default())
+}
+
+#[test]
+fn each_opens_what_the_other_has_written() {
+    if require_program("skopeo").is_none() || require_program("docker-registry").is_none() {
+        return;
+    }
+    let place = Place::new();
+    let folder = place.path("registry");
+    let (theirs, mine) = (place.image("theirs"), place.image("mine"));
+    let registry = DockerRegistry::start(&place, &folder);
+    let image = |address: SocketAddr, name: &str| format!("docker://{address}/{name}");
+    place.copy(&layout(&theirs), &image(registry.address, "theirs:v1"), &[]);
+    // An upload that it has begun is none of ours.
+    let mut client = Client::connect(registry.address);
+    client.ask("POST", "/v2/theirs/blobs/uploads/").expect(202);
+    drop(registry);
+
+    let mut serving = ours(&folder);
+    let back = |address: SocketAddr, name: &str, to: &str, sample: &transom_tests::sample::Sample| {
+        place.copy(
+            &image(address, name),
+            &format!("oci:{}:latest", place.text(to)),
+            &[],
+        );
+        assert!(blobs(&sample.layout) == blobs(&place.path(to)), "{name}");
+    };
+    back(serving.address, "theirs:v1", "back1", &theirs);
+    place.copy(&layout(&mine), &image(serving.address, "mine:v1"), &[]);
+    place.copy(&layout(&mine), &image(serving.address, "theirs:v2"), &[]);
+    let mut client = serving.client();
+    client.ask("POST", "/v2/mine/blobs/uploads/").expect(202);
+    let catalog = client.ask("GET", "/v2/_catalog").expect(200).json();
+    assert_eq!(catalog["repositories"], serde_json::json!(["mine", "theirs"]));
+    drop(client);
+    serving.stop();
+    drop(serving);
+
+    let registry = DockerRegistry::start(&place, &folder);
+    back(registry.address, "mine:v1", "back2", &mine);
+    back(registry.address, "theirs:v1", "back3", &theirs);
+    back(registry.address, "theirs:v2", "back4", &mine);
+    let mut client = Client::connect(registry.address);
+    let catalog = client.ask("GET", "/v2/_catalog").expect(200).json();
+    assert_eq!(catalog["repositories"], serde_json::json!(["mine", "theirs"]));
+    let mut tags = client.ask("GET", "/v2/theirs/tags/list").expect(200).json();
+    tags["tags"]
+        .as_array_mut()
+        .unwrap()
+        .sort_by_key(ToString::to_string);
+    assert_eq!(tags["tags"], serde_json::json!(["v1", "v2"]));
+    place.skopeo(&[
+        "delete",
+        "--tls-verify=false",
+        &image(registry.address, "theirs:v1"),
+    ]);
+    drop(registry);
+
+    let serving = ours(&folder);
+    let tags = serving
+        .client()
+        .ask("GET", "/v2/theirs/tags/list")
+        .expect(200)
+        .json();
+    assert_eq!(tags["tags"], serde_json::json!(["v2"]));
+    // Its collector keeps what we have, too.
+    drop(serving);
+    let collect = ["garbage-collect", "--delete-untagged"];
+    super::good(
+        Command::new("docker-registry")
+            .args(collect)
+            .arg(place.path("docker-registry.yml")),
+    );
+    let serving = ours(&folder);
+    back(serving.address, "mine:v1", "back5", &mine);
+    back(serving.address, "theirs:v2", "back6", &mine);
+}
