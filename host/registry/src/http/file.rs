@@ -26,8 +26,11 @@ pub(super) struct FilePart {
     position: u64,
     left: u64,
     buffers: Vec<Arc<Vec<u8>>>,
-    reading: Option<JoinHandle<io::Result<(Arc<Vec<u8>>, usize)>>>,
+    reading: Option<Reading>,
 }
+
+/// A read on another thread: the buffer, and how much is in it.
+type Reading = JoinHandle<io::Result<(Arc<Vec<u8>>, usize)>>;
 
 /// A buffer on its way: when it is sent, only the part has it again.
 struct Sent {
@@ -112,7 +115,7 @@ impl FilePart {
         }
     }
 
-    fn read_elsewhere(&self, buffer: Arc<Vec<u8>>) -> JoinHandle<io::Result<(Arc<Vec<u8>>, usize)>> {
+    fn read_elsewhere(&self, buffer: Arc<Vec<u8>>) -> Reading {
         let (file, position, length) = (Arc::clone(&self.file), self.position, self.next_length());
         let mut buffer = buffer;
         tokio::task::spawn_blocking(move || {

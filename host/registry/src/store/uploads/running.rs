@@ -25,6 +25,7 @@ impl Key {
 pub(in crate::store) struct Running(Arc<Mutex<HashMap<Key, Slot>>>);
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them wait")]
 enum Slot {
     /// A request works on it.
     Taken,
