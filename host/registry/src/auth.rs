@@ -1,7 +1,9 @@
 //! Who a client is: the gates, and the `[auth]` table that they are made of.
 //!
-//! Read in this order: `credential` (what a client shows), [`htpasswd`], [`token`], [`certificate`] (each a [`Gate`] by itself),
-//! [`combination`] (several of them, and pulls by strangers), [`throttle`] (how often), `challenge` (what is answered), [`limits`].
+//! Read in this order: `credential` (what a client shows), [`htpasswd`], [`token`] (each a [`Gate`] by itself), with `remembered`
+//! (what need not be checked again), [`certificate`], [`combination`] (several of them, and pulls by strangers), [`throttle`]
+//! (how often), `challenge` (what is answered), [`limits`].
+//!
 //! [`gate()`] puts together what a configuration asks for; what known clients may do is said by a [`policy`](crate::policy).
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ pub mod combination;
 pub(crate) mod credential;
 pub mod htpasswd;
 pub mod limits;
+mod remembered;
 pub mod throttle;
 pub mod token;
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,6 +26,7 @@ pub(crate) struct Watched<T> {
     every: Duration,
     read: Reader<T>,
     current: RwLock<Arc<T>>,
+    generation: AtomicU64,
     look: Mutex<Look>,
 }
 
@@ -73,6 +75,7 @@ impl<T> Watched<T> {
             every,
             read: Box::new(read),
             current: RwLock::new(Arc::new(first)),
+            generation: AtomicU64::new(0),
             look: Mutex::new(Look {
                 at: Instant::now(),
                 stamp,
@@ -84,14 +87,24 @@ impl<T> Watched<T> {
 
     /// What the file says, or said when it was last without mistakes.
     pub(crate) fn get(&self) -> Arc<T> {
+        self.look();
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
+    /// How often what the file says has changed. What is got after this is as new at least.
+    pub(crate) fn generation(&self) -> u64 {
+        self.look();
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn look(&self) {
         // Whoever finds another one looking takes what there is.
         if let Ok(mut look) = self.look.try_lock()
             && look.at.elapsed() >= self.every
         {
             self.refresh(&mut look);
         }
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&current)
     }
 
     /// Why the file's newest state does not hold, if it does not.
@@ -123,6 +136,7 @@ impl<T> Watched<T> {
         match (self.read)(&text) {
             Ok(new) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                self.generation.fetch_add(1, Ordering::Release);
                 look.problem = None;
                 tracing::info!(path = %self.path.display(), "read again, as it changed");
             }
@@ -197,13 +211,13 @@ mod tests {
 
         std::fs::write(&path, "1").unwrap();
         let watched = open().unwrap();
-        assert_eq!(*watched.get(), 1);
+        assert_eq!((watched.generation(), *watched.get()), (0, 1));
         // Same size, and within the same tick of the file system's clock.
         std::fs::write(&path, "2").unwrap();
-        assert_eq!(*watched.get(), 2);
+        assert_eq!((watched.generation(), *watched.get()), (1, 2));
 
         std::fs::write(&path, "two").unwrap();
-        assert_eq!(*watched.get(), 2);
+        assert_eq!((watched.generation(), *watched.get()), (1, 2));
         assert_eq!(watched.problem().unwrap(), "line 1: not a number");
         std::fs::remove_file(&path).unwrap();
         assert_eq!(*watched.get(), 2);

@@ -1,7 +1,7 @@
 //! Names and passwords from a file that `htpasswd -B` makes.
 //!
-//! `users` reads the file, `verified` remembers what bcrypt has said. bcrypt is slow by design, so its work is done on threads
-//! of its own, few at a time, and not for each request.
+//! `users` reads the file. bcrypt is slow by design, so its work is done on threads of its own, few at a time, and not for each
+//! request.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,16 +13,15 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::credential::Credential;
+use super::remembered::{Remembered, Tag};
 use super::{challenge, limits};
 use crate::access::{Access, Actor, Decision, Gate, Presented, Refusal};
 use crate::settings::SetupError;
 use crate::watched::{LOOK_EVERY, Watched};
 
 mod users;
-mod verified;
 
 use users::Users;
-use verified::Verified;
 
 /// `[auth.htpasswd]`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub struct Settings {
 pub struct Htpasswd {
     realm: String,
     users: Watched<Users>,
-    verified: Arc<Verified>,
+    verified: Arc<Remembered<()>>,
     /// How many passwords are checked at a time.
     threads: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -73,7 +72,7 @@ impl Htpasswd {
         Ok(Htpasswd {
             realm: settings.realm.clone(),
             users,
-            verified: Arc::new(Verified::new()),
+            verified: Arc::new(Remembered::new()),
             threads: Arc::new(Semaphore::new((cores / 2).max(1))),
             waiting: AtomicUsize::new(0),
         })
@@ -93,13 +92,15 @@ impl Htpasswd {
     pub(super) async fn verify(&self, name: &str, password: &str) -> Result<bool, Refusal> {
         let users = self.users.get();
         let hash = users.hash(name).unwrap_or_else(|| users.nobody());
-        let tag = self.verified.tag(name, password, hash);
-        let right = self.verified.knows(&tag, Instant::now())
+        let tag = self
+            .verified
+            .tag(&[name.as_bytes(), password.as_bytes(), hash.as_bytes()]);
+        let right = self.verified.find(&tag, Instant::now()).is_some()
             || self.bcrypt(tag, password.to_owned(), hash.to_owned()).await?;
         Ok(right && users.hash(name).is_some())
     }
 
-    async fn bcrypt(&self, tag: verified::Tag, password: String, hash: String) -> Result<bool, Refusal> {
+    async fn bcrypt(&self, tag: Tag, password: String, hash: String) -> Result<bool, Refusal> {
         let _waits = Waits::new(&self.waiting).ok_or(Refusal::TooMany { retry_after: 1 })?;
         let unavailable = |reason: &str| Refusal::Unavailable {
             reason: reason.to_owned(),
@@ -110,12 +111,12 @@ impl Htpasswd {
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             // One of several requests of the same client may have found out meanwhile.
-            if verified.knows(&tag, Instant::now()) {
+            if verified.find(&tag, Instant::now()).is_some() {
                 return true;
             }
             let right = bcrypt::verify(password, &hash).unwrap_or(false);
             if right {
-                verified.remember(tag, Instant::now());
+                verified.remember(tag, (), Instant::now());
             }
             right
         });

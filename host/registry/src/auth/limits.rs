@@ -18,11 +18,14 @@ pub const HTPASSWD_BYTES: u64 = 16 << 20;
 /// Highest cost of a bcrypt hash that is taken: the highest that `htpasswd` makes. One check of it takes seconds.
 pub const BCRYPT_COST: u32 = 17;
 
-/// Users whose password was checked and is remembered. Each takes some 100 bytes.
-pub const VERIFIED: usize = 10_000;
+/// Passwords that were checked and are remembered; and as many tokens. Each takes some 100 bytes, a token what it says besides.
+pub const REMEMBERED: usize = 10_000;
 
-/// How long a checked password is remembered. A changed file forgets at once what it changes.
-pub const VERIFIED_FOR: Duration = Duration::from_secs(300);
+/// How long it is remembered that a password or a signature was right. A changed file forgets at once what it changes.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(300);
+
+/// Longest claims of a token that is remembered, in bytes: so ten thousand of them take a few dozen megabytes.
+pub const REMEMBERED_CLAIMS: usize = 2048;
 
 /// Passwords that wait to be checked. At cost 10, with two at a time, the last one waits some five seconds; more are told to
 /// ask later.

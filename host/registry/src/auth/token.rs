@@ -4,12 +4,15 @@
 //! trusted before the token came, `keys` checks the signature, `claims` says what it allows.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
 use super::challenge::{self, Fault};
 use super::credential::Credential;
+use super::limits;
+use super::remembered::{Remembered, Tag};
 use crate::access::{Access, Actor, Decision, Gate, Presented, Refusal};
 use crate::settings::SetupError;
 use crate::watched::LOOK_EVERY;
@@ -53,6 +56,8 @@ pub struct Settings {
 pub struct Token {
     settings: Settings,
     trust: Trust,
+    /// What tokens say whose signatures were right: a client shows the same one with each request.
+    remembered: Remembered<Arc<Claims>>,
 }
 
 impl Token {
@@ -90,6 +95,7 @@ impl Token {
         }
         Ok(Token {
             trust: Trust::open(settings, every)?,
+            remembered: Remembered::new(),
             settings: settings.clone(),
         })
     }
@@ -116,13 +122,11 @@ impl Token {
         now: SystemTime,
     ) -> Result<Actor, (Fault, String)> {
         let invalid = |reason: String| (Fault::Invalid, reason);
-        let jws = jws::Jws::parse(token).map_err(|flaw| invalid(flaw.to_owned()))?;
-        let algorithm = self.algorithm(&jws.header.alg).map_err(invalid)?;
-        let key = self.trust.key(&jws.header, now).map_err(invalid)?;
-        if !key.verify(algorithm, jws.signed.as_bytes(), &jws.signature) {
-            return Err(invalid("the token's signature is wrong".to_owned()));
-        }
-        let claims = Claims::parse(&jws.payload).map_err(invalid)?;
+        let tag = self.remembered.tag(&[token.as_bytes(), &self.trust.generation()]);
+        let claims = match self.remembered.find(&tag, Instant::now()) {
+            Some(claims) => claims,
+            None => self.claims(token, tag, now).map_err(invalid)?,
+        };
         claims
             .check(&self.settings.issuer, &self.settings.service, now)
             .map_err(invalid)?;
@@ -135,6 +139,21 @@ impl Token {
                 name: claims.subject(),
             }),
         }
+    }
+
+    /// What the token says, if its signature is right.
+    fn claims(&self, token: &str, tag: Tag, now: SystemTime) -> Result<Arc<Claims>, String> {
+        let jws = jws::Jws::parse(token)?;
+        let algorithm = self.algorithm(&jws.header.alg)?;
+        let key = self.trust.key(&jws.header, now)?;
+        if !key.verify(algorithm, jws.signed.as_bytes(), &jws.signature) {
+            return Err("the token's signature is wrong".to_owned());
+        }
+        let claims = Arc::new(Claims::parse(&jws.payload)?);
+        if jws.payload.len() <= limits::REMEMBERED_CLAIMS {
+            self.remembered.remember(tag, Arc::clone(&claims), Instant::now());
+        }
+        Ok(claims)
     }
 
     fn algorithm(&self, name: &str) -> Result<Algorithm, String> {

@@ -6,6 +6,9 @@ use super::tree::{Node, Value};
 use super::work::Work;
 use crate::notify::limits;
 
+/// Where events wait; docker-registry has no such folder.
+const STATE: &str = "/var/lib/transom/registry";
+
 pub(super) fn translate(work: &mut Work) {
     let references = work.switch("notifications.events.includereferences");
     let Some(Node { value, origin }) = work.take("notifications.endpoints") else {
@@ -30,6 +33,7 @@ pub(super) fn translate(work: &mut Work) {
         }
     }
     if !translated.is_empty() {
+        work.put("state", STATE);
         work.put("notifications", translated);
     }
 }

@@ -1,4 +1,4 @@
-//! `log`, `proxy`, `catalog`, `tags`.
+//! `log`, `proxy`, `catalog`, `tags`, `validation`.
 
 use super::work::Work;
 
@@ -9,6 +9,23 @@ pub(super) fn translate(work: &mut Work) {
     work.put_some("limits.catalog_page", page);
     let page = work.integer("tags.maxtags");
     work.put_some("limits.tags_page", page);
+    platforms(work);
+}
+
+/// Which manifests of an index must be here: all, none, or those of some platforms.
+fn platforms(work: &mut Work) {
+    let key = "validation.manifests.indexes.platforms";
+    let Some(node) = work.take(key) else {
+        return;
+    };
+    match node.as_text().as_deref() {
+        Some("all") => {}
+        Some("none") => work.put("manifests.sparse_indexes", true),
+        _ => {
+            let reason = "all manifests of an index must be here, or, with manifests.sparse_indexes, any";
+            work.note(key, &node.origin, reason, true);
+        }
+    }
 }
 
 fn log(work: &mut Work) {

@@ -1,17 +1,7 @@
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use super::*;
-
-/// The parts of the result that this crate reads itself.
-#[derive(Debug, Deserialize)]
-struct Ours {
-    auth: Option<crate::auth::Settings>,
-    policy: Option<crate::policy::Settings>,
-    #[serde(default)]
-    notifications: Vec<crate::notify::Settings>,
-}
+use crate::config::Config;
 
 fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -26,8 +16,9 @@ fn table(imported: &Imported) -> toml::Table {
     toml::from_str(&imported.toml).unwrap()
 }
 
-fn ours(imported: &Imported) -> Ours {
-    toml::from_str(&imported.toml).unwrap()
+/// The result as the registry reads it.
+fn config(imported: &Imported) -> Config {
+    Config::parse(&imported.toml).unwrap()
 }
 
 /// A value of the result, by its path.
@@ -91,6 +82,7 @@ fn debians_configuration() {
     )
     .unwrap();
     assert_eq!(table(&imported), expected);
+    assert!(config(&imported).delete.enabled);
     assert_eq!(lost(&imported), ["line 4: log.fields.service"]);
     let all: Vec<&str> = imported
         .untranslated
@@ -172,6 +164,7 @@ notifications:
 proxy: {remoteurl: https://registry-1.docker.io, username: u, password: p, ttl: 168h}
 catalog: {maxentries: 500}
 tags: {maxtags: 100}
+validation: {manifests: {indexes: {platforms: none}}}
 "#;
 
 #[test]
@@ -180,6 +173,7 @@ fn every_key_that_there_is_something_for() {
     let expected: toml::Table = toml::from_str(
         r#"
         read_only = true
+        state = "/var/lib/transom/registry"
         [auth.token]
         realm = "https://auth.example/token"
         service = "registry"
@@ -212,6 +206,8 @@ fn every_key_that_there_is_something_for() {
         level = "warn"
         format = "json"
         access = false
+        [manifests]
+        sparse_indexes = true
         [metrics]
         listen = "127.0.0.1:5001"
         [[notifications]]
@@ -253,9 +249,6 @@ fn every_key_that_there_is_something_for() {
     )
     .unwrap();
     assert_eq!(table(&imported), expected);
-    let ours = ours(&imported);
-    assert_eq!(ours.notifications.len(), 3);
-    assert!(ours.auth.unwrap().token.is_some() && ours.policy.is_none());
     assert_eq!(
         lost(&imported),
         [
@@ -296,7 +289,7 @@ http:
 redis: {addrs: ["r:6379"], tls: {certificate: c}}
 health: {file: [{file: /f, interval: 10s}], tcp: [{addr: "a:1"}]}
 proxy: {remoteurl: https://u, exec: {command: c}, ttl: x}
-validation: {disabled: true, manifests: {urls: {allow: [a]}, indexes: {platforms: all}}}
+validation: {disabled: true, manifests: {urls: {allow: [a]}, indexes: {platforms: list, platformlist: [{os: linux}]}}}
 policy: {repository: {classes: [image]}}
 compatibility: {schema1: {enabled: true}}
 reporting: {bugsnag: {apikey: k}}
@@ -342,6 +335,7 @@ fn every_key_that_there_is_nothing_for_is_listed() {
         "validation.disabled",
         "validation.manifests.urls.allow",
         "validation.manifests.indexes.platforms",
+        "validation.manifests.indexes.platformlist.0.os",
         "policy.repository.classes",
         "compatibility.schema1.enabled",
         "reporting.bugsnag.apikey",
@@ -376,6 +370,7 @@ fn variables_lie_over_the_file() {
             ("REGISTRY_STORAGE_DELETE_ENABLED", "false"),
             ("REGISTRY_HTTP_ADDR", "0.0.0.0:5050"),
             ("REGISTRY_HTTP_TLS_CERTIFICATE", "/c"),
+            ("REGISTRY_HTTP_TLS_KEY", "/k"),
             ("REGISTRY_HTTP_HEADERS_X-CONTENT-TYPE-OPTIONS", "[a, b]"),
             ("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_NAME", "hook"),
             ("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_URL", "http://hook/"),
@@ -385,7 +380,7 @@ fn variables_lie_over_the_file() {
             ("REGISTRY__X", "1"),
         ],
     );
-    let htpasswd = ours(&imported).auth.unwrap().htpasswd.unwrap();
+    let htpasswd = config(&imported).auth.htpasswd.unwrap();
     assert_eq!(htpasswd.realm, "Registry Realm");
     assert_eq!(htpasswd.path.to_str(), Some("/auth/htpasswd"));
     assert_eq!(at(&imported, "storage.rootdirectory"), Some("/elsewhere".into()));
@@ -413,6 +408,16 @@ fn variables_lie_over_the_file() {
 }
 
 #[test]
+fn the_result_is_a_configuration() {
+    let imported = imported(EVERYTHING, &[("REGISTRY_PROXY", "null")]);
+    let config = config(&imported);
+    assert_eq!(config.notifications.len(), 3);
+    assert!(config.auth.token.is_some() && config.policy.is_none() && config.read_only);
+    assert!(!config.tls().unwrap().clients.unwrap().required);
+    assert_eq!(config.headers().unwrap(), []);
+}
+
+#[test]
 fn variables_alone_are_a_configuration() {
     let imported = imported(
         "",
@@ -432,7 +437,7 @@ fn variables_alone_are_a_configuration() {
 fn who_was_not_let_in_by_everybody_is_not_let_in_by_mistake() {
     let imported = imported("version: 0.1\nauth: {silly: {realm: r, service: s}}\n", &[]);
     assert_eq!(lost(&imported), ["line 2: auth.silly"]);
-    assert!(ours(&imported).policy.is_some());
+    assert!(imported.toml.contains("[policy]\nfile = "));
 }
 
 #[test]

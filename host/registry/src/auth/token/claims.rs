@@ -100,8 +100,9 @@ impl Claims {
             .any(|granted| granted == action || granted == "*")
     }
 
-    pub(super) fn subject(self) -> Option<String> {
-        Some(self.sub).filter(|name| !name.is_empty())
+    /// Whom it is for; `None` for a stranger.
+    pub(super) fn subject(&self) -> Option<String> {
+        Some(self.sub.clone()).filter(|name| !name.is_empty())
     }
 }
 

@@ -56,6 +56,13 @@ impl Trust {
         jwks.or_else(|| self.bundle.as_ref().and_then(Watched::problem))
     }
 
+    /// Changes when the keys do.
+    pub(super) fn generation(&self) -> [u8; 16] {
+        let jwks = self.jwks.as_ref().map_or(0, Watched::generation);
+        let bundle = self.bundle.as_ref().map_or(0, Watched::generation);
+        (u128::from(jwks) << 64 | u128::from(bundle)).to_be_bytes()
+    }
+
     /// The key that a token with this header must be signed by. If it came with certificates, they must lead to it; else it names
     /// one of the keys here.
     pub(super) fn key(&self, header: &Header, now: SystemTime) -> Result<Key, String> {
