@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod lease;
 pub(crate) mod namespace;
 pub(crate) mod plugin;
+pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod snapshot;
 pub(crate) mod unpack;
