@@ -3,7 +3,7 @@
 //! An image is a tree: an index, maybe with indexes in it, then manifests, then configurations and layers. Manifests come first
 //! on the way in, and last, from the leaves up, on the way out, so that nobody sees one whose parts are missing.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use transom_content::Store;
 use transom_oci::limits::{LAYERS_MAX, MANIFEST_BYTES_MAX};
-use transom_oci::{Descriptor, Index, Manifest, Platform, media_type};
+use transom_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 
 use crate::registry::push::Pushed;
 use crate::registry::{Remote, Upwards};
@@ -36,33 +36,85 @@ impl Observer for Unobserved {
     fn done(&self, _: &Descriptor, _: bool) {}
 }
 
-/// A node of the tree, as its document lists what is below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Below {
-    /// Manifests and indexes.
-    Manifests(Vec<Descriptor>),
-    /// The configuration and the layers.
-    Blobs(Vec<Descriptor>),
+/// The way through an image, level by level: who has the documents hands them in one by one.
+struct Walk {
+    root: Descriptor,
+    /// Documents to look into, each with its depth.
+    open: VecDeque<(usize, Descriptor)>,
+    depth: usize,
+    seen: HashSet<Digest>,
+    /// Documents that were looked into, from the root down.
+    documents: Vec<Descriptor>,
+    /// Configurations and layers, each once.
+    blobs: Vec<Descriptor>,
 }
 
-/// What a document lists. Layers that registries do not carry are left out.
-fn below(descriptor: &Descriptor, bytes: &[u8]) -> Result<Below, Error> {
-    let wrong = |reason: String| Error::Protocol {
-        host: "the image".to_owned(),
-        reason: format!("{} is not what it says: {reason}", descriptor.digest),
-    };
-    if media_type::is_index(&descriptor.media_type) {
-        let index: Index = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-        return Ok(Below::Manifests(index.manifests));
+impl Walk {
+    fn from(root: &Descriptor) -> Walk {
+        let mut walk = Walk {
+            root: root.clone(),
+            open: VecDeque::new(),
+            depth: 0,
+            seen: HashSet::new(),
+            documents: Vec::new(),
+            blobs: Vec::new(),
+        };
+        walk.add(0, root.clone());
+        walk
     }
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-    if manifest.layers.len() > LAYERS_MAX {
-        return Err(wrong(format!("it has more than {LAYERS_MAX} layers")));
+
+    /// The next document to look into.
+    fn next(&mut self) -> Result<Option<Descriptor>, Error> {
+        let Some((depth, descriptor)) = self.open.pop_front() else {
+            return Ok(None);
+        };
+        if depth >= limits::TREE_DEPTH {
+            return Err(too_deep(&self.root));
+        }
+        self.depth = depth;
+        Ok(Some(descriptor))
     }
-    let mut blobs = vec![manifest.config];
-    blobs.extend(manifest.layers);
-    blobs.retain(|blob| !media_type::is_nondistributable(&blob.media_type));
-    Ok(Below::Blobs(blobs))
+
+    /// Takes up what a document lists. Layers that registries do not carry are left out.
+    fn found(&mut self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
+        let wrong = |reason: String| Error::Protocol {
+            host: "the image".to_owned(),
+            reason: format!("{} is not what it says: {reason}", descriptor.digest),
+        };
+        let mut below = if media_type::is_index(&descriptor.media_type) {
+            let index: Index = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+            index.manifests
+        } else {
+            let manifest: Manifest =
+                serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+            if manifest.layers.len() > LAYERS_MAX {
+                return Err(wrong(format!("it has more than {LAYERS_MAX} layers")));
+            }
+            let mut blobs = vec![manifest.config];
+            blobs.extend(manifest.layers);
+            blobs
+        };
+        below.retain(|blob| !media_type::is_nondistributable(&blob.media_type));
+        self.documents.push(descriptor.clone());
+        for descriptor in below {
+            self.add(self.depth + 1, descriptor);
+        }
+        if self.seen.len() > limits::TREE_NODES {
+            return Err(too_large(&self.root));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, depth: usize, descriptor: Descriptor) {
+        if !self.seen.insert(descriptor.digest.clone()) {
+            return;
+        }
+        if is_document(&descriptor) {
+            self.open.push_back((depth, descriptor));
+        } else {
+            self.blobs.push(descriptor);
+        }
+    }
 }
 
 fn is_document(descriptor: &Descriptor) -> bool {
@@ -118,41 +170,22 @@ impl Remote {
         store: &Store,
         observer: &Arc<dyn Observer>,
     ) -> Result<Vec<Descriptor>, Error> {
-        let (mut documents, mut blobs) = (Vec::new(), Vec::new());
-        let mut level = vec![image.clone()];
-        let mut seen = HashSet::new();
-        let mut depth = 0;
-        while !level.is_empty() {
-            depth += 1;
-            if depth > limits::TREE_DEPTH {
-                return Err(too_deep(image));
-            }
-            for descriptor in std::mem::take(&mut level) {
-                if !seen.insert(descriptor.digest.clone()) {
-                    continue;
-                }
-                if !is_document(&descriptor) {
-                    blobs.push(descriptor);
-                    continue;
-                }
-                let fetched = self.manifest(descriptor.digest.as_str()).await?;
-                match below(&descriptor, &fetched.bytes)? {
-                    Below::Manifests(manifests) => level.extend(manifests),
-                    Below::Blobs(all) => {
-                        blobs.extend(all.into_iter().filter(|blob| seen.insert(blob.digest.clone())));
-                    }
-                }
-                documents.push(descriptor);
-                if seen.len() > limits::TREE_NODES {
-                    return Err(too_large(image));
-                }
-            }
-        }
+        let (mut blobs, mut documents) = self.look_through(image).await?;
         self.fetch_all(&blobs, store, observer).await?;
         documents.reverse();
         self.fetch_all(&documents, store, observer).await?;
         blobs.extend(documents);
         Ok(blobs)
+    }
+
+    /// What an image consists of: configurations and layers, then documents from the root down.
+    async fn look_through(&self, image: &Descriptor) -> Result<(Vec<Descriptor>, Vec<Descriptor>), Error> {
+        let mut walk = Walk::from(image);
+        while let Some(descriptor) = walk.next()? {
+            let fetched = self.manifest(descriptor.digest.as_str()).await?;
+            walk.found(&descriptor, &fetched.bytes)?;
+        }
+        Ok((walk.blobs, walk.documents))
     }
 
     /// Fetches blobs, as many at once as the client may.
@@ -189,35 +222,7 @@ impl Remote {
         from: &[Repository],
         observer: &Arc<dyn Observer>,
     ) -> Result<(), Error> {
-        let mut documents = Vec::new();
-        let mut blobs = Vec::new();
-        let mut level = vec![image.clone()];
-        let mut seen = HashSet::new();
-        for _ in 0..=limits::TREE_DEPTH {
-            for descriptor in std::mem::take(&mut level) {
-                if !seen.insert(descriptor.digest.clone()) {
-                    continue;
-                }
-                if !is_document(&descriptor) {
-                    blobs.push(descriptor);
-                    continue;
-                }
-                let bytes = document(store, &descriptor)?;
-                match below(&descriptor, &bytes)? {
-                    Below::Manifests(manifests) => level.extend(manifests),
-                    Below::Blobs(all) => {
-                        blobs.extend(all.into_iter().filter(|blob| seen.insert(blob.digest.clone())));
-                    }
-                }
-                documents.push((descriptor, bytes));
-                if seen.len() > limits::TREE_NODES {
-                    return Err(too_large(image));
-                }
-            }
-        }
-        if !level.is_empty() {
-            return Err(too_deep(image));
-        }
+        let Kept { documents, blobs } = Kept::walk(image, store)?;
         self.push_all(&blobs, store, from, observer).await?;
         // The root last: then everything below it is there.
         for (descriptor, bytes) in documents.into_iter().rev() {
@@ -270,6 +275,41 @@ async fn all(mut tasks: JoinSet<Result<(), Error>>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// An image in a store.
+struct Kept {
+    /// From the root down.
+    documents: Vec<(Descriptor, Bytes)>,
+    /// Configurations and layers, each once.
+    blobs: Vec<Descriptor>,
+}
+
+impl Kept {
+    fn walk(image: &Descriptor, store: &Store) -> Result<Kept, Error> {
+        let mut walk = Walk::from(image);
+        let mut documents = Vec::new();
+        while let Some(descriptor) = walk.next()? {
+            let bytes = document(store, &descriptor)?;
+            walk.found(&descriptor, &bytes)?;
+            documents.push((descriptor, bytes));
+        }
+        Ok(Kept {
+            documents,
+            blobs: walk.blobs,
+        })
+    }
+}
+
+/// All blobs of an image in a store, each once, what is listed before what lists it. That configurations and layers are there is
+/// not looked at.
+///
+/// # Errors
+/// [`Error::Store`] if a manifest or index is missing or damaged, [`Error::Protocol`] if it is none.
+pub fn listed(image: &Descriptor, store: &Store) -> Result<Vec<Descriptor>, Error> {
+    let Kept { documents, mut blobs } = Kept::walk(image, store)?;
+    blobs.extend(documents.into_iter().rev().map(|(descriptor, _)| descriptor));
+    Ok(blobs)
 }
 
 /// A manifest or index from a store, checked.

@@ -24,7 +24,7 @@ pub(crate) enum Image {
     Import(ImageImport),
     /// Write images to an archive.
     Export(ImageExport),
-    /// Copy an image from a registry or folder to another, without a daemon.
+    /// Copy an image between registries, folders and archives, without a daemon.
     Copy(Box<ImageCopy>),
     /// Unpack an image into snapshots.
     Unpack(ImageUnpack),

@@ -115,10 +115,10 @@ pub(crate) struct PushObject {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImageCopy {
-    /// From where: docker://NAME[:TAG][@DIGEST], or oci:FOLDER[:NAME].
+    /// From where: docker://NAME[:TAG][@DIGEST], oci:FOLDER[:NAME] or oci-archive:FILE[:NAME].
     #[arg(value_name = "SOURCE")]
     pub(crate) source: OsString,
-    /// To where, likewise. A folder is made if need be, and added to if it is there.
+    /// To where, likewise. A folder is made if need be, and added to if it is there; a file is replaced.
     #[arg(value_name = "DESTINATION")]
     pub(crate) destination: OsString,
     /// Only the image for this platform [default: all that there are]

@@ -1,5 +1,6 @@
 //! `transom registry`, and what other commands need of registries. A daemon has no part in it.
 
+mod archive;
 pub(crate) mod copy;
 mod credentials;
 mod layout;

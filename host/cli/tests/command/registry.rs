@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use transom_tests::sample::{Compression, ImageBuilder, Meta, Sample, Shape};
 
-use crate::support::{Done, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, assert_tree, run, transom, unpack};
+use crate::support::{
+    DAMAGED, Done, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, assert_tree, run, transom, unpack,
+};
 
 /// docker-registry on a folder of its own; it ends with this.
 struct Peer {
@@ -109,6 +111,35 @@ fn an_image_goes_up_down_across_and_is_unpacked() {
     let target = folder.path().join("root-2");
     unpack(peer.name("team/app:v1"), &target, &["--progress", "none"]).ok();
     assert_tree(&sample.tree, &target);
+    let file = folder.path().join("image.tar");
+    let archive = format!("oci-archive:{}:packed", file.display());
+    copy(&peer.name("team/app:v1"), &archive).ok();
+    let packed = fs::read(&file).unwrap();
+    copy(&place, &archive).ok();
+    assert!(
+        fs::read(&file).unwrap() == packed,
+        "the same image gives the same archive"
+    );
+    let target = folder.path().join("root-3");
+    unpack(&file, &target, &[]).ok();
+    assert_tree(&sample.tree, &target);
+    assert_eq!(
+        copy(&archive, &peer.name("team/packed:v1")).json()["image"]["digest"],
+        digest.as_str()
+    );
+    copy(&archive, &format!("oci:{}:again", down.display())).ok();
+    let target = folder.path().join("root-4");
+    unpack(format!("{}:again", down.display()), &target, &[]).ok();
+    assert_tree(&sample.tree, &target);
+    let mut damaged = packed;
+    let name = damaged
+        .windows(13)
+        .position(|bytes| bytes == b"blobs/sha256/")
+        .unwrap();
+    damaged[name + 512] ^= 1;
+    fs::write(&file, damaged).unwrap();
+    let fresh = format!("oci:{}", folder.path().join("fresh").display());
+    run(["image", "copy", &archive, &fresh]).fails(DAMAGED, &["image.tar"]);
     let repository = format!("{}/team/app", peer.address);
     assert_eq!(run(["registry", "ls-tags", &repository]).ok(), "v1\nv2\n");
     let tags = run(["--json", "registry", "ls-tags", &repository]).json();

@@ -1,4 +1,4 @@
-//! `transom image copy`: between registries and layout folders.
+//! `transom image copy`: between registries, layout folders and archives of them.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,11 @@ use std::time::Instant;
 use serde_json::json;
 use transom_client::images::Observer;
 use transom_client::{Reference, Remote};
+use transom_layer::cancel::Cancel;
 use transom_oci::{Descriptor, Platform};
 
-use super::layout::Layout;
-use super::{blocking, settings};
+use super::layout::{self, Layout};
+use super::{archive, blocking, settings};
 use crate::arguments::{ImageCopy, Progress};
 use crate::commands::{print, print_json};
 use crate::failure::Failure;
@@ -25,13 +26,14 @@ use crate::show::{duration, printable, size};
 enum End {
     Registry(Box<Reference>),
     Folder(PathBuf, Option<String>),
+    Archive(PathBuf, Option<String>),
 }
 
 impl End {
     fn parse(text: &OsStr) -> Result<End, Failure> {
         let wrong = || {
             Failure::usage(format!(
-                "{:?}: want docker://NAME[:TAG][@DIGEST] or oci:FOLDER[:NAME]",
+                "{:?}: want docker://NAME[:TAG][@DIGEST], oci:FOLDER[:NAME] or oci-archive:FILE[:NAME]",
                 text.to_string_lossy()
             ))
         };
@@ -40,14 +42,21 @@ impl End {
             let name: Reference = text.parse()?;
             return Ok(End::Registry(Box::new(name.with_default_tag())));
         }
-        let rest = text
-            .strip_prefix("oci:")
-            .filter(|rest| !rest.is_empty())
-            .ok_or_else(wrong)?;
-        // As skopeo has it: a folder has no colon in its name.
-        match rest.split_once(':') {
-            Some((folder, name)) => Ok(End::Folder(folder.into(), Some(name.to_owned()))),
-            None => Ok(End::Folder(rest.into(), None)),
+        // As skopeo has it: neither a folder nor a file has a colon in its name.
+        let split = |rest: &str| match rest.split_once(':') {
+            Some((path, name)) => (PathBuf::from(path), Some(name.to_owned())),
+            None => (PathBuf::from(rest), None),
+        };
+        match text.split_once(':') {
+            Some(("oci", rest)) if !rest.is_empty() => {
+                let (folder, name) = split(rest);
+                Ok(End::Folder(folder, name))
+            }
+            Some(("oci-archive", rest)) if !rest.is_empty() => {
+                let (file, name) = split(rest);
+                Ok(End::Archive(file, name))
+            }
+            _ => Err(wrong()),
         }
     }
 }
@@ -57,7 +66,10 @@ pub(crate) fn run(command: &ImageCopy, json: bool, interrupt: &Interrupt) -> Res
     let (source, destination) = (End::parse(&command.source)?, End::parse(&command.destination)?);
     let shown = Shown::new(command.progress);
     let observer: Arc<dyn Observer> = Arc::clone(&shown) as _;
-    let image = blocking(interrupt, copy(command, source, destination, &observer))?;
+    let image = blocking(
+        interrupt,
+        copy(command, source, destination, &observer, interrupt.cancel()),
+    )?;
     let (blobs, bytes) = shown.moved();
     if json {
         return print_json(&json!({
@@ -81,39 +93,48 @@ async fn copy(
     source: End,
     destination: End,
     observer: &Arc<dyn Observer>,
+    cancel: Cancel,
 ) -> Result<Descriptor, Failure> {
     let remote = |name: &Reference| -> Result<Remote, Failure> {
         let registry = name.repository.registry();
         Ok(settings::client(&command.registries, registry)?.remote(&name.repository)?)
     };
-    // What goes from one registry to another lies on this disk for a while.
+    // What does not end in a folder lies in one for a while.
     let between = tempfile::Builder::new()
         .prefix("transom-")
         .tempdir_in(places::temporary());
     let between = between.map_err(|error| Failure::io(places::temporary().display(), &error))?;
-    let (layout, image, from) = match (&source, &destination) {
-        (End::Registry(name), End::Folder(folder, _)) => {
-            fetch(command, &remote(name)?, name, folder, observer).await?
+    let into = match &destination {
+        End::Folder(folder, _) => folder.as_path(),
+        _ => between.path(),
+    };
+    if command.platform.is_some() && !matches!(source, End::Registry(_)) {
+        let reason = "--platform chooses from a registry: folders and archives are copied as they are";
+        return Err(Failure::usage(reason));
+    }
+    let (layout, image, from) = match &source {
+        End::Registry(name) => fetch(command, &remote(name)?, name, into, observer).await?,
+        End::Archive(file, name) => {
+            let layout = Layout::open(into)?;
+            let index = archive::read(file, &layout, cancel.clone()).await?;
+            let image = layout.find_in(&index, name.as_deref())?;
+            (layout, image, Vec::new())
         }
-        (End::Registry(name), End::Registry(_)) => {
-            fetch(command, &remote(name)?, name, between.path(), observer).await?
+        End::Folder(..) if matches!(destination, End::Folder(..)) => {
+            return Err(Failure::usage("from a folder to a folder: cp -r does that"));
         }
-        (End::Folder(folder, name), End::Registry(_)) => {
-            if command.platform.is_some() {
-                return Err(Failure::usage(
-                    "--platform chooses from a registry: a folder is copied as it is",
-                ));
-            }
+        End::Folder(folder, name) => {
             let layout = Layout::open(folder)?;
             let image = layout.find(name.as_deref())?;
             (layout, image, Vec::new())
         }
-        (End::Folder(..), End::Folder(..)) => {
-            return Err(Failure::usage("from a folder to a folder: cp -r does that"));
-        }
     };
     match &destination {
         End::Folder(_, name) => layout.list(image.clone(), name.as_deref())?,
+        End::Archive(file, name) => {
+            let listed = layout::named(image.clone(), name.as_deref());
+            archive::write(file, &layout, listed, cancel).await?;
+        }
         End::Registry(name) => {
             let to = remote(name)?;
             to.push_image(&image, &name.target(), &layout.store, &from, observer)

@@ -13,6 +13,11 @@ use crate::failure::{Failure, Kind};
 /// Where the name of an image in a layout stands.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The files of a layout beside its blobs, and what is in the first.
+pub(super) const MARKER: &str = "oci-layout";
+pub(super) const MARKED: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(super) const INDEX: &str = "index.json";
+
 /// An open layout.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -25,7 +30,7 @@ impl Layout {
     pub(super) fn open(folder: &Path) -> Result<Layout, Failure> {
         let failed = |error: std::io::Error| Failure::io(folder.display(), &error);
         fs::create_dir_all(folder).map_err(failed)?;
-        let marker = folder.join("oci-layout");
+        let marker = folder.join(MARKER);
         if !marker.exists() {
             // An earlier copy that was cut off has left blobs and no marker.
             let foreign = fs::read_dir(folder)
@@ -45,7 +50,11 @@ impl Layout {
 
     /// The image of a name, or the only one.
     pub(super) fn find(&self, name: Option<&str>) -> Result<Descriptor, Failure> {
-        let index = self.index()?;
+        self.find_in(&self.index()?, name)
+    }
+
+    /// The same in another list.
+    pub(super) fn find_in(&self, index: &Index, name: Option<&str>) -> Result<Descriptor, Failure> {
         let fits = |entry: &&Descriptor| {
             name.is_none() || entry.annotations.get(REF_NAME).map(String::as_str) == name
         };
@@ -68,35 +77,28 @@ impl Layout {
     }
 
     /// Lists an image under a name, in place of another of that name.
-    pub(super) fn list(&self, mut image: Descriptor, name: Option<&str>) -> Result<(), Failure> {
+    pub(super) fn list(&self, image: Descriptor, name: Option<&str>) -> Result<(), Failure> {
         let mut index = self.index()?;
-        if let Some(name) = name {
-            image.annotations.insert(REF_NAME.to_owned(), name.to_owned());
-        }
+        let image = named(image, name);
         let same = |entry: &Descriptor| match name {
             Some(name) => entry.annotations.get(REF_NAME).is_some_and(|other| other == name),
             None => entry.digest == image.digest,
         };
         index.manifests.retain(|entry| !same(entry));
         index.manifests.push(image);
-        self.put("index.json", &json!(index).to_string())?;
-        self.put("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        self.put(INDEX, &json!(index).to_string())?;
+        self.put(MARKER, MARKED)?;
         // Nothing is in it any more, unless another copy is under way.
         drop(fs::remove_dir(self.folder.join("ingest")));
         Ok(())
     }
 
     fn index(&self) -> Result<Index, Failure> {
-        let path = self.folder.join("index.json");
+        let path = self.folder.join(INDEX);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Index {
-                    schema_version: 2,
-                    media_type: Some(media_type::INDEX.to_owned()),
-                    manifests: Vec::new(),
-                    annotations: std::collections::BTreeMap::new(),
-                });
+                return Ok(list_of(Vec::new()));
             }
             Err(error) => return Err(Failure::io(path.display(), &error)),
         };
@@ -118,4 +120,22 @@ impl Layout {
         new.persist(&path).map_err(|error| failed(error.error))?;
         Ok(())
     }
+}
+
+/// A list of images.
+pub(super) fn list_of(manifests: Vec<Descriptor>) -> Index {
+    Index {
+        schema_version: 2,
+        media_type: Some(media_type::INDEX.to_owned()),
+        manifests,
+        annotations: std::collections::BTreeMap::new(),
+    }
+}
+
+/// An image with a name, as it stands in a list.
+pub(super) fn named(mut image: Descriptor, name: Option<&str>) -> Descriptor {
+    if let Some(name) = name {
+        image.annotations.insert(REF_NAME.to_owned(), name.to_owned());
+    }
+    image
 }
