@@ -4,6 +4,7 @@ mod content;
 mod daemon;
 mod driver;
 mod registry;
+mod serve;
 mod snapshot;
 
 use std::ffi::OsString;
@@ -20,7 +21,10 @@ pub(crate) use daemon::{
     NamespaceLabels, NamespaceList, PluginList,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
-pub(crate) use registry::{Registry, RegistryCheck, RegistryServe};
+pub(crate) use registry::{
+    FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
+};
+pub(crate) use serve::{RegistryCheck, RegistryServe};
 pub(crate) use snapshot::{
     Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,
     SnapshotList, SnapshotMake, Snapshots,
@@ -120,7 +124,7 @@ pub(crate) enum Command {
     /// Work on storage drivers, where a registry keeps its bytes.
     #[command(subcommand, visible_alias = "drivers")]
     Driver(Driver),
-    /// Serve a registry.
+    /// Serve a registry, or work on registries.
     #[command(subcommand)]
     Registry(Registry),
     /// Show the versions of this command and of the daemon.
@@ -146,6 +150,9 @@ pub(crate) struct Fsck {
 const IMAGE_HELP: &str = "An OCI layout folder, an OCI archive or a `docker save` archive, gzip- or zstd-compressed ones too, \
 or - for an archive on stdin; then optionally :TAG, :NAME or @DIGEST";
 
+const UNPACK_HELP: &str = "An OCI layout folder, an OCI archive or a `docker save` archive, gzip- or zstd-compressed ones too, \
+or - for an archive on stdin; then optionally :TAG, :NAME or @DIGEST. Or docker://NAME[:TAG][@DIGEST], from a registry";
+
 /// Takes `-`, `-:TAG` and `-@DIGEST` for stdin, but nothing else that begins like a flag.
 fn image_parser() -> impl TypedValueParser<Value = OsString> {
     OsStringValueParser::new().try_map(|text| match text.as_encoded_bytes() {
@@ -157,7 +164,7 @@ fn image_parser() -> impl TypedValueParser<Value = OsString> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Unpack {
-    #[arg(help = IMAGE_HELP, value_name = "IMAGE", allow_hyphen_values = true, value_parser = image_parser())]
+    #[arg(help = UNPACK_HELP, value_name = "IMAGE", allow_hyphen_values = true, value_parser = image_parser())]
     pub(crate) image: OsString,
     /// The folder to fill: a new or an empty one. If unpacking fails it is left as it was.
     #[arg(value_name = "DIR")]
@@ -185,6 +192,8 @@ pub(crate) struct Unpack {
     /// Leave what a failed unpack made, to look at it.
     #[arg(long)]
     pub(crate) keep_partial: bool,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
     /// What to show while it runs.
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub(crate) progress: Progress,

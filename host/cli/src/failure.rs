@@ -303,6 +303,29 @@ impl From<transom_storage::ConfigError> for Failure {
     }
 }
 
+impl From<transom_client::Error> for Failure {
+    fn from(error: transom_client::Error) -> Failure {
+        use transom_client::Error;
+        let kind = match error.cause() {
+            Error::Reference { .. } | Error::File { .. } | Error::Setup { .. } | Error::NoHost { .. } => {
+                Kind::Usage
+            }
+            Error::NotFound { .. } => Kind::NotFound,
+            Error::WrongDigest { .. } | Error::WrongSize { .. } => Kind::Damaged,
+            Error::Unauthorized { .. } | Error::Denied { .. } | Error::Tls { .. } => Kind::Refused,
+            Error::TooLarge { .. } => Kind::Limit,
+            Error::Busy { .. } | Error::Unreachable { .. } | Error::Stalled { .. } => Kind::Unavailable,
+            Error::Store { source, .. } => match source.downcast_ref() {
+                Some(transom_content::Error::NoSpace { .. }) => Kind::NoSpace,
+                Some(transom_content::Error::NotFound { .. }) => Kind::NotFound,
+                _ => Kind::Other,
+            },
+            _ => Kind::Other,
+        };
+        Failure::new(kind, crate::show::printable(&error.to_string()))
+    }
+}
+
 impl From<tonic::Status> for Failure {
     /// What a daemon answered, in its own words. An invalid argument was typed on the command line: a filter, a label, a name.
     fn from(status: tonic::Status) -> Failure {

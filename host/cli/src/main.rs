@@ -56,7 +56,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Plugin(command) => commands::plugin::run(command, &place, json, &interrupt),
         Command::Fsck(command) => commands::fsck::run(&command, &place, json),
         Command::Driver(command) => commands::driver::run(&command, json, &interrupt),
-        Command::Registry(command) => commands::registry::run(&command, json, &interrupt),
+        Command::Registry(command) => commands::registry::run(command, json, &interrupt),
         Command::Version => commands::version::run(&place, json, &interrupt),
         Command::Completion(command) => commands::generate::completion(&command),
         Command::Man(command) => commands::generate::man(&command),

@@ -2,7 +2,7 @@
 //!
 //! Read the files in the order in which a pull goes: [`reference`] (names of images), [`hosts`] (who serves a registry),
 //! [`auth`] (who we are to them), [`transport`] (one host over HTTP), [`registry`] (what can be asked of one), [`fetch`] (blobs
-//! into a content store). Beside them: [`secret`], `files`, [`limits`], [`error`].
+//! into a content store), [`images`] (whole ones, in and out). Beside them: [`secret`], `files`, [`limits`], [`error`].
 //!
 //! Nothing here reads the environment or the home directory: folders of settings, files of credentials, proxies and the path
 //! of credential helpers are given in [`Options`].
@@ -24,6 +24,7 @@ pub mod error;
 pub mod fetch;
 mod files;
 pub mod hosts;
+pub mod images;
 pub mod limits;
 pub mod reference;
 pub mod registry;

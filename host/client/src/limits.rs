@@ -117,3 +117,9 @@ pub const BUSY_LONGEST: Duration = Duration::from_secs(1);
 
 /// How long another process may have an ingest open without writing to it. It may be waiting for a slow registry.
 pub const BUSY_IDLE: Duration = Duration::from_secs(300);
+
+/// How deep indexes may be nested in an image. Images have one or two; what refers to itself must end.
+pub const TREE_DEPTH: usize = 8;
+
+/// Blobs that an image is followed to. The largest have some hundreds.
+pub const TREE_NODES: usize = 20_000;

@@ -12,6 +12,8 @@ mod debian;
 mod fake;
 #[path = "client/hosts.rs"]
 mod hosts;
+#[path = "client/images.rs"]
+mod images;
 #[path = "client/lists.rs"]
 mod lists;
 #[path = "client/logins.rs"]

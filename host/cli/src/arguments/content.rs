@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use transom_oci::Digest;
 
+use super::registry::{FetchObject, PushObject};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Content {
     /// Store a blob under its digest, from a file or stdin. What was interrupted goes on where it stopped.
@@ -28,6 +30,10 @@ pub(crate) enum Content {
     /// Take away what keeps blobs from being collected.
     #[command(subcommand)]
     Prune(Prune),
+    /// Write a manifest or blob of a registry to stdout, checked.
+    FetchObject(FetchObject),
+    /// Bring a blob or manifest to a registry.
+    PushObject(PushObject),
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
+use super::registry::ImageCopy;
 use super::snapshot::{ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage};
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +24,8 @@ pub(crate) enum Image {
     Import(ImageImport),
     /// Write images to an archive.
     Export(ImageExport),
+    /// Copy an image between registries, folders and archives, without a daemon.
+    Copy(Box<ImageCopy>),
     /// Unpack an image into snapshots.
     Unpack(ImageUnpack),
     /// Mount an image on a folder, unpacking it first if need be.

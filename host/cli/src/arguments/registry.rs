@@ -1,49 +1,136 @@
-//! `transom registry`.
+//! `transom registry`, and what else speaks with registries.
 
-use std::net::SocketAddr;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use transom_oci::Platform;
+
+use super::{Progress, RegistryCheck, RegistryServe};
+
+/// How registries are found and spoken with.
+#[derive(Debug, Args)]
+pub(crate) struct Registries {
+    /// Where hosts and mirrors are configured, as containerd does it; can be repeated
+    /// [default: /etc/transom/certs.d, /etc/containerd/certs.d, /etc/docker/certs.d]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hosts_dir: Vec<PathBuf>,
+    /// Speak plain HTTP with hosts that nothing else is configured for.
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+    /// Believe any certificate of hosts that nothing else is configured for.
+    #[arg(short = 'k', long)]
+    pub(crate) skip_verify: bool,
+    /// A user for the registry, also with a password; better is `transom registry login`.
+    #[arg(short, long, value_name = "USER[:PASSWORD]")]
+    pub(crate) user: Option<String>,
+    /// The file of credentials, also $REGISTRY_AUTH_FILE
+    /// [default: containers' auth.json, then docker's config.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Registry {
     /// Serve a registry until interrupted.
     Serve(Box<RegistryServe>),
-    /// Read a configuration file and say what is wrong with it.
+    /// Read a configuration file of a registry and say what is wrong with it.
     Check(RegistryCheck),
+    /// List the tags of a repository.
+    LsTags(LsTags),
+    /// List what refers to an image: signatures, lists of contents.
+    Referrers(Referrers),
+    /// Check a user and password with a registry, and keep them.
+    Login(Login),
+    /// Forget the user and password of a registry.
+    Logout(Logout),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RegistryServe {
-    /// The configuration, as docs/guides/registry.md describes it; what is said here wins over it.
-    #[arg(long, value_name = "FILE", required_unless_present = "storage")]
-    pub(crate) config: Option<PathBuf>,
-    /// Keep everything in this folder, which may be a docker-registry's.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) storage: Option<PathBuf>,
-    /// The address and port [default: 127.0.0.1:5000]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) listen: Option<SocketAddr>,
-    /// The address and port of metrics, health and read-only mode, for operators only.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) metrics_listen: Option<SocketAddr>,
-    /// The certificate chain (PEM) for TLS.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_certificate: Option<PathBuf>,
-    /// Its key (PEM).
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    pub(crate) tls_key: Option<PathBuf>,
-    /// Begin with nothing that can be changed.
-    #[arg(long)]
-    pub(crate) read_only: bool,
-    /// Let clients delete nothing.
-    #[arg(long)]
-    pub(crate) no_delete: bool,
+pub(crate) struct LsTags {
+    /// The repository, such as docker.io/library/debian.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RegistryCheck {
-    /// The file.
+pub(crate) struct Referrers {
+    /// The image, such as docker.io/library/debian:12.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Only those of this type.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) artifact_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// The registry, such as docker.io or localhost:5000.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
+    /// The user.
+    #[arg(long, value_name = "USER")]
+    pub(crate) username: String,
+    /// Read the password from stdin. There is no other way: what is typed as a flag, others can see.
+    #[arg(long, required = true)]
+    pub(crate) password_stdin: bool,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logout {
+    /// The registry.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
+    /// The file of credentials, also $REGISTRY_AUTH_FILE
+    /// [default: containers' auth.json, then docker's config.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchObject {
+    /// The object: a manifest by tag or digest, or a blob by digest.
+    #[arg(value_name = "NAME[:TAG][@DIGEST]")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushObject {
+    /// Where to: a repository, with a tag for a manifest.
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: String,
+    /// The object: a file.
     #[arg(value_name = "FILE")]
-    pub(crate) config: PathBuf,
+    pub(crate) file: PathBuf,
+    /// Its media type; those of manifests and indexes are put as such, everything else is a blob.
+    #[arg(value_name = "TYPE", default_value = "application/octet-stream")]
+    pub(crate) media_type: String,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageCopy {
+    /// From where: docker://NAME[:TAG][@DIGEST], oci:FOLDER[:NAME] or oci-archive:FILE[:NAME].
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: OsString,
+    /// To where, likewise. A folder is made if need be, and added to if it is there; a file is replaced.
+    #[arg(value_name = "DESTINATION")]
+    pub(crate) destination: OsString,
+    /// Only the image for this platform [default: all that there are]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+    /// What to show while it runs.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: Progress,
 }

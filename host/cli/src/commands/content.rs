@@ -17,6 +17,11 @@ use crate::interrupt::Interrupt;
 use crate::show::{printable, size};
 
 pub(crate) fn run(command: Content, place: Place, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+    match &command {
+        Content::FetchObject(command) => return super::registry::objects::fetch(command, interrupt),
+        Content::PushObject(command) => return super::registry::objects::push(command, json, interrupt),
+        _ => {}
+    }
     if place.root.is_none() {
         return daemon::run(command, &Target::new(&place)?, json, interrupt);
     }

@@ -18,6 +18,9 @@ use crate::interrupt::Interrupt;
 use crate::show::{printable, size, table};
 
 pub(crate) fn run(command: Image, place: &Place, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+    if let Image::Copy(command) = command {
+        return super::registry::copy::run(&command, json, interrupt);
+    }
     client::run(&Target::new(place)?, interrupt, async |client| match command {
         Image::Ls(command) => list(client, command, json).await,
         Image::Get(command) => show(&client.image(&command.name).await?, json),
@@ -32,6 +35,7 @@ pub(crate) fn run(command: Image, place: &Place, json: bool, interrupt: &Interru
         Image::Label(command) => label(client, command, json).await,
         Image::Tag(command) => tag(client, command, json).await,
         Image::Rm(command) => remove(client, &command, json).await,
+        Image::Copy(_) => Err(Failure::usage("a copy needs no daemon")),
     })
 }
 

@@ -1,134 +1,155 @@
-//! `transom registry`: a registry without a daemon.
+//! `transom registry`, and what other commands need of registries. A daemon has no part in it.
 
-use std::fs;
-use std::path::Path;
+mod archive;
+pub(crate) mod copy;
+mod credentials;
+mod layout;
+pub(crate) mod objects;
+pub(crate) mod pull;
+mod serve;
+mod settings;
 
-use serde_json::{Map, Value, json};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use transom_registry::config::{Config, Log, LogFormat, LogLevel, Metrics, Tls};
-use transom_registry::http::ACCESS;
-use transom_registry::run::{RunError, Running};
-use transom_storage::Factory;
+use serde_json::json;
+use transom_client::auth::{Credentials, Fixed};
+use transom_client::{Client, Reference, Repository, Secret};
 
 use super::{print, print_json};
-use crate::arguments::{Registry, RegistryCheck, RegistryServe};
-use crate::failure::{Failure, Kind};
+use crate::arguments::{Login, Logout, LsTags, Referrers, Registry};
+use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::show::{printable, size, table};
 
-pub(crate) fn run(command: &Registry, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+pub(crate) fn run(command: Registry, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     match command {
-        Registry::Serve(command) => serve(command, json, interrupt),
-        Registry::Check(command) => check(command, json),
+        Registry::Serve(command) => serve::serve(&command, json, interrupt),
+        Registry::Check(command) => serve::check(&command, json),
+        Registry::LsTags(command) => blocking(interrupt, ls_tags(&command, json)),
+        Registry::Referrers(command) => blocking(interrupt, referrers(&command, json)),
+        Registry::Login(command) => login(&command, json, interrupt),
+        Registry::Logout(command) => logout(&command, json, interrupt),
     }
 }
 
-fn check(command: &RegistryCheck, json: bool) -> Result<(), Failure> {
-    read(&command.config)?;
-    match json {
-        true => print_json(&json!({ "config": command.config.display().to_string(), "good": true })),
-        false => print(&format!("{}: good\n", command.config.display())),
-    }
-}
-
-fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
-    let config = configured(command)?;
-    start_log(&config.log);
+/// Does the work on threads of its own, until it is done or interrupted.
+fn blocking<T>(interrupt: &Interrupt, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::io("cannot start the registry", &error))?;
+        .map_err(|error| Failure::io("cannot start the client", &error))?;
     runtime.block_on(async {
-        let running = Running::open(&config, &Factory::builtin()).await?;
-        let address = running
-            .address()
-            .map_err(|error| Failure::io(config.http.listen, &error))?;
-        let operators = running.admin_address();
-        tracing::info!(%address, ?operators, pid = std::process::id(), "serving");
-        if json {
-            print_json(&json!({ "address": address, "metrics": operators }))?;
+        tokio::select! {
+            done = work => done,
+            () = interrupt.requested() => Err(Failure::interrupted()),
         }
-        running.serve(interrupt.requested()).await;
-        Ok(())
     })
 }
 
-fn read(file: &Path) -> Result<Config, Failure> {
-    let text = fs::read_to_string(file).map_err(|error| Failure::io(file.display(), &error))?;
-    Config::parse(&text).map_err(|mistake| Failure::usage(format!("{}: {mistake}", file.display())))
+async fn ls_tags(command: &LsTags, json: bool) -> Result<(), Failure> {
+    let repository: Repository = command.repository.parse()?;
+    let remote = settings::client(&command.registries, repository.registry())?.remote(&repository)?;
+    let (mut tags, mut rest) = remote.tags(None).await?;
+    if json {
+        let mut all = tags;
+        all.extend(rest.all().await?);
+        return print_json(&json!({ "repository": repository.to_string(), "tags": all }));
+    }
+    loop {
+        let lines: String = tags.iter().map(|tag| format!("{}\n", printable(tag))).collect();
+        print(&lines)?;
+        match rest.page().await? {
+            Some(page) => tags = page,
+            None => return Ok(()),
+        }
+    }
 }
 
-/// The file, and over it what was typed.
-fn configured(command: &RegistryServe) -> Result<Config, Failure> {
-    let mut config = match &command.config {
-        Some(file) => read(file)?,
-        None => Config::new(Map::new()),
+async fn referrers(command: &Referrers, json: bool) -> Result<(), Failure> {
+    let name: Reference = command.name.parse()?;
+    let remote =
+        settings::client(&command.registries, name.repository.registry())?.remote(&name.repository)?;
+    let subject = match &name.digest {
+        Some(digest) => digest.clone(),
+        None => remote.resolve(&name.target()).await?.digest,
     };
-    if let Some(folder) = &command.storage {
-        let Some(folder) = folder.to_str() else {
-            let message = format!("{}: the path is not UTF-8", folder.display());
-            return Err(Failure::usage(message));
-        };
-        config.storage = Map::from_iter([
-            ("driver".to_owned(), Value::from("filesystem")),
-            ("rootdirectory".to_owned(), Value::from(folder)),
-        ]);
+    let found = remote
+        .referrers(&subject, command.artifact_type.as_deref())
+        .await?;
+    if json {
+        return print_json(&json!({ "subject": subject, "referrers": found }));
     }
-    if let Some(listen) = command.listen {
-        config.http.listen = listen;
+    let row = |descriptor: &transom_oci::Descriptor| {
+        vec![
+            descriptor.digest.to_string(),
+            printable(descriptor.artifact_type.as_deref().unwrap_or("-")),
+            size(descriptor.size),
+        ]
+    };
+    let rows: Vec<_> = found.iter().map(row).collect();
+    print(&table(&["DIGEST", "TYPE", "SIZE"], &rows))
+}
+
+fn login(command: &Login, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+    let mut password = String::new();
+    std::io::Read::read_to_string(&mut interrupt.stdin(), &mut password)
+        .map_err(|error| Failure::io("cannot read the password from stdin", &error))?;
+    let password = Secret::new(password.trim_end_matches(['\r', '\n']));
+    if password.is_empty() {
+        return Err(Failure::usage("the password on stdin is empty"));
     }
-    if let Some(listen) = command.metrics_listen {
-        config.metrics = Some(Metrics { listen });
-    }
-    if let (Some(certificate), Some(key)) = (&command.tls_certificate, &command.tls_key) {
-        let clients = config.http.tls.take();
-        config.http.tls = Some(Tls {
-            certificate: certificate.clone(),
-            key: key.clone(),
-            client_required: clients.as_ref().is_some_and(|tls| tls.client_required),
-            client_ca: clients.and_then(|tls| tls.client_ca),
+    let given = Credentials::Password {
+        username: command.username.clone(),
+        password: password.clone(),
+    };
+    blocking(interrupt, async {
+        let mut options = settings::options(&command.registries, &command.host)?;
+        options.credentials = std::sync::Arc::new(Fixed {
+            host: command.host.clone(),
+            credentials: given,
         });
-    }
-    config.read_only |= command.read_only;
-    config.delete.enabled &= !command.no_delete;
-    Ok(config)
+        // Any name does: only the host is asked.
+        let repository = Repository::new(&command.host, "library/any")?;
+        Client::new(options).remote(&repository)?.ping().await?;
+        Ok(())
+    })?;
+    let kept = blocking(
+        interrupt,
+        credentials::keep(
+            command.registries.authfile.as_deref(),
+            &command.host,
+            &command.username,
+            &password,
+        ),
+    )?;
+    said(
+        &command.host,
+        "loggedIn",
+        &format!("logged in to {}; kept in {kept}", command.host),
+        json,
+    )
 }
 
-/// Lines on stderr, with the time: a registry runs for long.
-fn start_log(log: &Log) {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let access = match log.access {
-        true => LevelFilter::INFO,
-        false => LevelFilter::OFF,
-    };
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::INFO))
-        .with_target("transom", level)
-        .with_target(ACCESS, access);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
-    match log.format {
-        LogFormat::Text => registry.with(lines.with_ansi(false)).init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+fn logout(command: &Logout, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+    let found = blocking(
+        interrupt,
+        credentials::forget(command.authfile.as_deref(), &command.host),
+    )?;
+    if !found {
+        return Err(Failure::new(
+            crate::failure::Kind::NotFound,
+            format!("nothing is kept for {}", command.host),
+        ));
     }
+    said(
+        &command.host,
+        "loggedOut",
+        &format!("logged out of {}", command.host),
+        json,
+    )
 }
 
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Failure {
-        let kind = match error {
-            RunError::Listen { .. } | RunError::State(_) => Kind::Unavailable,
-            RunError::Storage(_) | RunError::Setup(_) | RunError::Tls(_) => Kind::Usage,
-            _ => Kind::Other,
-        };
-        Failure::new(kind, error.to_string())
+fn said(host: &str, key: &str, text: &str, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(&json!({ key: host }));
     }
+    print(&format!("{}\n", printable(text)))
 }

@@ -12,6 +12,7 @@ use transom_layer::apply::{ApplyLimits, Ownership};
 use transom_layer::chain::Step;
 use transom_layer::limits::OutputLimits;
 
+use super::registry::pull;
 use super::report::{LayerJson, layer_text};
 use super::{open_image, print, print_json};
 use crate::arguments::{Owner, Unpack};
@@ -25,7 +26,11 @@ use crate::show::{count, duration, printable, size};
 pub(crate) fn run(command: Unpack, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     let start = Instant::now();
     let options = options(&command, interrupt)?;
-    let (source, selector) = open_image(&command.image, interrupt)?;
+    let fetched = fetched(&command, interrupt)?;
+    let image = fetched
+        .as_ref()
+        .map_or(command.image.as_os_str(), |folder| folder.path().as_os_str());
+    let (source, selector) = open_image(image, interrupt)?;
     let platform = command
         .platform
         .map_or(PlatformChoice::Host, PlatformChoice::Only);
@@ -54,6 +59,21 @@ pub(crate) fn run(command: Unpack, json: bool, interrupt: &Interrupt) -> Result<
         }));
     }
     print(&summary(&image, &done, &target, start))
+}
+
+/// An image of a registry, fetched; `None` for one that is here.
+fn fetched(command: &Unpack, interrupt: &Interrupt) -> Result<Option<tempfile::TempDir>, Failure> {
+    match command.image.to_str() {
+        Some(image) if pull::is_remote(&command.image) => pull::fetch(
+            image,
+            command.platform.as_ref(),
+            &command.registries,
+            command.progress,
+            interrupt,
+        )
+        .map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn options(command: &Unpack, interrupt: &Interrupt) -> Result<UnpackOptions, Failure> {

@@ -46,7 +46,17 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         (
             "content",
             vec![
-                "ingest", "get", "ls", "active", "label", "edit", "rm", "abort", "prune",
+                "ingest",
+                "get",
+                "ls",
+                "active",
+                "label",
+                "edit",
+                "rm",
+                "abort",
+                "prune",
+                "fetch-object",
+                "push-object",
             ],
         ),
         (
@@ -92,6 +102,26 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         ("content abort", vec!["REF"]),
         ("plugin", vec!["inspect", "run", "ls"]),
         ("plugin inspect", vec!["FILE.wasm"]),
+        ("content fetch-object", vec!["NAME", "--plain-http"]),
+        ("content push-object", vec!["NAME", "FILE", "TYPE"]),
+        (
+            "image copy",
+            vec!["SOURCE", "DESTINATION", "--platform", "--hosts-dir", "--progress"],
+        ),
+        ("registry", vec!["ls-tags", "referrers", "login", "logout"]),
+        (
+            "registry ls-tags",
+            vec![
+                "REPOSITORY",
+                "--hosts-dir",
+                "--skip-verify",
+                "--user",
+                "--authfile",
+            ],
+        ),
+        ("registry referrers", vec!["NAME", "--artifact-type"]),
+        ("registry login", vec!["HOST", "--username", "--password-stdin"]),
+        ("registry logout", vec!["HOST", "--authfile"]),
         ("driver", vec!["ls", "check"]),
         ("driver ls", vec!["NAME"]),
         (

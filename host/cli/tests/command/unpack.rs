@@ -127,7 +127,7 @@ fn tags_digests_and_platforms_choose() {
     unpack(select(layout, &absent), &none, &[]).fails(NOT_FOUND, &["has no image"]);
     unpack(select(layout, "@sha256:12"), &none, &[]).fails(USAGE, &["sha256"]);
     unpack(folder.path().join("nothing"), &none, &[]).fails(NOT_FOUND, &["nothing"]);
-    unpack("docker://alpine", &none, &[]).fails(USAGE, &["docker"]);
+    unpack("docker-daemon:alpine", &none, &[]).fails(USAGE, &["docker-daemon"]);
     assert!(!none.exists());
 }
 

@@ -11,7 +11,7 @@ use transom_oci::{Descriptor, Digest, Hasher, media_type};
 use super::remote::{Action, Remote, Tried, accept, accepting};
 use crate::transport::retry::Backoff;
 use crate::transport::wire::Trouble;
-use crate::transport::{Answer, Endpoint};
+use crate::transport::{Answer, Call, Endpoint};
 use crate::{Error, limits};
 
 /// The bytes of a blob, or of a part of it, in their order. Dropping it ends the download.
@@ -202,71 +202,68 @@ impl BlobReader {
     }
 
     async fn open(&mut self) -> Result<(), Trouble> {
-        let never = |error| Trouble::Never(error);
-        let again = |error| Trouble::Again { error, after: None };
         let endpoint = Arc::clone(self.host());
-        let Descriptor {
-            media_type,
-            digest,
-            size,
-            ..
-        } = &self.descriptor;
-        let folder = if media_type::is_index(media_type) || media_type::is_manifest(media_type) {
-            "manifests"
-        } else {
-            "blobs"
-        };
-        let url = self
-            .remote
-            .url(&endpoint, &format!("{folder}/{digest}"), &[])
-            .await
-            .map_err(again)?;
-        let what = format!("{} of {}", digest, self.remote.repository());
-        let mut call = accepting(self.remote.read(Method::GET, url, what), accept(media_type));
-        let partial = self.position > 0 || self.end < *size;
-        if partial && self.ranges {
-            let range = format!("bytes={}-{}", self.position, self.end - 1);
-            call = call.header(
-                RANGE,
-                HeaderValue::from_str(&range).unwrap_or(HeaderValue::from_static("bytes=0-")),
-            );
-        }
+        let call = self.request(&endpoint).await;
+        let call = call.map_err(|error| Trouble::Again { error, after: None })?;
+        let asked = call.headers.contains_key(RANGE);
         let wanted = [
             StatusCode::OK,
             StatusCode::PARTIAL_CONTENT,
             StatusCode::RANGE_NOT_SATISFIABLE,
         ];
         let answer = endpoint.once(&call, &wanted).await?;
-        let asked = partial && self.ranges;
+        self.take_answer(answer, asked).map_err(Trouble::Never)
+    }
+
+    /// The request for what is still to come.
+    async fn request(&self, endpoint: &Endpoint) -> Result<Call, Error> {
+        let (kind, digest) = (&self.descriptor.media_type, &self.descriptor.digest);
+        let folder = if media_type::is_index(kind) || media_type::is_manifest(kind) {
+            "manifests"
+        } else {
+            "blobs"
+        };
+        let url = self
+            .remote
+            .url(endpoint, &format!("{folder}/{digest}"), &[])
+            .await?;
+        let what = format!("{digest} of {}", self.remote.repository());
+        let call = accepting(self.remote.read(Method::GET, url, what), accept(kind));
+        let partial = self.position > 0 || self.end < self.descriptor.size;
+        let range = format!("bytes={}-{}", self.position, self.end.saturating_sub(1));
+        Ok(match HeaderValue::from_str(&range) {
+            Ok(range) if partial && self.ranges => call.header(RANGE, range),
+            _ => call,
+        })
+    }
+
+    /// Looks at what a host answered. Without a body after it, the next request asks for no range.
+    fn take_answer(&mut self, answer: Answer, asked: bool) -> Result<(), Error> {
+        let (digest, size) = (&self.descriptor.digest, self.descriptor.size);
         match answer.status() {
             StatusCode::OK => {
-                whole_length(&answer, digest, *size).map_err(never)?;
+                whole_length(&answer, digest, size)?;
                 self.ranges &= !asked;
                 self.skip = self.position;
                 self.body = Some(answer);
             }
-            StatusCode::PARTIAL_CONTENT if asked => {
-                match range_of(&answer) {
-                    Some((_, _, Some(total))) if total != *size => {
-                        return Err(never(wrong_size(&answer, digest, *size, total)));
-                    }
-                    Some((start, end, _)) if start == self.position && end <= self.end && start < end => {
-                        self.skip = 0;
-                        self.body = Some(answer);
-                    }
-                    // Not what was asked for: then without a range.
-                    _ => self.ranges = false,
+            StatusCode::PARTIAL_CONTENT if asked => match range_of(&answer) {
+                Some((_, _, Some(total))) if total != size => {
+                    return Err(wrong_size(&answer, digest, size, total));
                 }
-            }
+                Some((start, end, _)) if start == self.position && end <= self.end && start < end => {
+                    self.skip = 0;
+                    self.body = Some(answer);
+                }
+                _ => self.ranges = false,
+            },
             StatusCode::RANGE_NOT_SATISFIABLE if asked => self.ranges = false,
             status => {
-                return Err(never(Error::Protocol {
-                    host: endpoint.label().to_owned(),
-                    reason: format!(
-                        "it answers {} to a request for the whole of {digest}",
-                        status.as_u16()
-                    ),
-                }));
+                let status = status.as_u16();
+                return Err(Error::Protocol {
+                    host: self.host().label().to_owned(),
+                    reason: format!("it answers {status} to a request for the whole of {digest}"),
+                });
             }
         }
         Ok(())

@@ -41,6 +41,7 @@ impl Upload for std::path::PathBuf {
     }
 }
 
+/// An open blob; a file that nobody changes.
 impl Upload for Arc<Blob> {
     fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(From {

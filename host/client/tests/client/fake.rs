@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -95,6 +96,7 @@ pub(crate) struct Shelf {
     /// By repository and tag or digest: type and bytes.
     pub(crate) manifests: Mutex<HashMap<String, (String, Bytes)>>,
     pub(crate) uploads: Mutex<HashMap<String, Vec<u8>>>,
+    begun: AtomicUsize,
     pub(crate) seen: Mutex<Vec<Seen>>,
     plan: Mutex<Option<Plan>>,
     /// Sent with each upload that begins.
@@ -373,7 +375,7 @@ impl Shelf {
     fn upload(&self, seen: &Seen, id: &str, whole: bool) -> Response<Bytes> {
         let mut uploads = self.uploads.lock().unwrap();
         if id.is_empty() {
-            let id = format!("u{}", uploads.len());
+            let id = format!("u{}", self.begun.fetch_add(1, Ordering::Relaxed));
             uploads.insert(id.clone(), Vec::new());
             let place = format!("{}{id}", seen.path);
             let mut response = answer(

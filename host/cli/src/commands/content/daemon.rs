@@ -34,6 +34,11 @@ pub(super) fn run(
     }
 }
 
+/// Those commands are done before a daemon is looked for.
+fn no_daemon() -> Failure {
+    Failure::usage("a registry's objects need no daemon")
+}
+
 async fn on_client(
     client: &Client,
     command: Content,
@@ -48,6 +53,7 @@ async fn on_client(
         Content::Label(command) => label(client, &command, json).await,
         Content::Edit(command) => edit::run(client, &command, json).await,
         Content::Rm(command) => remove(client, &command, json).await,
+        Content::FetchObject(_) | Content::PushObject(_) => Err(no_daemon()),
         Content::Abort(command) => abort(client, command).await,
         Content::Prune(Prune::References(command)) => prune::references(client, &command, json).await,
     }

@@ -30,6 +30,9 @@ pub(crate) fn run(command: Content, root: PathBuf, json: bool, interrupt: &Inter
         Content::Label(_) | Content::Edit(_) | Content::Prune(_) => {
             Err(Failure::usage("a folder has no labels"))
         }
+        Content::FetchObject(_) | Content::PushObject(_) => {
+            Err(Failure::usage("a registry's objects are in no folder"))
+        }
     }
 }
 

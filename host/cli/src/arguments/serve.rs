@@ -1,0 +1,41 @@
+//! `transom registry serve` and `check`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryServe {
+    /// The configuration, as docs/guides/registry.md describes it; what is said here wins over it.
+    #[arg(long, value_name = "FILE", required_unless_present = "storage")]
+    pub(crate) config: Option<PathBuf>,
+    /// Keep everything in this folder, which may be a docker-registry's.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) storage: Option<PathBuf>,
+    /// The address and port [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The address and port of metrics, health and read-only mode, for operators only.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// The certificate chain (PEM) for TLS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Begin with nothing that can be changed.
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Let clients delete nothing.
+    #[arg(long)]
+    pub(crate) no_delete: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryCheck {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
