@@ -14,7 +14,8 @@ fn driver(store: &MemoryStore) -> Compress {
 
 /// Something that can be compressed.
 fn text(length: usize) -> Vec<u8> {
-    let words = (0u32..).flat_map(|number| format!("line {}\n", number * number % 1009).into_bytes());
+    let words =
+        (0u32..).flat_map(|number| format!("line {}\n", u64::from(number).pow(2) % 1009).into_bytes());
     words.take(length).collect()
 }
 

@@ -96,7 +96,6 @@ mod tests {
             1,
             HEADER as u64,
             kept(0) - 1,
-            position(1),
             position(1) + 28,
             position(3) + 5,
         ];

@@ -2,6 +2,83 @@
 //!
 //! Read `words` (what is said), this file (the traits), `host` (what a driver may use), `transform` (a driver that stands on
 //! another and changes its bytes).
+//!
+//! A driver that stands on another and keeps everything turned by 13 (in `docs/guides/storage-drivers.md`, too):
+//!
+//! ```
+//! use std::io::Read;
+//! use std::rc::Rc;
+//! use transom_sdk::Error;
+//! use transom_sdk::storage::{
+//!     Codec, Content, Driver, DriverInfo, Encoder, File, Host, StorageError, Store, Transform,
+//! };
+//!
+//! #[derive(Debug)]
+//! pub struct Turn(Transform<Turned>);
+//!
+//! impl Driver for Turn {
+//!     fn describe() -> DriverInfo {
+//!         DriverInfo::new("turn", "0.1.0")
+//!     }
+//!
+//!     fn open(host: &Host) -> Result<Self, Error> {
+//!         Ok(Turn(Transform::new(host.inner(), Turned)))
+//!     }
+//! }
+//!
+//! pub struct Turned;
+//!
+//! impl Codec for Turned {
+//!     const OWN: &'static str = ".example-turn";
+//!
+//!     fn encoder(&self, _path: &str) -> Result<Box<dyn Encoder>, StorageError> {
+//!         Ok(Box::new(Turned))
+//!     }
+//!
+//!     fn size(&self, _: &Rc<dyn Store>, _: &str, file: File) -> Result<u64, StorageError> {
+//!         Ok(file.size)
+//!     }
+//!
+//!     fn read(&self, inner: &Rc<dyn Store>, path: &str, _: &str, offset: u64) -> Result<Content, StorageError> {
+//!         let Content { file, body } = inner.read(path, offset)?;
+//!         Ok(Content { file, body: Box::new(Back(body)) })
+//!     }
+//! }
+//!
+//! impl Encoder for Turned {
+//!     fn write(&mut self, content: &[u8], kept: &mut Vec<u8>) -> Result<(), StorageError> {
+//!         kept.extend(content.iter().map(|byte| byte.wrapping_add(13)));
+//!         Ok(())
+//!     }
+//!
+//!     fn finish(self: Box<Self>, _: &mut Vec<u8>) -> Result<(), StorageError> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! struct Back(Box<dyn Read>);
+//!
+//! impl Read for Back {
+//!     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+//!         let length = self.0.read(buffer)?;
+//!         buffer[..length].iter_mut().for_each(|byte| *byte = byte.wrapping_sub(13));
+//!         Ok(length)
+//!     }
+//! }
+//!
+//! transom_sdk::delegate_store!(Turn);
+//! transom_sdk::register_driver!(Turn);
+//!
+//! // And in its tests:
+//! use transom_sdk::storage::Condition;
+//! use transom_sdk::testing::{MemoryStore, TestHost};
+//!
+//! let below = MemoryStore::new();
+//! let driver: Turn = TestHost::new().inner(below.clone()).open().unwrap();
+//! driver.put("/a", b"hello", Condition::Always).unwrap();
+//! assert_eq!(below.kept("/a").unwrap(), b"uryy|");
+//! assert_eq!(driver.get("/a", 10).unwrap(), b"hello");
+//! ```
 
 mod error;
 mod host;

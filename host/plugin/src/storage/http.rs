@@ -215,7 +215,7 @@ impl http::Host for State {
                 "HTTP cannot be used while the driver is opened",
             ));
         };
-        let answer = runtime.spawn(request.send());
+        let answer = runtime.spawn(async { request.send().await });
         let upload = Upload {
             pieces,
             answer: Some(answer),

@@ -1,7 +1,12 @@
 //! What a plugin gets: nothing that was not granted, and the refusal says what is missing.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use transom_plugin::storage::{Grants, Masters, OpenError};
 use transom_plugin::{LoadError, Manifest};
+use transom_storage::Memory;
+use transom_storage::factory::Secret;
 use transom_tests::needs;
 
 use crate::support::{HOST, KEY, encrypted, factory, load, open};
@@ -29,6 +34,34 @@ fn the_table_is_checked_by_what_the_manifest_declares() {
     unknown["masterkey"] = json!(KEY);
     let unknown = says(unknown);
     assert!(unknown.contains("did you mean \"masterkeys\"?"), "{unknown}");
+}
+
+#[test]
+fn without_a_grant_a_driver_is_not_opened() {
+    let Some(plugin) = load("encrypt") else {
+        return;
+    };
+    let says = |grants: Grants| match plugin.open(grants) {
+        Err(error @ OpenError::NotGranted { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let masters = Masters::parse(&[Secret::new(KEY)]).unwrap();
+    let no_inner = says(Grants {
+        masters,
+        ..Grants::default()
+    });
+    assert!(
+        no_inner.contains("\"inner\"") && no_inner.contains("inner = { driver = "),
+        "{no_inner}"
+    );
+    let no_keys = says(Grants {
+        inner: Some(Arc::new(Memory::default())),
+        ..Grants::default()
+    });
+    assert!(
+        no_keys.contains("\"keys\"") && no_keys.contains("masterkeys = { file = "),
+        "{no_keys}"
+    );
 }
 
 #[test]

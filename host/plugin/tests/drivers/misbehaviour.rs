@@ -5,13 +5,16 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use transom_plugin::storage::Grants;
+use transom_plugin::storage::{Grants, Masters};
 use transom_plugin::{DriverError, Fault, Host, HostConfig, Limits};
-use transom_storage::{Error, StorageDriver, WriteMode};
+use transom_storage::decorators::{Call, Intercepted, Interceptor};
+use transom_storage::factory::Secret;
+use transom_storage::{Error, Memory, Pending, StorageDriver, WriteMode};
+use transom_tests::needs;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::support::{path, read};
+use crate::support::{KEY, path, read};
 
 /// A host with limits that are met soon.
 static HOST: LazyLock<Host> = LazyLock::new(|| {
@@ -202,8 +205,6 @@ async fn crashes_do_not_use_up_the_instances() {
     }
 }
 
-/// Its own handles are the only ones that it may use, and what was not granted is refused: the guest of this test imports
-/// nothing but the log.
 #[tokio::test]
 async fn a_call_that_is_dropped_goes_on_without_harm() {
     for _ in 0..20 {
@@ -214,5 +215,46 @@ async fn a_call_that_is_dropped_goes_on_without_harm() {
         assert!(begun.is_err());
         drop(dropped);
         assert_eq!(DRIVER.get(&path("/fine"), 10).await.unwrap(), "hello");
+    }
+}
+
+/// A store that never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl Interceptor for Silent {
+    fn once<'a, T: Send + 'a>(&'a self, _: Call<'a>, _: Pending<'a, T>) -> Pending<'a, T> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_store_below_that_never_answers_is_not_waited_for() {
+    let Some(file) = needs::plugin("encrypt") else {
+        return;
+    };
+    let limits = Limits {
+        wall: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let host = Host::new(HostConfig {
+        limits,
+        ..HostConfig::default()
+    })
+    .unwrap();
+    let plugin = host.load_driver(file.parent().unwrap()).unwrap();
+    let grants = Grants {
+        inner: Some(Arc::new(Intercepted::new(
+            Arc::new(Memory::default()),
+            Arc::new(Silent),
+        ))),
+        masters: Masters::parse(&[Secret::new(KEY)]).unwrap(),
+        ..Grants::default()
+    };
+    let driver = plugin.open(grants).unwrap();
+    for _ in 0..2 {
+        let error = driver.stat(&path("/a")).await.unwrap_err();
+        let fault = &DriverError::of(&error).expect("the plugin's error").fault;
+        assert!(matches!(fault, Fault::Wall { .. }), "{fault}");
     }
 }
