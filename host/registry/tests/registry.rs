@@ -10,6 +10,8 @@ mod chance;
 mod client;
 #[path = "registry/clients.rs"]
 mod clients;
+#[path = "registry/crash.rs"]
+mod crash;
 #[path = "registry/errors.rs"]
 mod errors;
 #[path = "registry/gates.rs"]
