@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::server::{ClientCertificates, TlsFiles};
 use crate::settings::{Mistake, Period, SetupError};
+use crate::store::{Collection, Options};
 use crate::{auth, limits, notify, policy};
 
 /// Everything that can be configured.
@@ -27,6 +28,9 @@ pub struct Config {
     /// What can be deleted, and what is deleted by itself.
     #[serde(default)]
     pub delete: Delete,
+    /// When garbage is collected.
+    #[serde(default)]
+    pub gc: Gc,
     /// What is logged.
     #[serde(default)]
     pub log: Log,
@@ -104,6 +108,20 @@ pub struct Delete {
     pub uploads_after: Period,
     /// How often they are looked for.
     pub uploads_every: Period,
+}
+
+/// `[gc]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gc {
+    /// How often; 0 for never.
+    pub every: Period,
+    /// How long what nothing leads to is kept.
+    pub grace: Period,
+    /// How long a request may take that saw a link just before it was removed.
+    pub settle: Period,
+    /// When a manifest is deleted that no tag leads to; 0 for never.
+    pub untagged_after: Period,
 }
 
 /// `[log]`.
@@ -207,6 +225,30 @@ impl Default for Delete {
     }
 }
 
+impl Default for Gc {
+    fn default() -> Gc {
+        Gc {
+            every: Period(Duration::ZERO),
+            grace: Period(limits::GRACE),
+            settle: Period(limits::SETTLE),
+            untagged_after: Period(Duration::ZERO),
+        }
+    }
+}
+
+impl Gc {
+    /// A collection as it is configured.
+    #[must_use]
+    pub fn collection(&self, dry_run: bool) -> Collection {
+        let after = self.untagged_after.0;
+        Collection {
+            settle: self.settle.0,
+            untagged_after: (!after.is_zero()).then_some(after),
+            dry_run,
+        }
+    }
+}
+
 impl Default for Log {
     fn default() -> Log {
         Log {
@@ -235,6 +277,7 @@ impl Config {
             storage,
             http: Http::default(),
             delete: Delete::default(),
+            gc: Gc::default(),
             log: Log::default(),
             metrics: None,
             limits: Limits::default(),
@@ -258,6 +301,17 @@ impl Config {
             return Err(Mistake { line: 1, message });
         }
         crate::settings::parse(text)
+    }
+
+    /// What the store goes by. `open` says that everybody may do everything.
+    #[must_use]
+    pub fn options(&self, open: bool) -> Options {
+        Options {
+            sparse_indexes: self.manifests.sparse_indexes,
+            mount_from_anywhere: self.mount_from_anywhere.unwrap_or(open),
+            manifest_bytes: self.limits.manifest_bytes,
+            grace: self.gc.grace.0,
+        }
     }
 
     /// The files of TLS.

@@ -17,6 +17,9 @@ pub(crate) const RESERVED: char = '_';
 /// The folder that makes a folder a repository.
 pub(crate) const MANIFESTS: &str = "_manifests";
 
+/// The folders of which a repository has at least one when it has content.
+pub(crate) const LAYERS_OR_MANIFESTS: &[&str] = &["_layers", MANIFESTS];
+
 /// The folder of uploads in a repository.
 pub(crate) const UPLOADS: &str = "_uploads";
 
@@ -47,6 +50,26 @@ pub(crate) fn blob_folder(digest: &Digest) -> Path {
 /// The bytes of a blob, shared by all repositories.
 pub(crate) fn blob(digest: &Digest) -> Path {
     blob_folder(digest)?.join("data")
+}
+
+/// The folder of what a repository knows of blobs.
+pub(crate) fn layers(name: &RepositoryName) -> Path {
+    repository(name)?.join("_layers")
+}
+
+/// The folder of what a repository knows of manifests.
+pub(crate) fn revisions(name: &RepositoryName) -> Path {
+    repository(name)?.join(&format!("{MANIFESTS}/revisions"))
+}
+
+/// Ours: the folder of bytes about which the collector decides.
+pub(crate) fn all_aside() -> Path {
+    StoragePath::new(&format!("{ROOT}/_transom/aside"))
+}
+
+/// Ours: bytes about which the collector decides.
+pub(crate) fn aside(digest: &Digest) -> Path {
+    all_aside()?.join(&parts(digest))
 }
 
 /// The folder of what a repository knows of a blob.
@@ -126,6 +149,13 @@ fn parts(digest: &Digest) -> String {
 /// The digest that the last two parts of a path are.
 pub(crate) fn digest_of(folder: &StoragePath) -> Option<Digest> {
     let algorithm = folder.parent()?;
+    format!("{}:{}", algorithm.name(), folder.name()).parse().ok()
+}
+
+/// The digest of the blob whose bytes are at a path.
+pub(crate) fn digest_of_blob(data: &StoragePath) -> Option<Digest> {
+    let folder = data.parent()?;
+    let algorithm = folder.parent()?.parent()?;
     format!("{}:{}", algorithm.name(), folder.name()).parse().ok()
 }
 

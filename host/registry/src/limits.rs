@@ -140,3 +140,10 @@ pub const MARKED_DAYS: usize = 10_000;
 
 /// Largest configuration file in bytes: a thousand times a full one.
 pub const CONFIG_BYTES: usize = 4 << 20;
+
+/// How long what nothing leads to is kept. A push of a large image over a slow line takes hours, and whoever began it yesterday
+/// and goes on today should find what was there.
+pub const GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a request may go on with a link that it has seen. None goes on so long between looking and writing.
+pub const SETTLE: Duration = Duration::from_secs(10 * 60);

@@ -144,6 +144,12 @@ impl Manifest {
         blobs.chain(self.manifests.iter().map(Needed::Manifest))
     }
 
+    /// The digests of everything that it refers to, its subject left out.
+    pub fn everything(&self) -> impl Iterator<Item = &Digest> {
+        let parts = self.config.iter().chain(&self.layers).chain(&self.blobs);
+        parts.chain(&self.manifests).map(|descriptor| &descriptor.digest)
+    }
+
     /// Everything that it refers to.
     #[must_use]
     pub fn references(&self) -> Vec<Descriptor> {

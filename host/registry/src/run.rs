@@ -19,7 +19,7 @@ use crate::notify::{self, Notifier};
 use crate::server::admin::Admin;
 use crate::server::{Protocols, Server, Tls, TlsError};
 use crate::settings::SetupError;
-use crate::store::{Options, Store};
+use crate::store::{Collection, Store};
 
 /// Why a registry cannot be served as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,7 @@ pub struct Running {
     admin: Option<(TcpListener, Admin)>,
     notifier: Option<Arc<Notifier>>,
     uploads: Option<(Duration, Duration)>,
+    gc: Option<(Collection, Duration)>,
 }
 
 impl Running {
@@ -75,11 +76,7 @@ impl Running {
                 "everybody who reaches this address may push and delete; see [auth]"
             );
         }
-        let options = Options {
-            sparse_indexes: config.manifests.sparse_indexes,
-            mount_from_anywhere: config.mount_from_anywhere.unwrap_or(open),
-            manifest_bytes: config.limits.manifest_bytes,
-        };
+        let options = config.options(open);
         let notifier = notifier(config).await?;
         let listener: Arc<dyn Listener> = match &notifier {
             Some(notifier) => Arc::clone(notifier) as Arc<dyn Listener>,
@@ -103,6 +100,7 @@ impl Running {
             server: listen(config, &registry).await?,
             admin: admin(config, &registry, counters).await?,
             uploads: config.uploads(),
+            gc: Some((config.gc.collection(false), config.gc.every.0)).filter(|(_, every)| !every.is_zero()),
             registry,
             notifier,
         })
@@ -132,8 +130,12 @@ impl Running {
         let purging = self
             .uploads
             .map(|(after, every)| tokio::spawn(store.purge_uploads_for_ever(after, every)));
+        let store = self.registry.store().clone();
+        let collecting = self
+            .gc
+            .map(|(collection, every)| tokio::spawn(store.collect_for_ever(collection, every)));
         self.server.serve(stop).await;
-        for task in admin.into_iter().chain(purging) {
+        for task in admin.into_iter().chain(purging).chain(collecting) {
             task.abort();
         }
         if let Some(notifier) = self.notifier {

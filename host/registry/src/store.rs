@@ -1,10 +1,12 @@
 //! The registry's content on a driver: what can be asked of it and done to it, without HTTP.
 //!
-//! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `purge` deletes uploads that did not end,
+//! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `purge` deletes uploads that did not end, `gc` what
+//! nothing leads to,
 //! `cache` keeps manifests in memory, `locks` keeps
 //! what must not happen at the same time apart.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use transom_oci::Digest;
@@ -16,6 +18,7 @@ use crate::{Error, limits};
 mod blobs;
 mod cache;
 mod catalog;
+mod gc;
 mod locks;
 mod manifests;
 mod purge;
@@ -24,6 +27,7 @@ mod tags;
 mod uploads;
 
 pub use blobs::Blob;
+pub use gc::{Collected, Collection};
 pub use manifests::{ManifestPush, Pushed, Stored};
 pub use referrers::Referrers;
 pub use uploads::OpenUpload;
@@ -43,6 +47,8 @@ pub struct Options {
     pub mount_from_anywhere: bool,
     /// Bytes of one manifest.
     pub manifest_bytes: u64,
+    /// How long what nothing leads to is kept. All instances on one store must have the same.
+    pub grace: Duration,
 }
 
 impl Default for Options {
@@ -51,6 +57,7 @@ impl Default for Options {
             sparse_indexes: false,
             mount_from_anywhere: true,
             manifest_bytes: limits::MANIFEST_BYTES,
+            grace: limits::GRACE,
         }
     }
 }
@@ -126,6 +133,16 @@ impl Store {
         put.map_err(Error::Storage)
     }
 
+    /// Writes a link that is there anew, if it is half as old as what is garbage.
+    async fn renew(&self, path: &StoragePath, digest: &Digest) -> Result<()> {
+        match self.driver().stat(path).await {
+            Ok(entry) if self.is_ageing(entry.modified()) => self.link(path, digest).await,
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(Error::Storage(error)),
+        }
+    }
+
     /// What a link points at.
     async fn linked(&self, path: &StoragePath, missing: impl FnOnce() -> Error) -> Result<Digest> {
         let content = self.driver().get(path, limits::LINK_BYTES).await;
@@ -146,10 +163,13 @@ impl Store {
         }
     }
 
-    /// Whether a blob is there already, as long as it must be.
+    /// Whether a blob is there already, as long as it must be, and young enough to be relied on.
     async fn is_whole(&self, path: &StoragePath, size: u64) -> Result<bool> {
         match self.driver().stat(path).await {
-            Ok(entry) => Ok(!entry.is_folder() && entry.size() == size),
+            Ok(entry) => {
+                let same = !entry.is_folder() && entry.size() == size;
+                Ok(same && !self.is_ageing(entry.modified()))
+            }
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(Error::Storage(error)),
         }

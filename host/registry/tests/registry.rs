@@ -10,8 +10,12 @@ mod chance;
 mod client;
 #[path = "registry/clients.rs"]
 mod clients;
+#[path = "registry/crash.rs"]
+mod crash;
 #[path = "registry/errors.rs"]
 mod errors;
+#[path = "registry/garbage.rs"]
+mod garbage;
 #[path = "registry/gates.rs"]
 mod gates;
 #[path = "registry/hostile.rs"]

@@ -1,6 +1,7 @@
 //! `GET`, `HEAD` and `DELETE` of a blob.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION,
@@ -27,7 +28,11 @@ const BOUNDARY: &str = "transom-4c1d8d1f0a9e4b6f";
 
 impl Call<'_> {
     pub(super) async fn blob_head(&self, name: &RepositoryName, digest: &Digest) -> Answer {
-        let blob = self.store().blob(name, digest).await?;
+        // Clients ask so before they push what refers to it. Nothing is renewed for those who only read.
+        let blob = match self.registry.read_only.load(Ordering::Relaxed) {
+            true => self.store().blob(name, digest).await?,
+            false => self.store().wanted_blob(name, digest).await?,
+        };
         let mut response = Response::new(Body::empty());
         if self.has_already(digest) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -19,6 +19,13 @@ pub struct Blob {
     pub path: StoragePath,
 }
 
+impl Blob {
+    /// The digest that the bytes are kept under: docker-registry's links may lead from one algorithm's digest to another's.
+    fn target(&self) -> Option<Digest> {
+        layout::digest_of_blob(&self.path)
+    }
+}
+
 impl Store {
     /// Looks for a blob.
     ///
@@ -39,6 +46,18 @@ impl Store {
             }
         };
         whole(repository, digest, path, &entry)
+    }
+
+    /// Looks for a blob that somebody is about to refer to: it stays for as long as that may take.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`].
+    pub async fn wanted_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob> {
+        let blob = self.blob(repository, digest).await?;
+        let link = layout::layer_link(repository, digest)?;
+        let target = blob.target();
+        self.renew(&link, target.as_ref().unwrap_or(digest)).await?;
+        Ok(blob)
     }
 
     /// Opens a blob from its first byte on.
@@ -89,16 +108,17 @@ impl Store {
             None if self.options().mount_from_anywhere => {
                 let path = layout::blob(digest)?;
                 let entry = self.driver().stat(&path).await.map_err(absent(missing))?;
+                // Nothing may lead to it any more.
+                if self.is_ageing(entry.modified()) {
+                    return Err(missing());
+                }
                 whole(repository, digest, path, &entry)?
             }
             None => return Err(missing()),
         };
         let path = layout::layer_link(repository, digest)?;
-        // docker-registry's links may lead from one algorithm's digest to another's.
-        let target = blob.path.parent().and_then(|folder| {
-            let algorithm = folder.parent()?.parent()?;
-            format!("{}:{}", algorithm.name(), folder.name()).parse().ok()
-        });
+        let target = blob.target();
+        let _shared = self.inner.locks.shared(repository).await;
         self.link(&path, target.as_ref().unwrap_or(digest)).await?;
         Ok(blob)
     }

@@ -15,7 +15,7 @@ use crate::names::RepositoryName;
 pub(crate) struct Repositories {
     store: Store,
     /// What makes a folder one that is wanted.
-    folder: &'static str,
+    folders: &'static [&'static str],
     top: StoragePath,
     after: Option<StoragePath>,
     /// What is left of each folder on the way, the deepest last.
@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn catalog(&self, last: Option<&RepositoryName>, most: usize) -> Result<Page<String>> {
-        let mut found = self.repositories_with(layout::MANIFESTS, last).await?;
+        let mut found = self.repositories_with(&[layout::MANIFESTS], last).await?;
         let mut items = Vec::new();
         while items.len() < most {
             match found.next().await? {
@@ -40,17 +40,17 @@ impl Store {
         Ok(Page { items, more })
     }
 
-    /// Every repository after one that has a folder of this name.
+    /// Every repository after one that has a folder of one of these names.
     pub(crate) async fn repositories_with(
         &self,
-        folder: &'static str,
+        folders: &'static [&'static str],
         after: Option<&RepositoryName>,
     ) -> Result<Repositories> {
         let top = layout::repositories()?;
         let first = self.listed(&top).await?;
         let mut repositories = Repositories {
             store: self.clone(),
-            folder,
+            folders,
             after: after.map(layout::repository).transpose()?,
             top,
             way: Vec::new(),
@@ -70,7 +70,9 @@ impl Repositories {
             };
             let path = folder.path;
             let inside = self.store.listed(&path).await?;
-            let repository = inside.iter().any(|entry| entry.path.name() == self.folder);
+            let repository = inside
+                .iter()
+                .any(|entry| self.folders.contains(&entry.path.name()));
             self.enter(inside);
             let wanted = self.after.as_ref().is_none_or(|after| path > *after);
             if repository && wanted {

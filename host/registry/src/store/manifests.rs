@@ -182,6 +182,9 @@ impl Store {
             // Caches of builds list blobs as if they were manifests.
             let there = manifest && self.has_manifest(repository, &digest).await?;
             let there = there || self.has_blob(repository, &digest).await?;
+            if there {
+                self.renew_all(repository, &digest).await?;
+            }
             Ok::<_, Error>((!there).then_some(digest))
         });
         let missing: Vec<Digest> = stream::iter(looked_up)
@@ -193,6 +196,16 @@ impl Store {
             true => Ok(()),
             false => Err(Error::ReferencesUnknown(missing)),
         }
+    }
+
+    /// Renews what this repository knows of a digest, as a blob and as a manifest.
+    async fn renew_all(&self, repository: &RepositoryName, digest: &Digest) -> Result<()> {
+        let (blob, manifest) = (
+            layout::layer_link(repository, digest)?,
+            layout::revision_link(repository, digest)?,
+        );
+        tokio::try_join!(self.renew(&blob, digest), self.renew(&manifest, digest))?;
+        Ok(())
     }
 
     async fn has_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
@@ -241,6 +254,14 @@ impl Store {
         for tag in &tags {
             self.remove(&layout::tag(repository, tag)?).await?;
         }
+        match self.delete_revision(repository, digest).await? {
+            true => Ok(tags),
+            false => Err(missing()),
+        }
+    }
+
+    /// Makes a manifest unknown that no tag points at; says whether it was known.
+    pub(super) async fn delete_revision(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
         // One that cannot be read has no subject that anybody could ask for.
         if let Ok(stored) = self.stored(repository, digest).await
             && let Ok(Some(subject)) = Manifest::read(&stored.bytes).map(|manifest| manifest.subject)
@@ -249,10 +270,7 @@ impl Store {
                 .await?;
         }
         self.inner.cache.remove(repository, digest);
-        match self.remove(&layout::revision(repository, digest)?).await? {
-            true => Ok(tags),
-            false => Err(missing()),
-        }
+        self.remove(&layout::revision(repository, digest)?).await
     }
 
     /// The tags that point at a manifest.

@@ -43,7 +43,7 @@ impl Store {
             return Ok(0);
         };
         let mut deleted = 0;
-        let mut repositories = self.repositories_with(layout::UPLOADS, None).await?;
+        let mut repositories = self.repositories_with(&[layout::UPLOADS], None).await?;
         while let Some(name) = repositories.next().await? {
             deleted += self.purge_uploads_of(&name, limit).await?;
         }

@@ -232,6 +232,7 @@ impl OpenUpload {
             .map_err(Error::Storage)
         };
         // A link that leads nowhere, which a crash in between leaves, is no blob to anybody.
+        let _shared = store.inner.locks.shared(repository).await;
         tokio::try_join!(placed, store.link(&link, digest))?;
         Ok(())
     }
@@ -255,6 +256,7 @@ impl OpenUpload {
             true => drop(store.remove(&self.path).await?),
             false => store.driver().rename(&self.path, &target).await?,
         }
+        let _shared = store.inner.locks.shared(repository).await;
         store.link(&layout::layer_link(repository, digest)?, digest).await
     }
 }
