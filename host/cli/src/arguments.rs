@@ -20,7 +20,9 @@ pub(crate) use daemon::{
     NamespaceLabels, NamespaceList, PluginList,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList};
-pub(crate) use registry::{Registry, RegistryCheck, RegistryServe};
+pub(crate) use registry::{
+    PolicyCheck, Registry, RegistryCheck, RegistryImport, RegistryPolicy, RegistryServe,
+};
 pub(crate) use snapshot::{
     Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,
     SnapshotList, SnapshotMake, Snapshots,

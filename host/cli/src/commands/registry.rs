@@ -15,14 +15,19 @@ use transom_registry::run::{RunError, Running};
 use transom_storage::Factory;
 
 use super::{print, print_json};
-use crate::arguments::{Registry, RegistryCheck, RegistryServe};
+use crate::arguments::{Registry, RegistryCheck, RegistryPolicy, RegistryServe};
 use crate::failure::{Failure, Kind};
 use crate::interrupt::Interrupt;
+
+mod import;
+mod policy;
 
 pub(crate) fn run(command: &Registry, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     match command {
         Registry::Serve(command) => serve(command, json, interrupt),
         Registry::Check(command) => check(command, json),
+        Registry::Policy(RegistryPolicy::Check(command)) => policy::check(command, json),
+        Registry::ImportConfig(command) => import::run(command, json),
     }
 }
 
