@@ -10,6 +10,8 @@ mod chance;
 mod client;
 #[path = "registry/clients.rs"]
 mod clients;
+#[path = "registry/crash.rs"]
+mod crash;
 #[path = "registry/errors.rs"]
 mod errors;
 #[path = "registry/gates.rs"]
@@ -22,6 +24,8 @@ mod lists;
 mod manifests;
 #[path = "registry/notifications.rs"]
 mod notifications;
+#[path = "registry/secure.rs"]
+mod secure;
 #[path = "registry/serving.rs"]
 mod serving;
 #[path = "registry/signer.rs"]

@@ -1,0 +1,208 @@
+//! A process killed at every point of a push and of a delete, and what the next one finds.
+//!
+//! The points are the steps of the filesystem driver; what a power cut takes besides is its business, and its tests'.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::Runtime;
+use transom_oci::{Algorithm, Digest};
+use transom_registry::manifest::Manifest;
+use transom_registry::names::{Reference, RepositoryName, Tag};
+use transom_registry::store::{ManifestPush, Referrers};
+use transom_registry::{Error, Options, Store};
+use transom_storage::filesystem::Filesystem;
+
+use crate::serving::{MANIFEST, noise, sha256};
+
+const ROOT: &str = "TRANSOM_REGISTRY_CRASH_ROOT";
+const POINT: &str = "TRANSOM_REGISTRY_CRASH_POINT";
+const DEED: &str = "TRANSOM_REGISTRY_CRASH_DEED";
+
+fn name() -> RepositoryName {
+    RepositoryName::new("some/where").unwrap()
+}
+
+fn subject() -> Digest {
+    Digest::of(Algorithm::Sha256, b"subject")
+}
+
+fn layer() -> Vec<u8> {
+    noise(300_000, 11)
+}
+
+fn manifest() -> String {
+    let (config, layer) = (sha256(b"{}"), sha256(&layer()));
+    let subject = subject();
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"x/config","digest":"{config}","size":2}},"layers":[{{"mediaType":"x/layer","digest":"{layer}","size":300000}}],"subject":{{"mediaType":"{MANIFEST}","digest":"{subject}","size":7}}}}"#
+    )
+}
+
+async fn push_blob(store: &Store, bytes: &[u8]) {
+    let id = store.begin_upload(&name(), None).await.unwrap();
+    let mut upload = store.open_upload(&name(), &id).await.unwrap();
+    for chunk in bytes.chunks(100_000) {
+        upload.append(chunk.to_vec().into()).await.unwrap();
+    }
+    upload
+        .commit(&name(), &sha256(bytes).parse().unwrap())
+        .await
+        .unwrap();
+}
+
+async fn push(store: &Store) {
+    push_blob(store, b"{}").await;
+    push_blob(store, &layer()).await;
+    let push = ManifestPush {
+        digest: None,
+        tags: &[Tag::new("latest").unwrap(), Tag::new("other").unwrap()],
+        media_type: Some(MANIFEST),
+        bytes: manifest().into(),
+    };
+    store.push_manifest(&name(), push).await.unwrap();
+}
+
+async fn delete(store: &Store) -> Result<(), Error> {
+    let digest = sha256(manifest().as_bytes()).parse().unwrap();
+    store.delete_manifest(&name(), &digest).await.map(drop)
+}
+
+/// Runs in a process of its own: does the deed, and is killed at the point.
+#[test]
+#[ignore = "the process that the tests of this file kill"]
+fn child() {
+    let variable = |name| std::env::var(name).unwrap();
+    let point: usize = variable(POINT).parse().unwrap();
+    let passed = AtomicUsize::new(0);
+    let observer = Arc::new(move |_| {
+        if passed.fetch_add(1, Ordering::SeqCst) + 1 == point {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        }
+    });
+    let driver = Filesystem::open_observed(variable(ROOT), 25, observer).unwrap();
+    let store = Store::new(Arc::new(driver), Options::default());
+    Runtime::new().unwrap().block_on(async {
+        match variable(DEED).as_str() {
+            "push" => push(&store).await,
+            "delete" => delete(&store).await.unwrap(),
+            deed => panic!("unknown deed {deed}"),
+        }
+    });
+}
+
+/// Has a child do the deed up to a point; the store as the next process finds it, or nothing if it was done before that.
+fn crash(root: &Path, deed: &str, point: usize) -> Option<Store> {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::child", "--ignored"])
+        .env(ROOT, root)
+        .env(DEED, deed)
+        .env(POINT, point.to_string())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    if status.success() {
+        return None;
+    }
+    assert_eq!(status.signal(), Some(9), "{deed} failed before point {point}");
+    Some(open(root))
+}
+
+fn open(root: &Path) -> Store {
+    let driver = Filesystem::open(root, 25).unwrap();
+    Store::new(Arc::new(driver), Options::default())
+}
+
+/// What a tag leads to is there, whole, with all that it needs.
+async fn check_tags(store: &Store) -> usize {
+    let tags = match store.tags(&name(), None, usize::MAX).await {
+        Ok(page) => page.items,
+        Err(Error::RepositoryUnknown(_)) => return 0,
+        Err(error) => panic!("{error}"),
+    };
+    let mut led = 0;
+    for tag in &tags {
+        let reference = Reference::Tag(Tag::new(tag).unwrap());
+        let stored = match store.manifest(&name(), &reference).await {
+            Ok(stored) => stored,
+            // The folder of a tag that does not point at anything yet.
+            Err(Error::ManifestUnknown { .. }) => continue,
+            Err(error) => panic!("{tag}: {error}"),
+        };
+        assert_eq!(stored.bytes, manifest().as_bytes());
+        for needed in Manifest::read(&stored.bytes).unwrap().needed() {
+            let (blob, reader) = store.open_blob(&name(), needed.digest()).await.unwrap();
+            let bytes = reader.collect("", blob.size).await.unwrap();
+            assert_eq!(sha256(&bytes), needed.digest().as_str());
+        }
+        led += 1;
+    }
+    led
+}
+
+async fn referrers(store: &Store) -> usize {
+    let subject = subject();
+    let asked = Referrers {
+        subject: &subject,
+        artifact_type: None,
+        last: None,
+        most: 10,
+    };
+    store.referrers(&name(), asked).await.unwrap().items.len()
+}
+
+#[test]
+fn a_push_that_was_killed_is_done_again() {
+    let runtime = Runtime::new().unwrap();
+    let mut points = 0;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(store) = crash(folder.path(), "push", points + 1) else {
+            break;
+        };
+        points += 1;
+        runtime.block_on(async {
+            check_tags(&store).await;
+            push(&store).await;
+            assert_eq!(
+                (check_tags(&store).await, referrers(&store).await),
+                (2, 1),
+                "point {points}"
+            );
+        });
+    }
+    assert!(points > 30, "{points}");
+}
+
+#[test]
+fn a_delete_that_was_killed_is_done_again() {
+    let runtime = Runtime::new().unwrap();
+    let mut points = 0;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        runtime.block_on(push(&open(folder.path())));
+        let Some(store) = crash(folder.path(), "delete", points + 1) else {
+            break;
+        };
+        points += 1;
+        runtime.block_on(async {
+            check_tags(&store).await;
+            match delete(&store).await {
+                Ok(()) | Err(Error::ManifestUnknown { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(
+                (check_tags(&store).await, referrers(&store).await),
+                (0, 0),
+                "point {points}"
+            );
+            // And nothing is in the way of the same push.
+            push(&store).await;
+            assert_eq!((check_tags(&store).await, referrers(&store).await), (2, 1));
+        });
+    }
+    assert!(points >= 4, "{points}");
+}
