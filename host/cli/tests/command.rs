@@ -33,6 +33,8 @@ mod plugins;
 mod processors;
 #[path = "command/registry.rs"]
 mod registry;
+#[path = "command/registry_policy.rs"]
+mod registry_policy;
 #[path = "command/support.rs"]
 mod support;
 #[path = "command/unpack.rs"]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use transom_oci::Platform;
 
-use super::{Progress, RegistryCheck, RegistryServe};
+use super::{Progress, RegistryCheck, RegistryImport, RegistryPolicy, RegistryServe};
 
 /// How registries are found and spoken with.
 #[derive(Debug, Args)]
@@ -36,6 +36,11 @@ pub(crate) enum Registry {
     Serve(Box<RegistryServe>),
     /// Read a configuration file of a registry and say what is wrong with it.
     Check(RegistryCheck),
+    /// Work with the file that says who may do what.
+    #[command(subcommand)]
+    Policy(RegistryPolicy),
+    /// Translate docker-registry's config.yml and REGISTRY_ variables, to stdout; what has no translation is said on stderr.
+    ImportConfig(RegistryImport),
     /// List the tags of a repository.
     LsTags(LsTags),
     /// List what refers to an image: signatures, lists of contents.

@@ -1,9 +1,9 @@
-//! `transom registry serve` and `check`.
+//! `transom registry serve`, `check`, `policy` and `import-config`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryServe {
@@ -38,4 +38,48 @@ pub(crate) struct RegistryCheck {
     /// The file.
     #[arg(value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryPolicy {
+    /// Read a policy, and perhaps ask it a question: exit code 5 says that it refuses.
+    Check(PolicyCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyCheck {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// Who asks: a user, `certificate:NAME`, or `anonymous`.
+    #[arg(
+        long = "as",
+        value_name = "USER",
+        default_value = "anonymous",
+        requires = "action"
+    )]
+    pub(crate) who: String,
+    /// What is to be done: pull, push, delete, catalog, admin.
+    #[arg(value_name = "ACTION")]
+    pub(crate) action: Option<String>,
+    /// To which repository.
+    #[arg(value_name = "REPOSITORY", requires = "action")]
+    pub(crate) repository: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryImport {
+    /// docker-registry's file; without one, variables only.
+    #[arg(value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A variable that wins over the file and over this command's own environment; may be repeated.
+    #[arg(long = "variable", value_name = "REGISTRY_NAME=VALUE", value_parser = variable)]
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if name.starts_with("REGISTRY_") => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it must be REGISTRY_NAME=VALUE".to_owned()),
+    }
 }

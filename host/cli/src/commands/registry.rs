@@ -3,8 +3,10 @@
 mod archive;
 pub(crate) mod copy;
 mod credentials;
+mod import;
 mod layout;
 pub(crate) mod objects;
+mod policy;
 pub(crate) mod pull;
 mod serve;
 mod settings;
@@ -14,7 +16,7 @@ use transom_client::auth::{Credentials, Fixed};
 use transom_client::{Client, Reference, Repository, Secret};
 
 use super::{print, print_json};
-use crate::arguments::{Login, Logout, LsTags, Referrers, Registry};
+use crate::arguments::{Login, Logout, LsTags, Referrers, Registry, RegistryPolicy};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::show::{printable, size, table};
@@ -23,6 +25,8 @@ pub(crate) fn run(command: Registry, json: bool, interrupt: &Interrupt) -> Resul
     match command {
         Registry::Serve(command) => serve::serve(&command, json, interrupt),
         Registry::Check(command) => serve::check(&command, json),
+        Registry::Policy(RegistryPolicy::Check(command)) => policy::check(&command, json),
+        Registry::ImportConfig(command) => import::run(&command, json),
         Registry::LsTags(command) => blocking(interrupt, ls_tags(&command, json)),
         Registry::Referrers(command) => blocking(interrupt, referrers(&command, json)),
         Registry::Login(command) => login(&command, json, interrupt),
