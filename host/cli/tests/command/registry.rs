@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use transom_tests::sample::{Compression, ImageBuilder, Meta, Sample, Shape};
 
 use crate::support::{
-    DAMAGED, Done, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, assert_tree, run, transom, unpack,
+    DAMAGED, Done, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, assert_tree, run, transom, unpack, wait_until,
 };
 
 /// docker-registry on a folder of its own; it ends with this.
