@@ -85,11 +85,12 @@ impl Remote {
             .flights
             .of(&store.identity(), &descriptor.digest);
         let _alone = flight.lock().await;
+        // Before anything is opened: an image may have more layers than a process may have files.
+        let permit = self.client.inner.downloads.acquire().await;
         let Some(mut ingest) = open(descriptor, store, watch).await? else {
             watch(descriptor.size);
             return Ok(Got::Present);
         };
-        let permit = self.client.inner.downloads.acquire().await;
         let result = self.fill(descriptor, &mut *ingest, watch).await;
         drop(permit);
         match result {

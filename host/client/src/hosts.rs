@@ -83,6 +83,8 @@ pub struct Hosts {
     pub authorities: Vec<Authorities>,
     /// Our certificates for hosts without settings of their own.
     pub identities: Vec<Identity>,
+    /// Sent with each request to each host of a registry, beside what is configured for it.
+    pub headers: HeaderMap,
 }
 
 impl Hosts {
@@ -149,7 +151,7 @@ impl Hosts {
             identities: self.identities.clone(),
             // As containerd: what this machine says of itself needs no certificate.
             skip_verify: self.skip_verify || scheme == Scheme::Either,
-            headers: HeaderMap::new(),
+            headers: self.headers.clone(),
             dial_timeout: None,
             proxy: None,
             mirror_of: None,

@@ -19,7 +19,7 @@ use crate::{Error, Got, Repository, limits};
 
 /// Is told how a blob goes.
 pub trait Observer: Send + Sync {
-    /// So many bytes of it are there.
+    /// So many bytes of it are there. What is told first was there before.
     fn moved(&self, blob: &Descriptor, bytes: u64);
 
     /// It is done; `moved` is whether anything had to be done.

@@ -1,14 +1,15 @@
 //! What the command does with a registry: Debian's docker-registry, on loopback.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use transom_tests::sample::{Compression, ImageBuilder, Meta, Sample, Shape};
 
 use crate::support::{
-    DAMAGED, Done, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, assert_tree, run, transom, unpack,
+    DAMAGED, Done, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, assert_tree, run, transom, unpack, wait_until,
 };
 
 /// docker-registry on a folder of its own; it ends with this.
@@ -81,6 +82,121 @@ fn nested(folder: &Path) -> Sample {
         made.unwrap();
     }
     image.write(&folder.join("nested"), "two", Shape::Nested).unwrap()
+}
+
+/// A registry that sends `whole` under each path that ends like one of them, and of anything else `part`, then nothing more.
+fn stalling(whole: Vec<(String, String, Vec<u8>)>, part: Vec<u8>, length: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read_exact(&mut byte).is_err() {
+                    break;
+                }
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let found = whole.iter().find(|(end, _, _)| path.ends_with(end));
+            let (kind, body, length) = match found {
+                Some((_, kind, body)) => (kind.as_str(), body, body.len()),
+                None => ("application/octet-stream", &part, length),
+            };
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+            if head.starts_with("GET") {
+                drop(stream.write_all(body));
+            }
+            if found.is_none() {
+                open.push(stream);
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_copy_that_was_killed_goes_on() {
+    let Some(peer) = Peer::start("") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let layer: Vec<u8> = (0..5_000_000_u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3..].to_vec())
+        .collect();
+    let file = folder.path().join("layer");
+    fs::write(&file, &layer).unwrap();
+    let repository = format!("{}/team/app", peer.address);
+    let push = |kind: &str| {
+        run([
+            "content",
+            "push-object",
+            &repository,
+            file.to_str().unwrap(),
+            kind,
+        ])
+        .ok()
+        .trim()
+        .to_owned()
+    };
+    let digest = push("application/octet-stream");
+    fs::write(&file, "{}").unwrap();
+    let config = push("application/octet-stream");
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{{"mediaType":"x/y","digest":"{config}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{}}}]}}"#,
+        layer.len()
+    );
+    fs::write(&file, &manifest).unwrap();
+    let image = push(kind);
+    let whole = vec![
+        (
+            format!("/manifests/{image}"),
+            kind.to_owned(),
+            manifest.into_bytes(),
+        ),
+        (format!("/blobs/{config}"), "x/y".to_owned(), b"{}".to_vec()),
+    ];
+    let address = stalling(whole, layer[..3_000_000].to_vec(), layer.len());
+    let layout = folder.path().join("layout");
+    let place = format!("oci:{}:v1", layout.display());
+    let arguments = [
+        "image",
+        "copy",
+        "--plain-http",
+        &format!("docker://{address}/team/app@{image}"),
+        &place,
+    ];
+    let mut child = transom(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let written = || {
+        let ingests = fs::read_dir(layout.join("ingest"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        ingests
+            .filter_map(|ingest| ingest.path().join("data").metadata().ok())
+            .map(|data| data.len())
+            .max()
+    };
+    wait_until("two megabytes are there", || {
+        written().is_some_and(|bytes| bytes >= 2_000_000)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let done = copy(&peer.name(&format!("team/app@{image}")), &place).json();
+    let moved = done["bytes"].as_u64().unwrap();
+    assert!(moved < 3_100_000, "{done}");
+    let hex = digest.trim_start_matches("sha256:");
+    assert!(fs::read(layout.join("blobs/sha256").join(hex)).unwrap() == layer);
 }
 
 fn copy(source: &str, destination: &str) -> Done {

@@ -73,7 +73,8 @@ fn host(
         }
     }
     if let Some(value) = table.take("header") {
-        host.headers = headers(table::table(file, "header", value)?)?;
+        host.headers
+            .extend(headers(table::table(file, "header", value)?)?);
     }
     if let Some(text) = table.string("dial_timeout")? {
         let time = duration(text.get_ref());

@@ -138,6 +138,7 @@ impl Job<'_> {
     /// Uploads, and begins anew where the registry has forgotten an upload.
     async fn upload(&self, mut session: Option<Session>, upwards: Upwards) -> Result<(), Error> {
         let mut backoff = self.endpoint.backoff();
+        (self.watch)(0);
         loop {
             let mut open = match session.take() {
                 Some(open) => open,

@@ -1,6 +1,6 @@
 //! What an answer other than the expected means.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
@@ -95,10 +95,14 @@ fn message(body: &[u8]) -> (String, String) {
     (code, reason)
 }
 
-/// Seconds; the other form, a date, is an hour off as often as not and is left to the usual pauses.
+/// Seconds, or a date; one that is past means now.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -116,6 +120,22 @@ mod tests {
         assert_eq!(read(r#"{"error":"x","error_description":"why"}"#).1, "why");
         for text in ["", "<html>", "[]", "{\"errors\":7}"] {
             assert_eq!(read(text), (String::new(), String::new()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_registry_may_name_seconds_or_a_date() {
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            retry_after(&headers)
+        };
+        assert_eq!(read(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        let later = SystemTime::now() + Duration::from_secs(100);
+        let seconds = read(&httpdate::fmt_http_date(later)).unwrap().as_secs();
+        assert!((90..=100).contains(&seconds), "{seconds}");
+        for text in ["", "soon", "-1", "1.5"] {
+            assert_eq!(read(text), None, "{text}");
         }
     }
 }

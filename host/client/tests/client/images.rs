@@ -162,3 +162,30 @@ async fn what_fails_ends_the_others() {
         .unwrap_err();
     assert!(error.to_string().contains(image.digest.as_str()), "{error}");
 }
+
+#[tokio::test]
+async fn indexes_in_indexes_have_an_end() {
+    let fake = Fake::start().await;
+    let mut text =
+        r#"{"schemaVersion":2,"config":{"mediaType":"x/y","digest":"CONFIG","size":2},"layers":[]}"#
+            .replace("CONFIG", fake.add_blob("{}").digest.as_str());
+    let mut kind = media_type::MANIFEST;
+    for depth in 0..9 {
+        let digest = fake.add_manifest("team/app", &format!("d{depth}"), kind, &text);
+        text = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{kind}","digest":"{digest}","size":{}}}]}}"#,
+            text.len()
+        );
+        kind = media_type::INDEX;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let remote = remote(&fake);
+    let quiet: Arc<dyn Observer> = Arc::new(Unobserved);
+    let fits = remote.resolve("d7").await.unwrap();
+    remote.fetch_image(&fits, &store, &quiet).await.unwrap();
+    let deep = remote.resolve("d8").await.unwrap();
+    let error = remote.fetch_image(&deep, &store, &quiet).await.unwrap_err();
+    assert!(error.to_string().contains("more than 8 deep"), "{error}");
+    assert!(store.info(&deep.digest).is_err());
+}

@@ -224,6 +224,80 @@ async fn proxies_are_used_as_they_are_given() {
     assert_eq!(lines.lock().unwrap().len(), 1);
 }
 
+/// A proxy that speaks SOCKS 5 without a login, as far as one connection to an address of IPv4 needs it.
+async fn socks() -> (String, Arc<std::sync::Mutex<Vec<u16>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let ports = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = Arc::clone(&ports);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move {
+                let mut methods = [0; 2];
+                client.read_exact(&mut methods).await.unwrap();
+                client
+                    .read_exact(&mut vec![0; usize::from(methods[1])])
+                    .await
+                    .unwrap();
+                client.write_all(&[5, 0]).await.unwrap();
+                let mut request = [0; 10];
+                client.read_exact(&mut request).await.unwrap();
+                assert_eq!(request[..8], [5, 1, 0, 1, 127, 0, 0, 1]);
+                let port = u16::from_be_bytes([request[8], request[9]]);
+                log.lock().unwrap().push(port);
+                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+                drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+            });
+        }
+    });
+    (address, ports)
+}
+
+#[tokio::test]
+async fn tls_goes_through_proxies() {
+    let fake = secure(false, &[b"h2", b"http/1.1"]).await;
+    let (address, lines) = proxy().await;
+    let mut options = Options {
+        hosts: believing(),
+        ..options()
+    };
+    options.proxies.https = Some(Secret::new(format!("http://{address}")));
+    remote_with(&fake, options).resolve("1").await.unwrap();
+    let want = format!("CONNECT {} HTTP/1.1 false", fake.address);
+    assert_eq!(*lines.lock().unwrap(), [want]);
+}
+
+#[tokio::test]
+async fn a_host_may_have_a_proxy_of_its_own() {
+    let fake = with_manifest().await;
+    let (address, ports) = socks().await;
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join(fake.address.to_string());
+    std::fs::create_dir(&folder).unwrap();
+    let text = format!(
+        "server = \"http://{}\"\nproxy = \"socks5://{address}\"\n",
+        fake.address
+    );
+    std::fs::write(folder.join("hosts.toml"), text).unwrap();
+    let mut options = Options {
+        hosts: Hosts {
+            folders: vec![root.path().to_owned()],
+            headers: [("x-client".parse().unwrap(), "me".parse().unwrap())]
+                .into_iter()
+                .collect(),
+            ..Hosts::default()
+        },
+        ..options()
+    };
+    // Instead of the machine's, which is not there.
+    options.proxies.http = Some(Secret::new("http://127.0.0.1:1"));
+    remote_with(&fake, options).resolve("1").await.unwrap();
+    assert_eq!(*ports.lock().unwrap(), [fake.address.port()]);
+    assert_eq!(fake.seen()[0].header("x-client"), Some("me"));
+}
+
 fn certificates(name: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_file_iter(testdata(name))
         .unwrap()

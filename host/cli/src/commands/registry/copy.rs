@@ -194,7 +194,7 @@ impl Shown {
 impl Observer for Shown {
     fn moved(&self, blob: &Descriptor, bytes: u64) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = seen.entry(blob.digest.to_string()).or_default();
+        let before = seen.entry(blob.digest.to_string()).or_insert(bytes);
         self.bytes
             .fetch_add(bytes.saturating_sub(*before), Ordering::Relaxed);
         *before = bytes.max(*before);
