@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio_stream::Stream;
+use transom_storage::error::DriverName;
 use transom_storage::{Entry, Error, Kind, Pending, Reader, StoragePath, WriteMode, Writer};
 use wasmtime::component::ResourceAny;
 
@@ -102,12 +103,11 @@ impl Held {
         asked: &Asked,
         work: impl FnOnce(&mut Guest, ResourceAny) -> Answer<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let (Some(lease), Some(handle)) = (&mut self.lease, self.handle.take()) else {
-            return Err(Error::Unavailable {
-                driver: "plugin".into(),
-                reason: "it failed before".to_owned(),
-                retry_after: None,
-            });
+        let (Some(lease), handle) = (&mut self.lease, self.handle.take()) else {
+            return Err(finished("plugin".into()));
+        };
+        let Some(handle) = handle else {
+            return Err(finished(lease.core().name()));
         };
         let core = Arc::clone(lease.core());
         let answer = lease.call(move |guest| work(guest, handle)).await;
@@ -138,6 +138,15 @@ impl Drop for Held {
         if let (Some(lease), Some(handle)) = (self.lease.take(), self.handle.take()) {
             lease.release(handle, self.writer);
         }
+    }
+}
+
+/// A handle was used after the call that failed.
+fn finished(driver: DriverName) -> Error {
+    Error::Unavailable {
+        driver,
+        reason: "a call before this one failed".to_owned(),
+        retry_after: None,
     }
 }
 

@@ -89,6 +89,13 @@ async fn a_crash_a_loop_and_a_hunger_cost_one_call_each() {
         matches!(looped, Fault::Cpu { .. } | Fault::Stall { .. }),
         "{looped}"
     );
+    let chatty = fault(DRIVER.get(&path("/chatter"), 10).await).await;
+    assert!(
+        matches!(chatty, Fault::Cpu { .. } | Fault::Stall { .. }),
+        "{chatty}"
+    );
+    let greedy = rule(DRIVER.get(&path("/all-handles"), 10).await).await;
+    assert!(greedy.contains("handle"), "{greedy}");
     let hungry = fault(DRIVER.get(&path("/memory"), 10).await).await;
     assert!(matches!(hungry, Fault::Memory { .. }), "{hungry}");
     let deep = fault(DRIVER.get(&path("/recursion"), 10).await).await;

@@ -1,6 +1,6 @@
 ;; A storage driver that does what the first letter of the path says; the letter is also what its handles stand for.
-;; get: `t` says why and crashes, `l` never ends, `m` takes memory until there is none, `r` recurses, `b` gives 100 bytes whatever
-;; is allowed; anything else gives `hello`.
+;; get: `t` says why and crashes, `l` never ends, `c` logs and never ends, `m` takes memory until there is none, `a` takes handles,
+;; `r` recurses, `b` gives 100 bytes whatever is allowed; anything else gives `hello`.
 ;; read: says 10 bytes; `s` gives 5 of them, `m` goes on giving, `h` gives 300000 at once, `t` crashes at the first chunk, `o` says
 ;; fewer bytes than the offset; anything else gives 10.
 ;; children and walk: `o` gives two entries in the wrong order, `e` one and the same for ever, `x` one of another folder, `n` one that
@@ -60,6 +60,9 @@
     (if (i32.eq (local.get $letter) (i32.const 108)) (then (call $forever)))
     (if (i32.eq (local.get $letter) (i32.const 109)) (then (call $grab)))
     (if (i32.eq (local.get $letter) (i32.const 114)) (then (drop (call $deeper (i32.const 0)))))
+    (if (i32.eq (local.get $letter) (i32.const 97)) (then (loop $again (drop (call $reader (i32.const 1))) (br $again))))
+    (if (i32.eq (local.get $letter) (i32.const 99)) (then
+      (loop $again (call $log (i32.const 0) (i32.const 1100) (i32.const 12)) (br $again))))
     (if (i32.eq (local.get $letter) (i32.const 98)) (then (return (call $good (i32.const 4096) (i32.const 100)))))
     (call $good (i32.const 1300) (i32.const 5)))
 
