@@ -20,7 +20,7 @@ pub(crate) use daemon::{
     NamespaceLabels, NamespaceList, PluginList,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList};
-pub(crate) use registry::{Registry, RegistryCheck, RegistryServe};
+pub(crate) use registry::{Registry, RegistryCheck, RegistryGc, RegistryServe};
 pub(crate) use snapshot::{
     Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,
     SnapshotList, SnapshotMake, Snapshots,

@@ -9,19 +9,21 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use transom_registry::Store;
 use transom_registry::config::{Config, Log, LogFormat, LogLevel, Metrics, Tls};
 use transom_registry::http::ACCESS;
 use transom_registry::run::{RunError, Running};
 use transom_storage::Factory;
 
 use super::{print, print_json};
-use crate::arguments::{Registry, RegistryCheck, RegistryServe};
+use crate::arguments::{Registry, RegistryCheck, RegistryGc, RegistryServe};
 use crate::failure::{Failure, Kind};
 use crate::interrupt::Interrupt;
 
 pub(crate) fn run(command: &Registry, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     match command {
         Registry::Serve(command) => serve(command, json, interrupt),
+        Registry::Gc(command) => collect(command, json, interrupt),
         Registry::Check(command) => check(command, json),
     }
 }
@@ -56,6 +58,53 @@ fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) -> Result<(
     })
 }
 
+fn collect(command: &RegistryGc, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+    let mut config = based_on(command.config.as_deref(), command.storage.as_deref())?;
+    if let Some(after) = command.untagged_after {
+        config.gc.untagged_after = after;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("cannot start the collection", &error))?;
+    let collected = runtime.block_on(async {
+        let driver = Factory::builtin().open(&config.storage)?;
+        let store = Store::new(driver, config.options(false));
+        let collection = config.gc.collection(command.dry_run);
+        tokio::select! {
+            collected = store.collect(&collection) => {
+                collected.map_err(|error| Failure::new(Kind::Other, error.to_string()))
+            }
+            () = interrupt.requested() => Err(Failure::interrupted()),
+        }
+    })?;
+    if json {
+        let report = serde_json::to_value(&collected);
+        return print_json(&report.unwrap_or_default());
+    }
+    let would = if command.dry_run {
+        "would delete"
+    } else {
+        "deleted"
+    };
+    let mut text = format!(
+        "{would} {} blobs of {} bytes, {} links, {} untagged manifests\n{} repositories have {} manifests and {} blobs\n",
+        collected.deleted_blobs,
+        collected.deleted_bytes,
+        collected.deleted_links,
+        collected.deleted_manifests,
+        collected.repositories,
+        collected.manifests,
+        collected.blobs,
+    );
+    for name in &collected.unreadable {
+        text.push_str(&format!(
+            "{name} has a manifest that cannot be read: all its blobs stay\n"
+        ));
+    }
+    print(&text)
+}
+
 fn read(file: &Path) -> Result<Config, Failure> {
     let text = fs::read_to_string(file).map_err(|error| Failure::io(file.display(), &error))?;
     Config::parse(&text).map_err(|mistake| Failure::usage(format!("{}: {mistake}", file.display())))
@@ -63,20 +112,7 @@ fn read(file: &Path) -> Result<Config, Failure> {
 
 /// The file, and over it what was typed.
 fn configured(command: &RegistryServe) -> Result<Config, Failure> {
-    let mut config = match &command.config {
-        Some(file) => read(file)?,
-        None => Config::new(Map::new()),
-    };
-    if let Some(folder) = &command.storage {
-        let Some(folder) = folder.to_str() else {
-            let message = format!("{}: the path is not UTF-8", folder.display());
-            return Err(Failure::usage(message));
-        };
-        config.storage = Map::from_iter([
-            ("driver".to_owned(), Value::from("filesystem")),
-            ("rootdirectory".to_owned(), Value::from(folder)),
-        ]);
-    }
+    let mut config = based_on(command.config.as_deref(), command.storage.as_deref())?;
     if let Some(listen) = command.listen {
         config.http.listen = listen;
     }
@@ -94,6 +130,25 @@ fn configured(command: &RegistryServe) -> Result<Config, Failure> {
     }
     config.read_only |= command.read_only;
     config.delete.enabled &= !command.no_delete;
+    Ok(config)
+}
+
+/// A file, or a folder to keep everything in.
+fn based_on(file: Option<&Path>, folder: Option<&Path>) -> Result<Config, Failure> {
+    let mut config = match file {
+        Some(file) => read(file)?,
+        None => Config::new(Map::new()),
+    };
+    if let Some(folder) = folder {
+        let Some(folder) = folder.to_str() else {
+            let message = format!("{}: the path is not UTF-8", folder.display());
+            return Err(Failure::usage(message));
+        };
+        config.storage = Map::from_iter([
+            ("driver".to_owned(), Value::from("filesystem")),
+            ("rootdirectory".to_owned(), Value::from(folder)),
+        ]);
+    }
     Ok(config)
 }
 
