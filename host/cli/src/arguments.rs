@@ -24,7 +24,9 @@ pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
 pub(crate) use registry::{
     FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
 };
-pub(crate) use serve::{PolicyCheck, RegistryCheck, RegistryImport, RegistryPolicy, RegistryServe};
+pub(crate) use serve::{
+    PolicyCheck, RegistryCheck, RegistryGc, RegistryImport, RegistryPolicy, RegistryServe,
+};
 pub(crate) use snapshot::{
     Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,
     SnapshotList, SnapshotMake, Snapshots,

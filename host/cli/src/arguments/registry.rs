@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use transom_oci::Platform;
 
-use super::{Progress, RegistryCheck, RegistryImport, RegistryPolicy, RegistryServe};
+use super::{Progress, RegistryCheck, RegistryGc, RegistryImport, RegistryPolicy, RegistryServe};
 
 /// How registries are found and spoken with.
 #[derive(Debug, Args)]
@@ -34,6 +34,9 @@ pub(crate) struct Registries {
 pub(crate) enum Registry {
     /// Serve a registry until interrupted.
     Serve(Box<RegistryServe>),
+    /// Collect garbage, also while registries serve the same store: blobs that no manifest needs, and, if that is wanted,
+    /// manifests that no tag leads to.
+    Gc(RegistryGc),
     /// Read a configuration file of a registry and say what is wrong with it.
     Check(RegistryCheck),
     /// Work with the file that says who may do what.

@@ -1,9 +1,10 @@
-//! `transom registry serve`, `check`, `policy` and `import-config`.
+//! `transom registry serve`, `gc`, `check`, `policy` and `import-config`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use transom_registry::settings::Period;
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryServe {
@@ -31,6 +32,26 @@ pub(crate) struct RegistryServe {
     /// Let clients delete nothing.
     #[arg(long)]
     pub(crate) no_delete: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryGc {
+    /// The configuration of the registry; what is said here wins over it.
+    #[arg(long, value_name = "FILE", required_unless_present = "storage")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder that everything is kept in.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) storage: Option<PathBuf>,
+    /// Only say what would be deleted.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Delete manifests that no tag leads to when they are so old, such as 720h; 0s for never.
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub(crate) untagged_after: Option<Period>,
+}
+
+fn period(text: &str) -> Result<Period, &'static str> {
+    Period::parse(text).ok_or("a time is written as 90s, 30m or 720h")
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod archive;
 pub(crate) mod copy;
 mod credentials;
+mod gc;
 mod import;
 mod layout;
 pub(crate) mod objects;
@@ -24,6 +25,7 @@ use crate::show::{printable, size, table};
 pub(crate) fn run(command: Registry, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     match command {
         Registry::Serve(command) => serve::serve(&command, json, interrupt),
+        Registry::Gc(command) => gc::collect(&command, json, interrupt),
         Registry::Check(command) => serve::check(&command, json),
         Registry::Policy(RegistryPolicy::Check(command)) => policy::check(&command, json),
         Registry::ImportConfig(command) => import::run(&command, json),

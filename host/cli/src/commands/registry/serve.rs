@@ -56,20 +56,7 @@ fn read(file: &Path) -> Result<Config, Failure> {
 
 /// The file, and over it what was typed.
 fn configured(command: &RegistryServe) -> Result<Config, Failure> {
-    let mut config = match &command.config {
-        Some(file) => read(file)?,
-        None => Config::new(Map::new()),
-    };
-    if let Some(folder) = &command.storage {
-        let Some(folder) = folder.to_str() else {
-            let message = format!("{}: the path is not UTF-8", folder.display());
-            return Err(Failure::usage(message));
-        };
-        config.storage = Map::from_iter([
-            ("driver".to_owned(), Value::from("filesystem")),
-            ("rootdirectory".to_owned(), Value::from(folder)),
-        ]);
-    }
+    let mut config = based_on(command.config.as_deref(), command.storage.as_deref())?;
     if let Some(listen) = command.listen {
         config.http.listen = listen;
     }
@@ -87,6 +74,25 @@ fn configured(command: &RegistryServe) -> Result<Config, Failure> {
     }
     config.read_only |= command.read_only;
     config.delete.enabled &= !command.no_delete;
+    Ok(config)
+}
+
+/// A file, or a folder to keep everything in.
+pub(super) fn based_on(file: Option<&Path>, folder: Option<&Path>) -> Result<Config, Failure> {
+    let mut config = match file {
+        Some(file) => read(file)?,
+        None => Config::new(Map::new()),
+    };
+    if let Some(folder) = folder {
+        let Some(folder) = folder.to_str() else {
+            let message = format!("{}: the path is not UTF-8", folder.display());
+            return Err(Failure::usage(message));
+        };
+        config.storage = Map::from_iter([
+            ("driver".to_owned(), Value::from("filesystem")),
+            ("rootdirectory".to_owned(), Value::from(folder)),
+        ]);
+    }
     Ok(config)
 }
 

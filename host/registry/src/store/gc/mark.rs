@@ -76,7 +76,7 @@ impl Manifests {
 
     fn needed(&self) -> HashSet<&Digest> {
         let manifests = self.all.values().filter_map(|(_, manifest)| manifest.as_ref());
-        manifests.flat_map(|manifest| manifest.everything()).collect()
+        manifests.flat_map(Manifest::everything).collect()
     }
 }
 
