@@ -308,7 +308,7 @@ impl driver::HostWriter for State {
     }
 }
 
-/// Up to `max` entries of a walk, and the last of them.
+/// Up to `max` entries of a walk, without those below a folder that is left out.
 async fn page(walk: &mut dyn Walk, max: usize, skipped: Option<&StoragePath>) -> Result<Vec<Entry>, Error> {
     let mut page: Vec<Entry> = Vec::new();
     while page.len() < max

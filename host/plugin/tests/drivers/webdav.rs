@@ -72,7 +72,8 @@ async fn webdav_conforms() {
         return;
     };
     let options = Options {
-        children: 60,
+        children: 30,
+        piece: 100_000,
         tasks: 4,
         ..Options::quick()
     };
