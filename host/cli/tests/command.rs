@@ -31,6 +31,8 @@ mod large;
 mod plugins;
 #[path = "command/processors.rs"]
 mod processors;
+#[path = "command/registry.rs"]
+mod registry;
 #[path = "command/support.rs"]
 mod support;
 #[path = "command/unpack.rs"]
