@@ -35,6 +35,8 @@ mod processors;
 mod registry;
 #[path = "command/registry_policy.rs"]
 mod registry_policy;
+#[path = "command/registry_serve.rs"]
+mod registry_serve;
 #[path = "command/support.rs"]
 mod support;
 #[path = "command/unpack.rs"]

@@ -1,0 +1,85 @@
+//! A registry by the command: served, spoken to, stopped, cleaned.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{USAGE, run};
+
+/// What a registry answers to a request without a body, until it closes.
+fn ask(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head =
+        format!("{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_registry_is_served_until_it_is_told_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
+        .args(["--json", "registry", "serve", "--listen", "127.0.0.1:0"])
+        .args(["--metrics-listen", "127.0.0.1:0", "--no-delete", "--storage"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let served: Value = serde_json::from_str(&line).unwrap();
+    let address = served["address"].as_str().unwrap();
+    assert!(ask(address, "GET /v2/").starts_with("HTTP/1.1 200"));
+    let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let made = ask(address, &format!("POST /v2/a/blobs/uploads/?digest={empty}"));
+    assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+    let refused = ask(address, &format!("DELETE /v2/a/blobs/{empty}"));
+    assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
+    let operators = served["metrics"].as_str().unwrap();
+    assert!(ask(operators, "GET /metrics").contains("registry_http_requests_total"));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("serving") && log.contains("path=\"/v2/\""), "{log}");
+    // All of it is young.
+    let storage = folder.path().to_str().unwrap();
+    let collected = run(["--json", "registry", "gc", "--dry-run", "--storage", storage]).json();
+    assert_eq!(
+        (&collected["blobs"], &collected["deleted_blobs"]),
+        (&1.into(), &0.into())
+    );
+    let text = run(["registry", "gc", "--storage", storage, "--untagged-after", "1h"]).ok();
+    assert!(text.starts_with("deleted 0 blobs of 0 bytes"), "{text}");
+}
+
+#[test]
+fn mistakes_in_a_configuration_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("registry.toml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "[storage]\ndriver = \"inmemory\"\n").unwrap();
+    assert!(
+        run(["registry", "check", path])
+            .ok()
+            .ends_with("registry.toml: good\n")
+    );
+    std::fs::write(&file, "[storage]\ndriver = \"inmemory\"\n[http]\nlisen = \"x\"\n").unwrap();
+    for command in ["check", "serve"] {
+        let arguments = match command {
+            "check" => vec!["registry", "check", path],
+            _ => vec!["registry", "serve", "--config", path],
+        };
+        run(arguments).fails(USAGE, &["line 4", "`lisen`", "did you mean `listen`?"]);
+    }
+    std::fs::write(&file, "[storage]\ndriver = \"inmemry\"\n").unwrap();
+    run(["registry", "serve", "--config", path]).fails(USAGE, &["did you mean \"inmemory\"?"]);
+}
