@@ -1,7 +1,7 @@
 //! Keys that stay with the host: master keys, what is derived of them, and messages that are encrypted with that.
 //!
 //! The form of a token and of a sealed message is in `wit/storage/storage.wit`; why the keys do not enter a guest, in
-//! `docs/decisions/0010-storage-plugins.md`.
+//! `docs/decisions/0011-storage-plugins.md`.
 
 use std::fmt;
 
