@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use transom_registry::settings::Period;
 
+use super::DriverPlugins;
+
 #[derive(Debug, Args)]
 pub(crate) struct RegistryServe {
     /// The configuration, as docs/guides/registry.md describes it; what is said here wins over it.
@@ -32,6 +34,8 @@ pub(crate) struct RegistryServe {
     /// Let clients delete nothing.
     #[arg(long)]
     pub(crate) no_delete: bool,
+    #[command(flatten)]
+    pub(crate) plugins: DriverPlugins,
 }
 
 #[derive(Debug, Args)]
@@ -48,6 +52,8 @@ pub(crate) struct RegistryGc {
     /// Delete manifests that no tag leads to when they are so old, such as 720h; 0s for never.
     #[arg(long, value_name = "TIME", value_parser = period)]
     pub(crate) untagged_after: Option<Period>,
+    #[command(flatten)]
+    pub(crate) plugins: DriverPlugins,
 }
 
 fn period(text: &str) -> Result<Period, &'static str> {

@@ -28,7 +28,7 @@ pub(crate) fn run(command: &Driver, json: bool, interrupt: &Interrupt) -> Result
 
 /// The drivers of the program and those that are plugins. One that was named must be good; of those that are only found, a bad one
 /// is told of.
-fn factory(plugins: &DriverPlugins) -> Result<Factory, Failure> {
+pub(super) fn factory(plugins: &DriverPlugins) -> Result<Factory, Failure> {
     let mut factory = Factory::builtin();
     let found: Vec<PathBuf> = places::plugins()
         .into_iter()

@@ -121,7 +121,7 @@ fn built(name: &str) -> Option<String> {
     Some(component.parent().unwrap().display().to_string())
 }
 
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 #[test]
 fn a_plugin_is_listed_and_looked_at_as_a_driver() {

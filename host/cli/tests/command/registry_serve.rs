@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::driver::KEY;
 use crate::support::{USAGE, run};
 
 /// What a registry answers to a request without a body, until it closes.
@@ -82,4 +83,66 @@ fn mistakes_in_a_configuration_are_named() {
     }
     std::fs::write(&file, "[storage]\ndriver = \"inmemry\"\n").unwrap();
     run(["registry", "serve", "--config", path]).fails(USAGE, &["did you mean \"inmemory\"?"]);
+}
+
+/// What is in a folder and below it, file by file.
+fn files(folder: &std::path::Path) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push(std::fs::read(&path).unwrap()),
+        }
+    }
+    found
+}
+
+#[test]
+fn a_registry_stands_on_plugins() {
+    let Some(plugin) = transom_tests::plugin("encrypt") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (config, store) = (folder.path().join("registry.toml"), folder.path().join("store"));
+    std::fs::write(&config, format!("[storage]\ndriver = \"encrypt\"\nmasterkeys = \"{KEY}\"\n[storage.inner]\ndriver = \"filesystem\"\nrootdirectory = {store:?}\n")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
+        .args([
+            "--json",
+            "registry",
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--plugin",
+        ])
+        .arg(&plugin)
+        .arg("--config")
+        .arg(&config)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let served: Value = serde_json::from_str(&line).unwrap();
+    let address = served["address"].as_str().unwrap();
+    let secret = "nobody reads this on the disk";
+    let digest = transom_oci::Digest::of(transom_oci::Algorithm::Sha256, secret.as_bytes());
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!(
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{secret}",
+        secret.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    assert!(ask(address, &format!("GET /v2/a/blobs/{digest}")).ends_with(secret));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    let kept = files(&store);
+    let readable = |file: &Vec<u8>| file.windows(6).any(|part| part == b"nobody");
+    assert!(!kept.is_empty() && !kept.iter().any(readable));
 }

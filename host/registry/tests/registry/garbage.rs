@@ -324,7 +324,10 @@ fn nothing_is_lost_while_it_runs() {
                 }
             });
         }
-        let ended: Vec<_> = clients.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        let ended: Vec<_> = clients
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
         stop.store(true, Ordering::Relaxed);
         assert!(ended.iter().all(Result::is_ok));
     });

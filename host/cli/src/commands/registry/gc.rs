@@ -1,10 +1,10 @@
 //! `transom registry gc`.
 
 use transom_registry::Store;
-use transom_storage::Factory;
 
 use super::serve::based_on;
 use crate::arguments::RegistryGc;
+use crate::commands::driver::factory;
 use crate::commands::{print, print_json};
 use crate::failure::{Failure, Kind};
 use crate::interrupt::Interrupt;
@@ -14,12 +14,13 @@ pub(super) fn collect(command: &RegistryGc, json: bool, interrupt: &Interrupt) -
     if let Some(after) = command.untagged_after {
         config.gc.untagged_after = after;
     }
+    let drivers = factory(&command.plugins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot start the collection", &error))?;
     let collected = runtime.block_on(async {
-        let driver = Factory::builtin().open(&config.storage)?;
+        let driver = drivers.open(&config.storage)?;
         let store = Store::new(driver, config.options(false));
         let collection = config.gc.collection(command.dry_run);
         tokio::select! {

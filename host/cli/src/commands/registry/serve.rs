@@ -12,9 +12,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use transom_registry::config::{Config, Log, LogFormat, LogLevel, Metrics, Tls};
 use transom_registry::http::ACCESS;
 use transom_registry::run::{RunError, Running};
-use transom_storage::Factory;
 
 use crate::arguments::{RegistryCheck, RegistryServe};
+use crate::commands::driver::factory;
 use crate::commands::{print, print_json};
 use crate::failure::{Failure, Kind};
 use crate::interrupt::Interrupt;
@@ -30,12 +30,13 @@ pub(super) fn check(command: &RegistryCheck, json: bool) -> Result<(), Failure> 
 pub(super) fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     let config = configured(command)?;
     start_log(&config.log);
+    let drivers = factory(&command.plugins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot start the registry", &error))?;
     runtime.block_on(async {
-        let running = Running::open(&config, &Factory::builtin()).await?;
+        let running = Running::open(&config, &drivers).await?;
         let address = running
             .address()
             .map_err(|error| Failure::io(config.http.listen, &error))?;
