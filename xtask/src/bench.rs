@@ -48,8 +48,8 @@ const PROGRAMS: [(&str, &str); 9] = [
 pub(crate) const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// A program as it is installed.
-fn dist(name: &str) -> PathBuf {
-    target_dir().join("dist").join(name)
+fn program(name: &str) -> PathBuf {
+    target_dir().join("release").join(name)
 }
 
 /// What is measured.
@@ -108,8 +108,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     run(cargo()
         .args([
             "build",
-            "--profile",
-            "dist",
+            "--release",
             "-p",
             "transom",
             "-p",
@@ -125,7 +124,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         data::images(&folder.join("data"))?
     };
     let bench = Bench {
-        transom: dist("transom"),
+        transom: program("transom"),
         plugins: target_dir().join("plugins"),
         place: Place::mount(&folder)?,
         runs: options.runs,

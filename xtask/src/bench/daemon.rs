@@ -248,7 +248,7 @@ impl Daemon {
         let log = File::create(&log).map_err(file_error(&log))?;
         let mut command = match self.which {
             Which::Ours => {
-                let mut command = Command::new(super::dist("transomd"));
+                let mut command = Command::new(super::program("transomd"));
                 command
                     .arg("--root")
                     .arg(self.folder.join("root"))
@@ -346,7 +346,7 @@ pub(super) fn load(server: u32, address: &Path, job: &str, arguments: &[&str]) -
 }
 
 pub(super) fn run_load(address: &Path, job: &str, arguments: &[&str]) -> Result<Value> {
-    let mut command = Command::new(super::dist("transom-load"));
+    let mut command = Command::new(super::program("transom-load"));
     command.arg(address).arg(job).args(arguments);
     let output = command
         .stderr(Stdio::inherit())

@@ -232,7 +232,7 @@ impl Registry {
         let config = self.folder.join("config");
         let (mut command, text) = match self.which {
             Which::Ours => {
-                let mut command = Command::new(super::dist("transom"));
+                let mut command = Command::new(super::program("transom"));
                 command.args(["registry", "serve", "--config"]).arg(&config);
                 (command, ours(&storage, &self.address))
             }
