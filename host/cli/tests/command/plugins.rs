@@ -219,7 +219,7 @@ fn what_is_no_plugin_is_refused_before_anything_is_written() {
             &["core module, not a component"],
         ),
         (
-            file("cut", &cut[..cut.len() / 2]),
+            file("cut", &cut[..cut.len() - 1]),
             DAMAGED,
             &["not a valid component"],
         ),
