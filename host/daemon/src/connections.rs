@@ -84,7 +84,7 @@ async fn connection(services: Services, stream: UnixStream, peer: Peer, mut end:
         }
         let polled = connection.as_mut().poll(cx);
         // Whatever all requests had to say in this turn goes out together.
-        match last.write_out(cx) {
+        match last.end_turn(cx) {
             Poll::Ready(Err(error)) if polled.is_pending() => {
                 tracing::debug!(%error, "a connection cannot be written to");
                 Poll::Ready(Ok(()))
@@ -99,7 +99,7 @@ async fn connection(services: Services, stream: UnixStream, peer: Peer, mut end:
 }
 
 /// A stream whose writes are gathered: HTTP/2 writes frame by frame, and every write wakes the other side. What is gathered is
-/// written when there is much of it, when it is asked for, and when a read is.
+/// written when there is much of it, and at the end of the connection's turn.
 #[derive(Clone, Debug)]
 struct Gathered {
     shared: Arc<Mutex<Shared>>,
@@ -123,9 +123,15 @@ impl Gathered {
         work(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Writes what is gathered.
-    fn write_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|shared| shared.write_out(cx))
+    /// Writes what is gathered, and gives a large buffer back: the turn is over, and the next may be long in coming.
+    fn end_turn(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|shared| {
+            ready!(shared.write_out(cx))?;
+            if shared.out.capacity() > limits::KEPT_WRITE_BYTES {
+                shared.out = BytesMut::new();
+            }
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
@@ -138,11 +144,7 @@ impl Shared {
             }
             self.out.advance(written);
         }
-        if self.out.capacity() > limits::KEPT_WRITE_BYTES {
-            self.out = BytesMut::new();
-        } else {
-            self.out.clear();
-        }
+        self.out.clear();
         Poll::Ready(Ok(()))
     }
 
@@ -155,6 +157,10 @@ impl Shared {
         // To a client that takes large frames.
         if all >= limits::GATHERED_WRITE_BYTES {
             return Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        }
+        if self.out.len() + all > limits::KEPT_WRITE_BYTES {
+            // At once, instead of growing with every frame.
+            self.out.reserve(limits::GATHERED_WRITE_BYTES - self.out.len());
         }
         let mut taken = 0;
         for part in parts {
