@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::LAYER_TAR;
-use super::daemon::{Daemon, Which, middle};
+use super::daemon::{Daemon, Which, middle, rate_row};
 use super::data::{Codec, Image};
 use super::measure::{Run, measure};
 use super::peers::{process_cpu, process_status, shell};
@@ -135,20 +135,7 @@ fn small_layers(place: &Place, runs: usize) -> Result<()> {
                 loads.push(daemon.load(job, &arguments)?);
             }
         }
-        let rates = loads
-            .each_ref()
-            .map(|loads| middle(loads, |load| load.operations / load.seconds));
-        let costs = loads
-            .each_ref()
-            .map(|loads| middle(loads, |load| load.cpu / load.operations * 1e6));
-        println!(
-            "  {title:<30} {clients:>2} clients  {:7.0} and {:7.0}/s, ratio {:.2}   CPU {:.0} and {:.0} µs   (wanted: {wanted})",
-            rates[0],
-            rates[1],
-            rates[0] / rates[1],
-            costs[0],
-            costs[1],
-        );
+        rate_row(title, clients, &loads, wanted);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::daemon::{Load, end, load, middle, run_load};
+use super::daemon::{Load, end, load, rate_row, run_load, speed_row};
 use super::peers::process_status;
 use super::place::Place;
 use super::report::{heading, median};
@@ -102,20 +102,7 @@ fn rates(registries: &[Registry; 2], runs: usize) -> Result<()> {
                 )?);
             }
         }
-        let rates = loads
-            .each_ref()
-            .map(|loads| middle(loads, |load| load.operations / load.seconds));
-        let costs = loads
-            .each_ref()
-            .map(|loads| middle(loads, |load| load.cpu / load.operations * 1e6));
-        println!(
-            "  {title:<24} {clients:>2} clients   {:7.0} and {:6.0}/s, ratio {:.2}   CPU {:5.0} and {:5.0} µs   (wanted: {wanted})",
-            rates[0],
-            rates[1],
-            rates[0] / rates[1],
-            costs[0],
-            costs[1],
-        );
+        rate_row(title, clients, &loads, wanted);
     }
     Ok(())
 }
@@ -136,18 +123,7 @@ fn large(registries: &[Registry; 2], runs: usize) -> Result<()> {
                 loads.push(registry.load(job, &["--size", &size, "--chunk", chunk, "--salt", &salt])?);
             }
         }
-        let speeds = loads
-            .each_ref()
-            .map(|loads| middle(loads, |load| load.bytes / load.seconds / 1e6));
-        let costs = loads.each_ref().map(|loads| middle(loads, |load| load.cpu));
-        println!(
-            "  {title:<24} {:7.0} and {:6.0} MB/s, ratio {:.2}   CPU {:.2} and {:.2} s   (wanted: {wanted})",
-            speeds[0],
-            speeds[1],
-            speeds[0] / speeds[1],
-            costs[0],
-            costs[1],
-        );
+        speed_row(title, &loads, wanted);
     }
     Ok(())
 }
