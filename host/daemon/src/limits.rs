@@ -56,6 +56,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Threads for files and records: every writer and reader, and room for requests that only look something up.
 pub const SPARE_THREADS: usize = 64;
 
+/// When a daemon has started: what clients wait for has come by then, and what has run only for the start is forgotten.
+pub const STARTED: Duration = Duration::from_secs(1);
+
 /// How long an idle thread for files and records is kept: short, as each keeps memory.
 pub const IDLE_THREAD: Duration = Duration::from_secs(5);
 

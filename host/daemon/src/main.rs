@@ -64,12 +64,22 @@ fn serve(config: Config) -> Result<(), Problem> {
     let served = runtime.block_on(async {
         let shutdown = Shutdown::default();
         stop_on_signals(shutdown.clone())?;
-        Daemon::open(config, shutdown).await?.serve(&notify).await?;
+        let daemon = Daemon::open(config, shutdown).await?;
+        tokio::spawn(forget_the_start());
+        daemon.serve(&notify).await?;
         Ok::<_, Problem>(())
     });
     // Writers whose clients have gone bring what they have to the disk.
     runtime.shutdown_timeout(limits::LAST_WRITES);
     served
+}
+
+/// Hands back the memory of code that only the start has run.
+async fn forget_the_start() {
+    tokio::time::sleep(limits::STARTED).await;
+    if let Err(error) = transom_sys::release_code() {
+        tracing::debug!(%error, "the memory of the start stays");
+    }
 }
 
 /// Every writer and reader, every diff and what its differ asks the stores, and what only looks something up.
