@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`parts`] (who keeps snapshots, who applies layers), [`differs`] (differs as the latter), [`job`] (the images of one transfer), `image`
 //! (the layers of one image, one after the other or at the same time), `layer` (one layer), `sealed` (encrypted layers that others
-//! have unpacked), `arrivals` (blobs that are still on their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
+//! have unpacked), `leading` (which snapshots an image leads to), `twins` (what is known of all images), `arrivals` (blobs that are still on their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
 
 mod arrivals;
 pub mod differs;
@@ -10,9 +10,11 @@ pub mod error;
 mod image;
 pub mod job;
 mod layer;
+mod leading;
 mod locks;
 pub mod parts;
 mod sealed;
+mod twins;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ pub use job::Unpacking;
 pub use parts::{Applier, ApplyError, Authorizer, Layer, Sealed, Snapshots};
 
 use locks::Locks;
+use twins::Twins;
 
 /// The snapshotter where neither a request nor its namespace names one; containerd's.
 const DEFAULT: &str = "overlayfs";
@@ -75,6 +78,7 @@ pub struct Unpacker {
     applier: Arc<dyn Applier>,
     authorizer: Arc<dyn Authorizer>,
     locks: Locks,
+    twins: Twins,
     permits: Arc<Semaphore>,
 }
 
@@ -92,6 +96,7 @@ impl Unpacker {
             applier,
             authorizer,
             locks: Locks::default(),
+            twins: Twins::default(),
             permits: Arc::new(Semaphore::new(at_once.max(1))),
         }
     }
