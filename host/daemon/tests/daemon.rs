@@ -10,6 +10,8 @@ mod containerd;
 mod content;
 #[path = "daemon/crash.rs"]
 mod crash;
+#[path = "daemon/crash_imports.rs"]
+mod crash_imports;
 #[path = "daemon/crash_snapshots.rs"]
 mod crash_snapshots;
 #[path = "daemon/ctr.rs"]
