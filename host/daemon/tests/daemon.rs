@@ -40,6 +40,8 @@ mod filters;
 mod introspection;
 #[path = "daemon/layers.rs"]
 mod layers;
+#[path = "daemon/lists.rs"]
+mod lists;
 #[path = "daemon/panics.rs"]
 mod panics;
 #[path = "daemon/process.rs"]
