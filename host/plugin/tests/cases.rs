@@ -248,6 +248,23 @@ fn encode(case: &Case, tar: &[u8]) -> Vec<u8> {
             writer.write_all(tar).unwrap();
             writer.finish().unwrap()
         }
+        Some("lz4") => {
+            let mut writer = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            writer.write_all(tar).unwrap();
+            writer.finish().unwrap()
+        }
+        Some("bzip2") => {
+            let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+            writer.write_all(tar).unwrap();
+            writer.finish().unwrap()
+        }
+        Some("brotli") => {
+            let mut encoded = Vec::new();
+            let mut writer = brotli::CompressorWriter::new(&mut encoded, 4096, 5, 22);
+            writer.write_all(tar).unwrap();
+            drop(writer);
+            encoded
+        }
         Some(other) => panic!("the encoding {other} is not known"),
     };
     encoded.truncate(encoded.len() - case.cut);
