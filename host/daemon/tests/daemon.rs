@@ -38,6 +38,8 @@ mod filters;
 mod introspection;
 #[path = "daemon/layers.rs"]
 mod layers;
+#[path = "daemon/ocicrypt.rs"]
+mod ocicrypt;
 #[path = "daemon/panics.rs"]
 mod panics;
 #[path = "daemon/process.rs"]
