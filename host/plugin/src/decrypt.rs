@@ -75,3 +75,65 @@ pub(crate) fn take_keys(job: &mut Job, grants: &Grants) -> Result<Keyring, KeyEr
         None => Ok(keys),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transom_layer::cancel::Cancel;
+    use transom_layer::stage::Payload;
+    use transom_oci::{Algorithm, Descriptor, Digest};
+
+    /// What skopeo wrapped for `rsa.pem`: see the tests of `transom-keys`.
+    const WRAPPED: &[u8] = include_bytes!("../../keys/tests/skopeo/rsa.jwe");
+    const RSA: &[u8] = include_bytes!("../../keys/tests/skopeo/rsa.pem");
+
+    fn job(type_url: &str, value: &str) -> Job {
+        Job {
+            input_media_type: String::new(),
+            output_media_type: String::new(),
+            descriptor: Descriptor::new("a/b", Digest::of(Algorithm::Sha256, b""), 0),
+            payload: Some(Payload {
+                type_url: type_url.to_owned(),
+                value: value.to_owned().into(),
+            }),
+            cancel: Cancel::new(),
+        }
+    }
+
+    #[test]
+    fn the_manifest_must_ask_and_the_operator_must_grant() {
+        let keys = Keyring::default().with(RSA.to_vec());
+        for powers in [
+            Powers::new(false, keys.clone()),
+            Powers::new(true, Keyring::default()),
+        ] {
+            let refused = powers.unwrap("jwe", WRAPPED);
+            assert!(matches!(refused, Err(Refusal::NotGranted)), "{refused:?}");
+        }
+        let powers = Powers::new(true, keys);
+        assert!(powers.unwrap("jwe", WRAPPED).is_ok());
+        let unknown = powers.unwrap("pgp", WRAPPED);
+        assert!(
+            matches!(unknown, Err(Refusal::Unwrap(UnwrapError::Unsupported(_)))),
+            "{unknown:?}"
+        );
+    }
+
+    #[test]
+    fn keys_that_were_sent_along_are_not_for_the_guest() {
+        let text = r#"{"DecryptConfig":{"Parameters":{"privkeys":["LS0tLS0="]}}}"#;
+        for url in [
+            PAYLOAD_TYPE_URL.to_owned(),
+            format!("types.example/{PAYLOAD_TYPE_URL}"),
+        ] {
+            let mut job = job(&url, text);
+            let keys = take_keys(&mut job, &Grants::default()).unwrap();
+            assert!(job.payload.is_none() && !keys.is_empty());
+        }
+        let mut other = job("example.com/Other", "x");
+        assert!(take_keys(&mut other, &Grants::default()).unwrap().is_empty());
+        assert!(other.payload.is_some());
+        assert!(take_keys(&mut job(PAYLOAD_TYPE_URL, "x"), &Grants::default()).is_err());
+        assert!(takes("io.containerd.ocicrypt.decoder.v1.tar.gzip") && !takes("ocicrypt"));
+    }
+}
