@@ -151,6 +151,15 @@ fn tell(applied: &Applied) {
 }
 
 fn tell_findings(processor: &str, outcome: &Outcome) {
+    for document in &outcome.documents {
+        let (media_type, size) = (&document.media_type, document.size);
+        tracing::info!(
+            processor,
+            media_type,
+            size,
+            "a document about the layer is not kept: only `transom unpack --artifacts` does"
+        );
+    }
     for finding in &outcome.findings {
         let (rule, location, message) = (&finding.rule, &finding.location, &finding.message);
         match finding.severity {
