@@ -227,7 +227,7 @@ impl Manifest {
             )
         } else {
             let known = known.join(", ");
-            format!("there is no capability {unknown:?}: {gets}, and can ask for {known}")
+            format!("there is no capability {unknown:?}: {gets}, and can ask for {known}, nothing else")
         };
         Err(("capabilities".into(), message))
     }

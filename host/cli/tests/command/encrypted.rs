@@ -45,7 +45,7 @@ fn plain(folder: &Path) -> RawImage {
 
 fn encrypt(skopeo: &Path, from: &Path, to: &Path, keys: &[&str]) {
     let mut command = Command::new(skopeo);
-    command.args(["copy", "--quiet"]);
+    command.args(["copy", "--quiet", "--dest-oci-accept-uncompressed-layers"]);
     for name in keys {
         command.args(["--encryption-key", &format!("jwe:{}", key(name))]);
     }
