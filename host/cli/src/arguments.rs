@@ -22,7 +22,7 @@ pub(crate) use daemon::{
     NamespaceLabels, NamespaceList, PluginList,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
-pub(crate) use plugin::{Language, PluginBuild, PluginNew, TemplateKind};
+pub(crate) use plugin::{Language, PluginBuild, PluginNew, PluginTest, TemplateKind};
 pub(crate) use registry::{
     FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
 };
@@ -263,6 +263,8 @@ pub(crate) enum Plugin {
     Build(PluginBuild),
     /// Say whether a plugin of any kind would be loaded: its world, its imports, its size, what it asks for.
     Check(PluginInspect),
+    /// Run a processor on the cases beside its source, in one piece and in small ones.
+    Test(PluginTest),
     /// Show what a component imports and exports, whether it would be loaded, and what it says of itself.
     Inspect(PluginInspect),
     /// Run a plugin on stdin, to stdout; what it reports goes to stderr.

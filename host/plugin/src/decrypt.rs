@@ -1,5 +1,5 @@
-//! What a plugin that decrypts may ask of the host: keys that were wrapped for the node. `cipher` has the rest: ciphers at the
-//! CPU's speed.
+//! What a plugin that decrypts may ask of the host: keys that were wrapped for the node. `transom_keys::cipher` has the
+//! rest: ciphers at the CPU's speed.
 //!
 //! The two keys of every power: `capabilities = ["keys"]` in the plugin's manifest, and [`Grants::keys`] of the operator. Private keys
 //! stay here: also those that a client sends along are taken out of the job before the guest sees it.

@@ -7,7 +7,7 @@
 //! Read in that order: [`host`] (the pipeline and the engine's owner), [`manifest`] (what `plugin.toml` says),
 //! [`mod@inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
 //! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
-//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged), [`decrypt`] over `cipher` (keys and ciphers), `documents` (what is made beside the layer) and `wit/` (one adapter for each
+//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged), [`decrypt`] (keys), `documents` (what is made beside the layer) and `wit/` (one adapter for each
 //! version of the interface), [`filter`] (label filters, by the same pipeline), [`storage`] (storage drivers, by
 //! the same pipeline). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
 
@@ -24,7 +24,6 @@ pub mod stage;
 pub mod storage;
 
 mod cache;
-mod cipher;
 mod component;
 mod documents;
 mod echo;

@@ -1,4 +1,4 @@
-//! `transom plugin new` and `build`.
+//! `transom plugin new`, `build` and `test`.
 
 use std::path::PathBuf;
 
@@ -60,4 +60,14 @@ pub(crate) struct PluginBuild {
     /// Where the component and its plugin.toml go [default: DIR/target/plugin/NAME]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginTest {
+    /// The folder of the plugin's source, with the folder cases/.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// The plugin [default: what `transom plugin build` has made in DIR]
+    #[arg(long, value_name = "FILE.wasm|DIR")]
+    pub(crate) plugin: Option<PathBuf>,
 }

@@ -1,10 +1,11 @@
-//! `transom plugin`: make one, build, check and run it, look at one, list a daemon's.
+//! `transom plugin`: make one, build, test, check and run it, look at one, list a daemon's.
 
 mod build;
 mod check;
 mod driver;
 mod list;
 mod new;
+mod test;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: Plugin, place: &Place, json: bool, interrupt: &Interr
     match command {
         Plugin::New(command) => new::run(&command, json),
         Plugin::Build(command) => build::run(&command, json),
+        Plugin::Test(command) => test::run(&command, json, interrupt),
         Plugin::Check(command) => check::run(&command, json),
         Plugin::Ls(command) => list::run(&command, &Target::new(place)?, json, interrupt),
         Plugin::Inspect(command) => inspect_plugin(&command, json),

@@ -102,9 +102,13 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         ("completion", vec!["bash", "zsh", "fish"]),
         ("content rm", vec!["DIGEST"]),
         ("content abort", vec!["REF"]),
-        ("plugin", vec!["new", "build", "check", "inspect", "run", "ls"]),
+        (
+            "plugin",
+            vec!["new", "build", "test", "check", "inspect", "run", "ls"],
+        ),
         ("plugin new", vec!["NAME", "--kind", "--lang", "--sdk"]),
         ("plugin build", vec!["DIR", "--out"]),
+        ("plugin test", vec!["DIR", "--plugin"]),
         ("plugin check", vec!["FILE.wasm"]),
         (
             "plugin run",

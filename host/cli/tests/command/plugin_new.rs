@@ -141,3 +141,60 @@ fn what_would_not_be_loaded_is_refused_with_its_reason() {
     let text = folder.path().display().to_string();
     run(["plugin", "check", &text]).fails(OTHER, &["plugin.toml says"]);
 }
+
+#[test]
+fn cases_are_run_in_every_piece_size() {
+    let (Some(count), Some(secrets)) = (transom_tests::plugin("count"), transom_tests::plugin("secrets"))
+    else {
+        return;
+    };
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    for (name, component) in [("count", &count), ("secrets", &secrets)] {
+        let source = plugins.join(name).display().to_string();
+        let component = component.parent().unwrap().display().to_string();
+        let shown = run(["plugin", "test", &source, "--plugin", &component]).ok();
+        assert!(shown.contains("ok      ") && !shown.contains("FAILED"), "{shown}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().to_str().unwrap();
+    let component = count.display().to_string();
+    let test = || run(["plugin", "test", text, "--plugin", &component]);
+    run(["plugin", "test", text]).fails(NOT_FOUND, &["transom plugin build"]);
+    test().fails(NOT_FOUND, &["cases"]);
+    let case = folder.path().join("cases/wrong");
+    fs::create_dir_all(&case).unwrap();
+    test().fails(NOT_FOUND, &["case.toml"]);
+    fs::write(case.join("case.toml"), "[[entry]]\npath = \"a\"\n").unwrap();
+    for (file, content, problem) in [
+        ("error.txt", "bad", "it went well"),
+        ("expect.toml", "output = \"input\"\n", "the annotations are"),
+        (
+            "expect.toml",
+            "output = \"case.toml\"\nignore_annotations = true\n",
+            "the output differs from byte 0",
+        ),
+        (
+            "expect.toml",
+            "output = \"input\"\nignore_annotations = true\n[[findings]]\nseverity = \"info\"\nrule = \"r\"\nlocation = \"l\"\n",
+            "the findings are []",
+        ),
+        (
+            "expect.toml",
+            "output = \"input\"\nignore_annotations = true\n[[documents]]\nmedia_type = \"a/b\"\n",
+            "it wrote 0 documents",
+        ),
+    ] {
+        fs::write(case.join(file), content).unwrap();
+        let done = test();
+        let shown = String::from_utf8(done.stdout.clone()).unwrap();
+        assert!(
+            shown.contains("FAILED  wrong: ") && shown.contains(problem),
+            "{problem} is not in {shown}"
+        );
+        assert_eq!(done.code, Some(OTHER));
+        assert!(done.stderr.contains("1 of 1 cases failed"), "{}", done.stderr);
+        fs::remove_file(case.join(file)).unwrap();
+    }
+    fs::write(case.join("case.toml"), "surprise = 1").unwrap();
+    test().fails(USAGE, &["case.toml", "surprise"]);
+}

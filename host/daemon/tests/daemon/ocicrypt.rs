@@ -11,6 +11,7 @@ use transom_api::transfer_types::{ImageStore, Progress, UnpackConfiguration};
 use transom_oci::Descriptor;
 use transom_tests::needs::{plugin, require_program, require_root};
 
+use crate::blobs;
 use crate::layers::{Layer, TAR_GZIP, ask, bind, gzip, request};
 use crate::rig::{Rig, refused, sha256};
 use crate::transfer::prefix;
@@ -123,6 +124,7 @@ async fn the_key_of_a_payload_is_used_under_the_ids_of_containerds_clients() {
     let tar = Layer::new().file("secret", b"42").end();
     let archive = image_of(PLAIN, &[sha256(&tar)], &[(TAR_GZIP, gzip(&tar))]);
     let (layer, blob) = layer_of(&encrypt(&skopeo, &archive));
+    blobs::put(&rig, &blob).await;
     let target = tempdir().expect("a folder");
     let with = |id: &str, name: &str| {
         let mut request = request(&layer.media_type, &blob, &[bind(target.path())]);

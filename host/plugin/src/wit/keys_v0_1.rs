@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use transom_keys::UnwrapError;
+use transom_keys::cipher::{AesCtr, HmacSha256};
 use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContextMut, Result, StoreContextMut};
 
 use self::bindings::transom::keys::unwrap;
-use crate::cipher::{AesCtr, HmacSha256};
 use crate::decrypt::{Powers, Refusal};
 use crate::limits::CIPHER_BYTES_MAX;
 use crate::state::State;
@@ -25,8 +25,8 @@ mod bindings {
         world: "transom:keys/decryptor",
         imports: { default: trappable },
         with: {
-            "transom:keys/cipher.aes-ctr": crate::cipher::AesCtr,
-            "transom:keys/cipher.hmac-sha256": crate::cipher::HmacSha256,
+            "transom:keys/cipher.aes-ctr": transom_keys::cipher::AesCtr,
+            "transom:keys/cipher.hmac-sha256": transom_keys::cipher::HmacSha256,
         },
     });
 }

@@ -17,17 +17,25 @@ const SHARED: [File; 2] = [
     (".gitignore", include_str!("templates/gitignore")),
 ];
 
-fn files(kind: TemplateKind) -> [File; 2] {
+fn files(kind: TemplateKind) -> &'static [File] {
     match kind {
-        TemplateKind::Processor => [
+        TemplateKind::Processor => &[
             ("src/lib.rs", include_str!("templates/processor/lib.rs")),
             ("plugin.toml", include_str!("templates/processor/plugin.toml")),
+            (
+                "cases/two-files/case.toml",
+                include_str!("templates/processor/case.toml"),
+            ),
+            (
+                "cases/two-files/expect.toml",
+                include_str!("templates/processor/expect.toml"),
+            ),
         ],
-        TemplateKind::Storage => [
+        TemplateKind::Storage => &[
             ("src/lib.rs", include_str!("templates/storage/lib.rs")),
             ("plugin.toml", include_str!("templates/storage/plugin.toml")),
         ],
-        TemplateKind::Filter => [
+        TemplateKind::Filter => &[
             ("src/lib.rs", include_str!("templates/filter/lib.rs")),
             ("plugin.toml", include_str!("templates/filter/plugin.toml")),
         ],
@@ -50,7 +58,7 @@ pub(super) fn run(command: &PluginNew, as_json: bool) -> Result<(), Failure> {
         Some(path) => sdk_path(path)?,
         None => format!("{:?}", env!("CARGO_PKG_VERSION")),
     };
-    for (place, text) in SHARED.into_iter().chain(files(command.kind)) {
+    for (place, text) in SHARED.iter().chain(files(command.kind)) {
         let text = text
             .replace("{name}", name)
             .replace("{type}", &type_of(name))
@@ -61,9 +69,14 @@ pub(super) fn run(command: &PluginNew, as_json: bool) -> Result<(), Failure> {
         return print_json(&json!({ "name": name, "folder": folder.display().to_string() }));
     }
     print(&format!(
-        "{0} is a plugin of the kind {1}. Next:\n  cd {0}\n  cargo test\n  transom plugin build\n  transom plugin check target/plugin/{name}\n",
+        "{0} is a plugin of the kind {1}. Next:\n  cd {0}\n  cargo test\n  transom plugin build\n{2}  transom plugin check target/plugin/{name}\n",
         folder.display(),
         command.kind.as_str(),
+        // The suite of drivers is `transom driver check`.
+        match command.kind {
+            TemplateKind::Processor => "  transom plugin test\n",
+            TemplateKind::Storage | TemplateKind::Filter => "",
+        },
     ))
 }
 

@@ -1,44 +1,50 @@
-//! Ciphers that a guest may let the host compute, by the CPU's instructions for them.
+//! The ciphers that layers are encrypted with, by the CPU's instructions for them.
+
+use std::fmt;
 
 use aes::cipher::{KeyIvInit, StreamCipher};
 use bytes::{Bytes, BytesMut};
 use ring::hmac;
 
-/// AES in counter mode, by the length of its key.
-#[allow(unreachable_pub, reason = "a generated module names it")]
-pub enum AesCtr {
+/// AES in counter mode. The counter block is one big-endian number.
+pub struct AesCtr(Keyed);
+
+/// By the length of the key.
+enum Keyed {
     Aes128(Box<ctr::Ctr128BE<aes::Aes128>>),
     Aes192(Box<ctr::Ctr128BE<aes::Aes192>>),
     Aes256(Box<ctr::Ctr128BE<aes::Aes256>>),
 }
 
-/// A message authentication code over what came so far.
-#[allow(unreachable_pub, reason = "a generated module names it")]
+/// HMAC with SHA-256 over what came so far.
 pub struct HmacSha256 {
     key: hmac::Key,
     context: hmac::Context,
 }
 
 impl AesCtr {
-    /// By the length of the key.
-    pub(crate) fn begin(key: &[u8], counter: &[u8]) -> Option<AesCtr> {
-        Some(match key.len() {
-            16 => AesCtr::Aes128(Box::new(KeyIvInit::new_from_slices(key, counter).ok()?)),
-            24 => AesCtr::Aes192(Box::new(KeyIvInit::new_from_slices(key, counter).ok()?)),
-            32 => AesCtr::Aes256(Box::new(KeyIvInit::new_from_slices(key, counter).ok()?)),
+    /// Begins with a key of 16, 24 or 32 bytes and the first counter block, which is 16 bytes. `None` if one of them has another
+    /// length.
+    #[must_use]
+    pub fn begin(key: &[u8], counter: &[u8]) -> Option<AesCtr> {
+        Some(AesCtr(match key.len() {
+            16 => Keyed::Aes128(Box::new(KeyIvInit::new_from_slices(key, counter).ok()?)),
+            24 => Keyed::Aes192(Box::new(KeyIvInit::new_from_slices(key, counter).ok()?)),
+            32 => Keyed::Aes256(Box::new(KeyIvInit::new_from_slices(key, counter).ok()?)),
             _ => return None,
-        })
+        }))
     }
 
-    /// Applies it to bytes. The same memory is used for each answer, once the last one is gone. Nothing when the counter has come
-    /// round.
-    pub(crate) fn apply(&mut self, bytes: &[u8], buffer: &mut BytesMut) -> Option<Bytes> {
+    /// Encrypts or decrypts the next bytes. The memory of `buffer` is used for each answer, once the last one is gone. `None` when the
+    /// counter has come round.
+    #[must_use]
+    pub fn apply(&mut self, bytes: &[u8], buffer: &mut BytesMut) -> Option<Bytes> {
         buffer.clear();
         buffer.resize(bytes.len(), 0);
-        let done = match self {
-            AesCtr::Aes128(cipher) => cipher.try_apply_keystream_b2b(bytes, buffer),
-            AesCtr::Aes192(cipher) => cipher.try_apply_keystream_b2b(bytes, buffer),
-            AesCtr::Aes256(cipher) => cipher.try_apply_keystream_b2b(bytes, buffer),
+        let done = match &mut self.0 {
+            Keyed::Aes128(cipher) => cipher.try_apply_keystream_b2b(bytes, buffer),
+            Keyed::Aes192(cipher) => cipher.try_apply_keystream_b2b(bytes, buffer),
+            Keyed::Aes256(cipher) => cipher.try_apply_keystream_b2b(bytes, buffer),
         };
         done.ok()?;
         Some(buffer.split().freeze())
@@ -46,21 +52,37 @@ impl AesCtr {
 }
 
 impl HmacSha256 {
-    pub(crate) fn begin(key: &[u8]) -> HmacSha256 {
+    /// Begins with a key of any length.
+    #[must_use]
+    pub fn begin(key: &[u8]) -> HmacSha256 {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         let context = hmac::Context::with_key(&key);
         HmacSha256 { key, context }
     }
 
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.context.update(bytes);
     }
 
-    /// Compares in constant time: a tag of the expected one and of this one under the same key is.
-    pub(crate) fn verify(self, tag: &[u8]) -> bool {
+    /// Whether a tag is that of everything that was taken. Compared in constant time: by the tags of both under the same key.
+    #[must_use]
+    pub fn verify(self, tag: &[u8]) -> bool {
         let actual = self.context.sign();
         let both = hmac::sign(&self.key, actual.as_ref());
         tag.len() == actual.as_ref().len() && hmac::verify(&self.key, tag, both.as_ref()).is_ok()
+    }
+}
+
+impl fmt::Debug for AesCtr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AesCtr")
+    }
+}
+
+impl fmt::Debug for HmacSha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HmacSha256")
     }
 }
 
