@@ -42,6 +42,8 @@ mod introspection;
 mod layers;
 #[path = "daemon/lists.rs"]
 mod lists;
+#[path = "daemon/ocicrypt.rs"]
+mod ocicrypt;
 #[path = "daemon/panics.rs"]
 mod panics;
 #[path = "daemon/process.rs"]

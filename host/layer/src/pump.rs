@@ -212,11 +212,10 @@ fn started(mut output: Output, readers: &mut Vec<Arc<dyn Start>>, at_once: bool)
 fn open_stages<E>(layer: &Layer<'_>) -> Result<Vec<Box<dyn Stage>>, PumpError<E>> {
     let open = |step: &Step| {
         let name = step.handler.name();
-        let payload = layer
-            .payloads
-            .iter()
-            .find(|(to, _)| to == name)
-            .map(|(_, payload)| payload.clone());
+        let mut payloads = layer.payloads.iter();
+        let payload = payloads.clone().find(|(to, _)| to == name);
+        let payload = payload.or_else(|| payloads.find(|(to, _)| step.handler.takes_payload(to)));
+        let payload = payload.map(|(_, payload)| payload.clone());
         let job = Job {
             input_media_type: step.input.clone(),
             output_media_type: step.output.clone(),

@@ -5,7 +5,7 @@ pub(crate) mod copy;
 mod credentials;
 mod gc;
 mod import;
-mod layout;
+pub(super) mod layout;
 pub(crate) mod objects;
 mod policy;
 pub(crate) mod pull;

@@ -1,5 +1,7 @@
 //! `transom unpack`: an image on disk into a folder.
 
+mod artifacts;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,6 +14,7 @@ use transom_layer::apply::{ApplyLimits, Ownership};
 use transom_layer::chain::Step;
 use transom_layer::limits::OutputLimits;
 
+use super::registry::layout::Layout;
 use super::registry::pull;
 use super::report::{LayerJson, layer_text};
 use super::{open_image, print, print_json};
@@ -44,7 +47,12 @@ pub(crate) fn run(command: Unpack, json: bool, interrupt: &Interrupt) -> Result<
         layers: image.layers.len(),
         json,
     };
+    let layout = command.artifacts.as_deref().map(Layout::open).transpose()?;
     let done = unpack(&source, &image, &command.target, &options, &shown)?;
+    let artifacts = match &layout {
+        Some(layout) => artifacts::write(layout, &image, &done)?,
+        None => Vec::new(),
+    };
     let target = command.target.display().to_string();
     if json {
         let layers: Vec<LayerJson<'_>> = done.iter().map(LayerJson::of).collect();
@@ -55,10 +63,14 @@ pub(crate) fn run(command: Unpack, json: bool, interrupt: &Interrupt) -> Result<
             "target": target,
             "chainID": done.last().map(|layer| &layer.chain_id),
             "layers": layers,
+            "artifacts": artifacts,
             "seconds": start.elapsed().as_secs_f64(),
         }));
     }
-    print(&summary(&image, &done, &target, start))
+    print(&summary(&image, &done, &target, start))?;
+    artifacts
+        .iter()
+        .try_for_each(|artifact| print(&artifact.to_string()))
 }
 
 /// An image of a registry, fetched; `None` for one that is here.
