@@ -82,11 +82,12 @@ impl Remote {
         let flight = self
             .client
             .inner
+            .shared
             .flights
             .of(&store.identity(), &descriptor.digest);
         let _alone = flight.lock().await;
         // Before anything is opened: an image may have more layers than a process may have files.
-        let permit = self.client.inner.downloads.acquire().await;
+        let permit = self.client.inner.shared.turn(descriptor).await;
         let Some(mut ingest) = open(descriptor, store, watch).await? else {
             watch(descriptor.size);
             return Ok(Got::Present);

@@ -165,7 +165,7 @@ impl Pieces {
     fn ask_ahead(&mut self) -> Result<(), Error> {
         while self.ahead.len() + 1 < self.parallel && self.next < self.descriptor.size {
             let end = self.end_after(self.next);
-            let Some(room) = room(&self.remote.client.inner.memory, end - self.next) else {
+            let Some(room) = room(&self.remote.client.inner.shared.memory, end - self.next) else {
                 return Ok(());
             };
             let mut reader = self.remote.part(&self.descriptor, self.next, end)?;
