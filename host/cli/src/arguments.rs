@@ -3,6 +3,7 @@
 mod content;
 mod daemon;
 mod driver;
+mod pull;
 mod registry;
 mod serve;
 mod snapshot;
@@ -21,6 +22,7 @@ pub(crate) use daemon::{
     NamespaceLabels, NamespaceList, PluginList,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
+pub(crate) use pull::{ContentFetch, Fetch, ImagePull, ImagePush};
 pub(crate) use registry::{
     FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
 };

@@ -125,6 +125,12 @@ impl Metadata {
         &self.inner.blobs
     }
 
+    /// Whether namespaces share blobs.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        self.inner.options.sharing
+    }
+
     /// The key-value store.
     #[must_use]
     pub fn kv(&self) -> &Arc<dyn Kv> {

@@ -4,7 +4,7 @@
 //! (the layers of one image, one after the other or at the same time), `layer` (one layer), `sealed` (encrypted layers that others
 //! have unpacked), `arrivals` (blobs that are still on their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
 
-mod arrivals;
+pub(crate) mod arrivals;
 pub mod differs;
 pub mod error;
 mod image;
@@ -76,6 +76,8 @@ pub struct Unpacker {
     authorizer: Arc<dyn Authorizer>,
     locks: Locks,
     permits: Arc<Semaphore>,
+    /// For layers that are applied while they arrive.
+    along: Arc<Semaphore>,
 }
 
 impl Unpacker {
@@ -93,6 +95,7 @@ impl Unpacker {
             authorizer,
             locks: Locks::default(),
             permits: Arc::new(Semaphore::new(at_once.max(1))),
+            along: Arc::new(Semaphore::new(limits::UNPACKS_ALONG)),
         }
     }
 

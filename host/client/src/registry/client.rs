@@ -100,7 +100,9 @@ impl Shared {
         let units = blob.size.div_ceil(limits::DOWNLOAD_UNIT_BYTES);
         let units = u32::try_from(units).unwrap_or(limits::DOWNLOAD_UNITS);
         // Nobody closes it.
-        let turn = self.downloads.acquire_many(units.clamp(1, limits::DOWNLOAD_UNITS));
+        let turn = self
+            .downloads
+            .acquire_many(units.clamp(1, limits::DOWNLOAD_UNITS));
         turn.await.ok()
     }
 }

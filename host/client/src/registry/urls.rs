@@ -44,7 +44,9 @@ impl Remote {
                     endpoint: self.client.elsewhere(&url)?,
                     url: Some(url),
                 }),
-                None => tracing::debug!(digest = %blob.digest, "an address of a blob is none of a web server"),
+                None => {
+                    tracing::debug!(digest = %blob.digest, "an address of a blob is none of a web server")
+                }
             }
         }
         let registries = registries.into_iter().map(place);
