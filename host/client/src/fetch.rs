@@ -15,6 +15,7 @@ use transom_oci::{Descriptor, Digest, media_type};
 
 use crate::registry::Remote;
 use crate::{Error, limits};
+pub use content::{Follow, Followed, Follower};
 pub use store::{Ingest, Opening, Pending, Store, StoreError};
 
 /// What became of a blob.

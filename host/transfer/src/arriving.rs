@@ -7,6 +7,7 @@
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use transom_client::fetch::Follow;
 use transom_content::Partial;
 use transom_layer::cancel::{Cancel, CancelHook};
 
@@ -92,6 +93,20 @@ impl Arriving {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.shared.lock());
         self.shared.changed.notify_all();
+    }
+}
+
+impl Follow for Arriving {
+    fn written(&self, bytes: u64) {
+        Arriving::written(self, bytes);
+    }
+
+    fn whole(&self) {
+        Arriving::whole(self);
+    }
+
+    fn lost(&self) {
+        Arriving::lost(self);
     }
 }
 

@@ -55,6 +55,7 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
                 "rm",
                 "abort",
                 "prune",
+                "fetch",
                 "fetch-object",
                 "push-object",
             ],
@@ -102,6 +103,33 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         ("content abort", vec!["REF"]),
         ("plugin", vec!["inspect", "run", "ls"]),
         ("plugin inspect", vec!["FILE.wasm"]),
+        (
+            "content fetch",
+            vec![
+                "NAME",
+                "--platform",
+                "--all-platforms",
+                "--label",
+                "--local",
+                "--plain-http",
+            ],
+        ),
+        (
+            "image pull",
+            vec![
+                "NAME",
+                "--platform",
+                "--no-unpack",
+                "--snapshotter",
+                "--local",
+                "--hosts-dir",
+                "--progress",
+            ],
+        ),
+        (
+            "image push",
+            vec!["NAME", "IMAGE", "--local", "--user", "--progress"],
+        ),
         ("content fetch-object", vec!["NAME", "--plain-http"]),
         ("content push-object", vec!["NAME", "FILE", "TYPE"]),
         (
