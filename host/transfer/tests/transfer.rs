@@ -19,6 +19,8 @@ mod imports;
 mod names;
 #[path = "transfer/pulls.rs"]
 mod pulls;
+#[path = "transfer/pulls_broken.rs"]
+mod pulls_broken;
 #[path = "transfer/pushes.rs"]
 mod pushes;
 #[path = "transfer/real.rs"]

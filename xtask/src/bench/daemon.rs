@@ -299,11 +299,6 @@ impl Daemon {
         }
     }
 
-    /// Removes what a stopped daemon has left: mounts of its own it has none.
-    pub(super) fn remove(self) -> Result<()> {
-        fs::remove_dir_all(&self.folder).map_err(file_error(&self.folder))
-    }
-
     /// Runs the client, and counts what it cost the daemon.
     pub(super) fn load(&self, job: &str, arguments: &[&str]) -> Result<Load> {
         load(self.pid()?, &self.socket(), job, arguments)

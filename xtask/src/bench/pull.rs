@@ -47,14 +47,16 @@ enum Puller {
 }
 
 pub(super) fn bench(place: &Place, images: &[Image], folder: &Path, runs: usize) -> Result<()> {
-    place.renew()?;
-    let mut registry = Registry::new(registry::Which::Ours, place)?;
+    // Not on the place, which is renewed for every image.
+    let storage = folder.join("registry");
+    drop(fs::remove_dir_all(&storage));
+    fs::create_dir(&storage).map_err(file_error(&storage))?;
+    let mut registry = Registry::in_folder(registry::Which::Ours, storage)?;
     registry.start()?;
     for image in images {
         offer(&image.archive, "oci-archive", registry.address(), &name(image))?;
     }
     offer(&far_image(folder)?, "oci", registry.address(), "far")?;
-    // The registry's folder is on the place: it cannot be renewed between images.
     loopback(place, &registry, images, runs)?;
     slow(place, &registry, images, runs)?;
     far(place, &registry, runs)
@@ -91,6 +93,7 @@ fn loopback(place: &Place, registry: &Registry, images: &[Image], runs: usize) -
     );
     let mut peak = 0.0_f64;
     for image in images {
+        place.renew()?;
         let name = name(image);
         let (mut ours, mut theirs, mut synced) = (Series::new(), Series::new(), Series::new());
         for _ in 0..runs {
@@ -123,6 +126,7 @@ fn slow(place: &Place, registry: &Registry, images: &[Image], runs: usize) -> Re
         SLOW / 1_000_000
     ));
     for image in images.iter().filter(|image| image.codec == Codec::Gzip) {
+        place.renew()?;
         let (name, link) = (
             name(image),
             Link::to(registry.address(), Some(SLOW), Duration::ZERO)?,
@@ -151,6 +155,7 @@ fn far(place: &Place, registry: &Registry, runs: usize) -> Result<()> {
         FAR_BYTES / 1_000_000,
         FAR.as_millis()
     ));
+    place.renew()?;
     let link = Link::to(registry.address(), None, FAR)?;
     let (mut ours, mut theirs) = (Series::new(), Series::new());
     for _ in 0..runs {
@@ -213,7 +218,6 @@ fn pull(place: &Place, puller: Puller, address: &str, name: &str) -> Result<Run>
         Puller::Ours | Puller::Synced => peak,
     };
     daemon.stop()?;
-    daemon.remove()?;
     Ok(run)
 }
 

@@ -181,13 +181,18 @@ fn lists(registries: &mut [Registry; 2], runs: usize) -> Result<()> {
 }
 
 impl Registry {
-    pub(super) fn new(which: Which, place: &Place) -> Result<Registry> {
+    fn new(which: Which, place: &Place) -> Result<Registry> {
+        Registry::in_folder(which, place.fresh_folder("registry")?)
+    }
+
+    /// One in a folder that is there.
+    pub(super) fn in_folder(which: Which, folder: PathBuf) -> Result<Registry> {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .map_err(|error| Error::Other(format!("no port is free: {error}")))?;
         Ok(Registry {
             which,
-            folder: place.fresh_folder("registry")?,
+            folder,
             address: port.to_string(),
             child: None,
         })

@@ -33,7 +33,7 @@ pub trait Follow: Send + Sync {
     /// So many bytes of it are written.
     fn written(&self, bytes: u64);
 
-    /// It is whole, and its digest right.
+    /// It is whole, and its digest right. May be said twice.
     fn whole(&self);
 
     /// What was written does not count any more, unless it is whole.
@@ -219,17 +219,21 @@ impl Ingest for ContentIngest {
             let result = self
                 .then(move |writer| {
                     // Those who read along need not wait for the disk.
-                    if let Some(follow) =
-                        follow.filter(|_| writer.offset() == size && writer.digest() == digest)
+                    if let Some(follow) = follow
+                        && writer.offset() == size
+                        && writer.digest() == digest
                     {
                         follow.whole();
                     }
-                    writer.commit(Some(size), Some(&digest))
+                    Ok(writer.commit(Some(size), Some(&digest)))
                 })
                 .await?;
-            match result {
+            match result.map_err(other)? {
                 Ok(_) | Err(Error::AlreadyExists { .. }) => {
-                    self.follow(|follow| follow.whole());
+                    // A digest of another algorithm is known to be right only now.
+                    if let Some(follow) = self.follow.take() {
+                        follow.whole();
+                    }
                     self.state = State::Gone;
                     Ok(())
                 }

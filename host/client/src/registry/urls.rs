@@ -45,7 +45,7 @@ impl Remote {
                     url: Some(url),
                 }),
                 None => {
-                    tracing::debug!(digest = %blob.digest, "an address of a blob is none of a web server")
+                    tracing::debug!(digest = %blob.digest, "an address of a blob is none of a web server");
                 }
             }
         }

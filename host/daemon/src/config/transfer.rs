@@ -82,7 +82,7 @@ impl Transfer {
         );
         set(
             out,
-            "Large blobs that are moved at once, for all pulls and pushes together; of small ones four times as many.",
+            "Large blobs that are moved at once, for all pulls and pushes together; of small ones six times as many.",
             "max_concurrent_downloads",
             self.max_concurrent_downloads,
         );

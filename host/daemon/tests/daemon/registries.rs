@@ -33,7 +33,7 @@ const IMPORTED: &str = "registry.test/unpacked:1";
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../registry/tests/registry/keys");
 
 /// Our registry in this process, on loopback: who may use it, and whether over TLS. Gives its address.
-async fn serve(auth: &str, tls: bool) -> String {
+pub(crate) async fn serve(auth: &str, tls: bool) -> String {
     let auth: auth::Settings = parse(auth).expect("settings");
     let gate = auth::gate(&auth, None).expect("a gate");
     let storage = Arc::new(transom_storage::Memory::default());
@@ -81,7 +81,7 @@ fn certificates(folder: &Path, address: &str) -> PathBuf {
     hosts
 }
 
-fn registry(name: &str, resolver: RegistryResolver) -> prost_types::Any {
+pub(crate) fn registry(name: &str, resolver: RegistryResolver) -> prost_types::Any {
     let registry = OciRegistry {
         reference: name.to_owned(),
         resolver: Some(resolver),
@@ -89,14 +89,14 @@ fn registry(name: &str, resolver: RegistryResolver) -> prost_types::Any {
     types("OCIRegistry", &registry)
 }
 
-fn named(name: &str) -> ImageStore {
+pub(crate) fn named(name: &str) -> ImageStore {
     ImageStore {
         name: name.to_owned(),
         ..ImageStore::default()
     }
 }
 
-fn unpacked(name: &str) -> ImageStore {
+pub(crate) fn unpacked(name: &str) -> ImageStore {
     ImageStore {
         unpacks: vec![UnpackConfiguration::default()],
         ..named(name)
@@ -119,7 +119,7 @@ async fn imported(rig: &Rig) -> Vec<String> {
     layers
 }
 
-async fn forget(rig: &Rig, name: &str) {
+pub(crate) async fn forget(rig: &Rig, name: &str) {
     let request = DeleteImageRequest {
         name: name.to_owned(),
         sync: true,
@@ -130,7 +130,11 @@ async fn forget(rig: &Rig, name: &str) {
 }
 
 /// Transfers and gives the events.
-async fn moved(rig: &Rig, from: prost_types::Any, to: prost_types::Any) -> Result<Vec<Progress>, Status> {
+pub(crate) async fn moved(
+    rig: &Rig,
+    from: prost_types::Any,
+    to: prost_types::Any,
+) -> Result<Vec<Progress>, Status> {
     let events = Pipe::open(rig, "progress").await.events();
     let done = transfer(rig, from, to, "progress").await;
     let events = events.await.expect("no panic");

@@ -1,10 +1,15 @@
-//! A daemon that is killed in the middle of a pull: the next one goes on where it stopped.
+//! A registry that lies and cuts in front of a daemon with real snapshots; and a daemon that is killed in the middle of a pull:
+//! the next one goes on where it stopped.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tonic::Code;
 use transom_api::content::content_client::ContentClient;
 use transom_api::content::{InfoRequest, ListStatusesRequest};
+use transom_api::snapshots::ListSnapshotsRequest;
+use transom_api::snapshots::snapshots_client::SnapshotsClient;
 use transom_api::transfer::TransferRequest;
 use transom_api::transfer::transfer_client::TransferClient;
 use transom_api::transfer_types::{ImageStore, OciRegistry, RegistryResolver, UnpackConfiguration};
@@ -13,7 +18,7 @@ use transom_oci::{Algorithm, Descriptor, Digest, Platform, media_type};
 use crate::fake::{Fake, Fault, Seen};
 use crate::layers::{Layer, gzip};
 use crate::program::Program;
-use crate::rig::{channel, here, sha256};
+use crate::rig::{Rig, channel, here, refused, sha256};
 use crate::transfer_client::{NEVER, types};
 
 /// Bytes of the layer that come before the registry falls silent.
@@ -65,7 +70,7 @@ fn of_layer(seen: &Seen, layer: &[u8]) -> bool {
     seen.method == http::Method::GET && seen.path.ends_with(&sha256(layer))
 }
 
-async fn pull(program: &Program, fake: &Fake) -> Result<(), tonic::Status> {
+async fn pull(socket: &Path, fake: &Fake) -> Result<(), tonic::Status> {
     let from = OciRegistry {
         reference: format!("{}/team/app:v1", fake.address),
         resolver: Some(RegistryResolver {
@@ -83,7 +88,7 @@ async fn pull(program: &Program, fake: &Fake) -> Result<(), tonic::Status> {
         destination: Some(types("ImageStore", &into)),
         options: None,
     };
-    let mut client = TransferClient::new(channel(&program.socket()).await);
+    let mut client = TransferClient::new(channel(socket).await);
     client.transfer(here(request)).await.map(drop)
 }
 
@@ -116,9 +121,10 @@ async fn a_killed_daemon_goes_on_with_the_bytes_that_it_had() {
         false => Fault::None,
     });
     let mut program = Program::start(&[]);
+    let socket = program.socket();
     let pulling = async {
         tokio::select! {
-            done = pull(&program, &fake) => panic!("it cannot end: {done:?}"),
+            done = pull(&socket, &fake) => panic!("it cannot end: {done:?}"),
             () = async {
                 while written(&program, &layers[0]).await < WRITTEN {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -133,7 +139,7 @@ async fn a_killed_daemon_goes_on_with_the_bytes_that_it_had() {
     fake.plan(|_| Fault::None);
     let before = fake.seen().len();
     let program = Program::in_folder(folder, &[]);
-    timeout(NEVER, pull(&program, &fake))
+    timeout(NEVER, pull(&program.socket(), &fake))
         .await
         .expect("it ends")
         .expect("pulled");
@@ -154,4 +160,74 @@ async fn a_killed_daemon_goes_on_with_the_bytes_that_it_had() {
         .expect("a range");
     assert!(first >= WRITTEN, "{ranges:?}");
     program.stop();
+}
+
+/// The keys of all snapshots.
+async fn snapshots(rig: &Rig) -> Vec<String> {
+    let request = ListSnapshotsRequest {
+        snapshotter: "overlayfs".to_owned(),
+        filters: Vec::new(),
+    };
+    let mut client = SnapshotsClient::new(rig.channel.clone());
+    let mut pages = client.list(here(request)).await.expect("a list").into_inner();
+    let mut keys = Vec::new();
+    while let Some(page) = pages.message().await.expect("a page") {
+        keys.extend(page.info.into_iter().map(|info| info.name));
+    }
+    keys
+}
+
+async fn has(rig: &Rig, blob: &[u8]) -> bool {
+    let request = InfoRequest { digest: sha256(blob) };
+    let mut content = ContentClient::new(rig.channel.clone());
+    content.info(here(request)).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_layer_with_a_flipped_bit_nothing_is_left() {
+    if !transom_tests::require_root() {
+        return;
+    }
+    let rig = Rig::start().await;
+    let fake = Fake::start().await;
+    let layers = offer(&fake);
+    // In the head of gzip, in what it holds, and in its sum at the end.
+    for at in [1, 100, 3 << 20, layers[1].len() - 5] {
+        let bad = layers[1].clone();
+        fake.plan(move |seen| match of_layer(seen, &bad) {
+            true => Fault::Flip(at),
+            false => Fault::None,
+        });
+        let pulled = timeout(NEVER, pull(&rig.socket(), &fake)).await.expect("it ends");
+        let (code, text) = refused(pulled);
+        assert_eq!(code, Code::DataLoss, "{at}: {text}");
+        assert!(!has(&rig, &layers[1]).await);
+        // The other layer may have been committed: it is what it should be.
+        let left = snapshots(&rig).await;
+        assert!(
+            left.iter().all(|key| key.starts_with("sha256:")),
+            "{at}: {left:?}"
+        );
+        assert!(left.len() < 2, "{at}: {left:?}");
+    }
+    // Cut again and again, and wrong once: it comes right in the end.
+    let (bad, mut asked) = (layers[1].clone(), 0);
+    fake.plan(move |seen| {
+        if !of_layer(seen, &bad) {
+            return Fault::None;
+        }
+        asked += 1;
+        match asked {
+            1 => Fault::Cut(1 << 20),
+            2 => Fault::Flip(1 << 20),
+            3 => Fault::Cut(2 << 20),
+            _ => Fault::None,
+        }
+    });
+    timeout(NEVER, pull(&rig.socket(), &fake))
+        .await
+        .expect("it ends")
+        .expect("pulled");
+    assert!(has(&rig, &layers[1]).await);
+    assert_eq!(snapshots(&rig).await.len(), 2);
 }

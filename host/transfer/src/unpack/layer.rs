@@ -325,16 +325,16 @@ impl Extracted {
         let below = work.below.as_ref().filter(|_| work.rebase);
         let parent = below.map(Digest::to_string).unwrap_or_default();
         let snapshots = &shared.unpacker.snapshots;
-        let committed = snapshots
-            .commit(
-                caller,
-                &work.snapshotter,
-                &name,
-                &self.key,
-                &parent,
-                work.labels(),
-            )
-            .await;
+        let commit = snapshots.commit(
+            caller,
+            &work.snapshotter,
+            &name,
+            &self.key,
+            &parent,
+            work.labels(),
+        );
+        // What the blob is uncompressed is known whatever becomes of the snapshot; both may share a flush.
+        let (committed, labelled) = tokio::join!(commit, self.label(shared));
         match committed {
             Ok(()) => {}
             Err(source) if source.class() == Class::AlreadyExists => self.remove(shared).await,
@@ -343,12 +343,18 @@ impl Extracted {
                 return Err(failed("commit", &name, source));
             }
         }
-        if !self.staged {
-            let labels = Labels::from([(UNCOMPRESSED.to_owned(), work.diff_id.to_string())]);
-            image::label(shared, &work.descriptor, labels, UNCOMPRESSED).await?;
-        }
+        labelled?;
         tell(&*shared.progress, EXTRACTED, work, work.descriptor.size);
         Ok(())
+    }
+
+    /// Says of the blob what it is uncompressed.
+    async fn label(&self, shared: &Shared) -> Result<(), UnpackError> {
+        if self.staged {
+            return Ok(());
+        }
+        let labels = Labels::from([(UNCOMPRESSED.to_owned(), self.work.diff_id.to_string())]);
+        image::label(shared, &self.work.descriptor, labels, UNCOMPRESSED).await
     }
 
     /// Removes what was prepared.

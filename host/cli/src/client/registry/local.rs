@@ -170,7 +170,7 @@ impl Upload for Blob {
         };
         let mut service = self.client.content();
         let pieces = self.runtime.block_on(service.read(request));
-        let pieces = pieces.map_err(|status| failed(status))?;
+        let pieces = pieces.map_err(failed)?;
         Ok(Box::new(Pieces {
             runtime: self.runtime.clone(),
             pieces: pieces.into_inner(),
