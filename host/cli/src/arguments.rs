@@ -4,6 +4,7 @@ mod content;
 mod daemon;
 mod driver;
 mod plugin;
+mod pull;
 mod registry;
 mod serve;
 mod snapshot;
@@ -23,6 +24,7 @@ pub(crate) use daemon::{
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
 pub(crate) use plugin::{Language, PluginBuild, PluginNew, PluginTest, TemplateKind};
+pub(crate) use pull::{ContentFetch, Fetch, ImagePull, ImagePush};
 pub(crate) use registry::{
     FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
 };

@@ -99,6 +99,12 @@ pub const TRANSFER_DATA_BYTES: usize = 32 << 10;
 /// How long the answer to a transfer waits for a client that does not read what it is told of it.
 pub const LAST_EVENTS: Duration = Duration::from_secs(1);
 
+/// Bytes of blobs that all pulls together may hold in memory, to fetch several ranges of one at once.
+pub const FETCH_MEMORY: u64 = 32 << 20;
+
+/// How long a client may take to find credentials: a person may have to type them.
+pub const CREDENTIALS: Duration = Duration::from_secs(120);
+
 /// How long a blob that was made for a containerd's client is kept there if the client does nothing with it: containerd's own
 /// time for what clients forget.
 pub const BORROWED_LEASE: Duration = Duration::from_secs(24 * 3600);

@@ -28,6 +28,7 @@ use crate::plugins::Engine;
 use crate::rpc::{Builder, Services};
 use crate::services::content::backend::Backend;
 use crate::services::streaming::Streams;
+use crate::services::transfer::registries::Registries;
 use crate::services::{
     content, diff, events, health, images, introspection, leases, namespaces, snapshots, streaming, transfer,
     version,
@@ -36,7 +37,7 @@ use crate::shutdown::Shutdown;
 use crate::snapshotters;
 use crate::socket::Socket;
 use crate::traces::Traces;
-use crate::{Failure, lock, parts, places, processors};
+use crate::{Failure, lock, parts, places, processors, verifiers};
 
 /// A daemon that has opened its stores and listens.
 #[derive(Debug)]
@@ -258,7 +259,9 @@ impl Opening<'_> {
         parts.extend(loaded.parts);
         let unpacker = unpacker(&differs, &metadata);
         let seals = snapshots::seals::Seals::new(metadata.clone(), unpacker.clone());
-        let transfers = Transfers::new(metadata.clone(), Some(unpacker));
+        let verifiers = verifiers::of(self.config, &plugins)?;
+        let transfers = Transfers::new(metadata.clone(), Some(unpacker)).verified_by(verifiers);
+        let registries = Registries::new(&self.config.transfer);
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
         let parts = parts::of_daemon(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
@@ -279,7 +282,7 @@ impl Opening<'_> {
             .service(images::Service::new(metadata.clone(), Arc::clone(&collector)).server())
             .service(leases::Service::new(metadata, Arc::clone(&collector)).server())
             .service(streaming::Service::new(self.streams.clone()).server())
-            .service(transfer::Service::new(transfers, self.streams.clone()).server());
+            .service(transfer::Service::new(transfers, self.streams.clone(), registries).server());
         Ok((builder, collector))
     }
 

@@ -34,6 +34,13 @@ mod encrypted;
 mod errors;
 #[path = "daemon/events.rs"]
 mod events;
+#[path = "../../client/tests/client/fake.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the client's tests use all of it, and so"
+)]
+mod fake;
 #[path = "daemon/filters.rs"]
 mod filters;
 #[path = "daemon/introspection.rs"]
@@ -54,6 +61,10 @@ mod program;
 mod python;
 #[path = "daemon/races.rs"]
 mod races;
+#[path = "daemon/registries.rs"]
+mod registries;
+#[path = "daemon/registries_cut.rs"]
+mod registries_cut;
 #[path = "daemon/rig.rs"]
 mod rig;
 #[path = "daemon/server.rs"]

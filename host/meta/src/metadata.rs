@@ -131,6 +131,12 @@ impl Metadata {
         self.inner.activity.images.load(Ordering::Acquire)
     }
 
+    /// Whether namespaces share blobs.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        self.inner.options.sharing
+    }
+
     /// The key-value store.
     #[must_use]
     pub fn kv(&self) -> &Arc<dyn Kv> {

@@ -4,7 +4,7 @@
 //! (the layers of one image, one after the other or at the same time), `layer` (one layer), `sealed` (encrypted layers that others
 //! have unpacked), `leading` (which snapshots an image leads to), `twins` (what is known of all images), `arrivals` (blobs that are still on their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
 
-mod arrivals;
+pub(crate) mod arrivals;
 pub mod differs;
 pub mod error;
 mod image;
@@ -80,6 +80,8 @@ pub struct Unpacker {
     locks: Locks,
     twins: Twins,
     permits: Arc<Semaphore>,
+    /// For layers that are applied while they arrive.
+    along: Arc<Semaphore>,
 }
 
 impl Unpacker {
@@ -98,6 +100,7 @@ impl Unpacker {
             locks: Locks::default(),
             twins: Twins::default(),
             permits: Arc::new(Semaphore::new(at_once.max(1))),
+            along: Arc::new(Semaphore::new(limits::UNPACKS_ALONG)),
         }
     }
 

@@ -10,7 +10,7 @@ pub(crate) mod objects;
 mod policy;
 pub(crate) mod pull;
 mod serve;
-mod settings;
+pub(crate) mod settings;
 
 use serde_json::json;
 use transom_client::auth::{Credentials, Fixed};

@@ -57,6 +57,7 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
                 "rm",
                 "abort",
                 "prune",
+                "fetch",
                 "fetch-object",
                 "push-object",
             ],
@@ -115,6 +116,33 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
             vec!["--config", "--annotation", "--payload", "--decryption-key"],
         ),
         ("plugin inspect", vec!["FILE.wasm"]),
+        (
+            "content fetch",
+            vec![
+                "NAME",
+                "--platform",
+                "--all-platforms",
+                "--label",
+                "--local",
+                "--plain-http",
+            ],
+        ),
+        (
+            "image pull",
+            vec![
+                "NAME",
+                "--platform",
+                "--no-unpack",
+                "--snapshotter",
+                "--local",
+                "--hosts-dir",
+                "--progress",
+            ],
+        ),
+        (
+            "image push",
+            vec!["NAME", "IMAGE", "--local", "--user", "--progress"],
+        ),
         ("content fetch-object", vec!["NAME", "--plain-http"]),
         ("content push-object", vec!["NAME", "FILE", "TYPE"]),
         (

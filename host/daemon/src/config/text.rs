@@ -18,6 +18,8 @@ pub(super) fn write(config: &Config) -> String {
     snapshots(&mut out, config);
     gc(&mut out, config);
     rest(&mut out, config);
+    config.transfer.write(&mut out);
+    config.verifiers.write(&mut out);
     config.diff.write(&mut out);
     config.processors.write(&mut out);
     layers::write_programs(&config.stream_processors, &mut out);
@@ -331,7 +333,7 @@ fn name(value: &impl ValueEnum) -> String {
 }
 
 /// The largest unit that leaves no rest.
-fn duration(value: Duration) -> String {
+pub(super) fn duration(value: Duration) -> String {
     let nanos = value.as_nanos();
     let units = [
         ("h", 3_600_000_000_000),

@@ -13,9 +13,10 @@ use transom_tests::needs::{plugin, require_root};
 use transom_tests::sample::{Compression, LAYER_TAR_XZ};
 
 use crate::layers::{Layer, TAR, TAR_GZIP, gzip, mounts_below};
+use crate::registries::{forget, moved, named, registry, serve, unpacked};
 use crate::rig::{Rig, here, refused, sha256};
 use crate::transfer::{leases_of, prefix};
-use crate::transfer_client::{image_of, import};
+use crate::transfer_client::{image_of, import, types};
 
 const ENCRYPTED: &str = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
 const PLAIN: &str = "registry.test/plain:1";
@@ -371,4 +372,31 @@ async fn plugins_are_asked_like_programs() {
     view(&rig, "mine", &top, &[(IMAGE, SEALED)])
         .await
         .expect("handed out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_image_is_pulled_by_whoever_has_the_key() {
+    if !require_root() {
+        return;
+    }
+    let rig = rig(OPENER, TAR_GZIP).await;
+    let tars = tars();
+    bring(&rig, sealed(&tars), false).await.expect("imported");
+    let name = format!("{}/team/sealed:1", serve("", false).await);
+    let remote = || registry(&name, transom_api::transfer_types::RegistryResolver::default());
+    let image = types("ImageStore", &named(SEALED));
+    moved(&rig, image, remote()).await.expect("pushed");
+    forget(&rig, SEALED).await;
+    give_key(&rig, "mellon");
+    let into = || types("ImageStore", &unpacked(&name));
+    let (_, text) = refused(moved(&rig, remote(), into()).await);
+    assert!(text.contains("wrong key"), "{text}");
+    assert_eq!(snapshots(&rig).await, BTreeMap::new());
+    assert_eq!(programs(&rig), 0);
+    give_key(&rig, "open sesame");
+    moved(&rig, remote(), into()).await.expect("pulled");
+    let keys: Vec<String> = snapshots(&rig).await.into_keys().collect();
+    let mut wanted = chain(&tars).to_vec();
+    wanted.sort();
+    assert_eq!(keys, wanted);
 }
