@@ -77,6 +77,9 @@ pub struct Hosts {
     pub folders: Vec<PathBuf>,
     /// Whether hosts without a scheme of their own are spoken with in the clear (`--plain-http`).
     pub plain_http: bool,
+    /// Whether hosts without settings of their own are spoken with over TLS only, and have to show who they are, on this machine
+    /// as well.
+    pub tls_only: bool,
     /// Whether hosts without settings of their own may show any certificate (`--skip-verify`).
     pub skip_verify: bool,
     /// Further authorities for hosts without settings of their own.
@@ -156,7 +159,7 @@ impl Hosts {
             proxy: None,
             mirror_of: None,
         };
-        if !self.authorities.is_empty() || !self.identities.is_empty() {
+        if self.tls_only || !self.authorities.is_empty() || !self.identities.is_empty() {
             host.secured();
         }
         host.skip_verify |= self.skip_verify;

@@ -1,9 +1,10 @@
 //! The configuration file: TOML, all of it optional. A mistake names its line, and all mistakes are named at once.
 //!
-//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters. `text` writes the commented file of
+//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters, [`registry`] the one about the registry. `text` writes the commented file of
 //! `transomd config default`, `section` reads tables key by key, `setting` says what each kind of value looks like.
 
 pub mod layers;
+pub mod registry;
 mod section;
 mod setting;
 pub mod snapshots;
@@ -22,6 +23,7 @@ use crate::limits;
 use crate::places::{Places, SOCKET};
 
 use layers::{Diff, Processors};
+pub use registry::Registry;
 use section::{Faults, Section};
 pub use snapshots::{Snapshots, Snapshotter};
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub processors: Processors,
     /// The programs that layers may pass through, in the order of the file.
     pub stream_processors: Vec<ExternalProcessor>,
+    /// The registry that runs here; none if `None`.
+    pub registry: Option<Registry>,
 }
 
 /// Who may use the socket.
@@ -209,6 +213,7 @@ impl Config {
             diff: Diff::default(),
             processors: Processors::default(),
             stream_processors: Vec::new(),
+            registry: None,
         }
     }
 
@@ -275,6 +280,7 @@ impl Config {
         self.processors
             .read(&mut top.section("processors", faults), faults);
         self.stream_processors = layers::read_programs(top, faults);
+        self.registry = Registry::read(top, faults).or(self.registry.take());
         top.end(faults);
     }
 }

@@ -48,6 +48,8 @@ mod program;
 mod python;
 #[path = "daemon/races.rs"]
 mod races;
+#[path = "daemon/registry.rs"]
+mod registry;
 #[path = "daemon/rig.rs"]
 mod rig;
 #[path = "daemon/server.rs"]
