@@ -71,7 +71,9 @@ pub enum Failure {
     #[error("registry: {0}")]
     Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Images are to be read where there are none.
-    #[error("registry.namespaces: a daemon behind a containerd (--proxy-backend) has no images; leave it out")]
+    #[error(
+        "registry.namespaces: a daemon behind a containerd (--proxy-backend) has no images; leave it out"
+    )]
     NoImages,
     /// The blobs' store.
     #[error(transparent)]

@@ -29,11 +29,7 @@ pub use images::Images;
 ///
 /// # Errors
 /// [`Failure::Registry`].
-pub async fn open(
-    registry: &Registry,
-    root: &Path,
-    metadata: Option<&Metadata>,
-) -> Result<Running, Failure> {
+pub async fn open(registry: &Registry, root: &Path, metadata: Option<&Metadata>) -> Result<Running, Failure> {
     let mut settings = registry.settings.clone();
     if settings.storage.is_empty() {
         let (storage, read_only) = match registry.namespaces.is_empty() {

@@ -23,8 +23,8 @@ mod arrival;
 mod blobs;
 mod evict;
 mod flights;
-mod lists;
 pub mod limits;
+mod lists;
 mod manifests;
 mod metrics;
 mod settings;
@@ -105,7 +105,9 @@ impl Proxies {
 impl Inner {
     /// Where a repository comes from.
     fn find(&self, name: &RepositoryName) -> Option<&Arc<Upstream>> {
-        self.upstreams.iter().find(|upstream| upstream.rest(name).is_some())
+        self.upstreams
+            .iter()
+            .find(|upstream| upstream.rest(name).is_some())
     }
 
     fn upstream(&self, name: &RepositoryName) -> Result<Arc<Upstream>> {
@@ -135,7 +137,11 @@ impl Source for Proxies {
         true
     }
 
-    fn manifest<'a>(&'a self, name: &'a RepositoryName, reference: &'a Reference) -> Pending<'a, Arc<Stored>> {
+    fn manifest<'a>(
+        &'a self,
+        name: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> Pending<'a, Arc<Stored>> {
         Box::pin(self.find_manifest(name, reference))
     }
 

@@ -30,7 +30,8 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
     fn is_cache(&self) -> bool;
 
     /// A manifest.
-    fn manifest<'a>(&'a self, name: &'a RepositoryName, reference: &'a Reference) -> Pending<'a, Arc<Stored>>;
+    fn manifest<'a>(&'a self, name: &'a RepositoryName, reference: &'a Reference)
+    -> Pending<'a, Arc<Stored>>;
 
     /// The size of a blob in bytes.
     fn blob_size<'a>(&'a self, name: &'a RepositoryName, digest: &'a Digest) -> Pending<'a, u64>;

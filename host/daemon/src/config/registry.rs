@@ -57,7 +57,8 @@ impl Registry {
             Ok(settings) => {
                 let log = &settings.log;
                 if (log.level, log.format) != Default::default() {
-                    let message = "[registry.log]: level and format are those of [log]; only access is its own";
+                    let message =
+                        "[registry.log]: level and format are those of [log]; only access is its own";
                     faults.add(line, message.to_owned());
                 }
                 registry.settings = settings;

@@ -114,7 +114,10 @@ impl Images {
 
     async fn of(&self, name: &RepositoryName) -> Result<Vec<Found>> {
         let all = self.all().await?.into_iter();
-        Ok(all.filter(|(other, _)| other == name).map(|(_, found)| found).collect())
+        Ok(all
+            .filter(|(other, _)| other == name)
+            .map(|(_, found)| found)
+            .collect())
     }
 
     /// What images of a repository lead to under a digest, and in whose namespace.
@@ -225,14 +228,19 @@ impl Source for Images {
     }
 
     fn refusal(&self, _name: &RepositoryName) -> String {
-        "names that begin with a host are those of the daemon's images; import or pull the image there".to_owned()
+        "names that begin with a host are those of the daemon's images; import or pull the image there"
+            .to_owned()
     }
 
     fn is_cache(&self) -> bool {
         false
     }
 
-    fn manifest<'a>(&'a self, name: &'a RepositoryName, reference: &'a Reference) -> Pending<'a, Arc<Stored>> {
+    fn manifest<'a>(
+        &'a self,
+        name: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> Pending<'a, Arc<Stored>> {
         Box::pin(self.find_manifest(name, reference))
     }
 

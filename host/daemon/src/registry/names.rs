@@ -43,7 +43,11 @@ mod tests {
     fn each_image_has_a_place() {
         let digest = format!("sha256:{}", "a".repeat(64));
         for (image, name, tag) in [
-            ("docker.io/library/alpine:3", "docker.io/library/alpine", Some("3")),
+            (
+                "docker.io/library/alpine:3",
+                "docker.io/library/alpine",
+                Some("3"),
+            ),
             ("localhost:5000/app:v1", "localhost_5000/app", Some("v1")),
             ("localhost/app:v1", "localhost/app", Some("v1")),
             (&format!("quay.io/a/b@{digest}"), "quay.io/a/b", None),

@@ -23,7 +23,11 @@ fn start(config: &str) -> (Program, SocketAddr) {
     std::fs::write(&file, config).expect("a file");
     let file = file.display().to_string();
     let program = Program::in_folder(folder, &["--config", &file, "--metrics-address", "127.0.0.1:0"]);
-    let address = program.serving.split("registry=").nth(1).expect("the log names it");
+    let address = program
+        .serving
+        .split("registry=")
+        .nth(1)
+        .expect("the log names it");
     let address = address.split_whitespace().next().expect("an address");
     let address = address.parse().expect("an address");
     (program, address)
@@ -42,7 +46,12 @@ fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, Vec<u8>) {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).expect("an answer");
-    let status = line.split(' ').nth(1).expect("a status").parse().expect("a status");
+    let status = line
+        .split(' ')
+        .nth(1)
+        .expect("a status")
+        .parse()
+        .expect("a status");
     while line != "\r\n" {
         line.clear();
         reader.read_line(&mut line).expect("a head");
@@ -64,7 +73,13 @@ fn skopeo(folder: &Path) -> Option<Command> {
 
 fn copy(folder: &Path, from: &str, to: &str) -> Option<()> {
     let plain = ["copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false"];
-    good(&skopeo(folder)?.args(plain).args([from, to]).output().expect("skopeo runs"));
+    good(
+        &skopeo(folder)?
+            .args(plain)
+            .args([from, to])
+            .output()
+            .expect("skopeo runs"),
+    );
     Some(())
 }
 
@@ -167,7 +182,9 @@ fn another_daemon_pulls_the_images_of_a_namespace() {
     // Whoever is told of a mirror asks by the name of the image.
     let certs = folder.join("certs.d");
     std::fs::create_dir_all(certs.join("example.com")).expect("a folder");
-    let mirror = format!("server = \"https://example.com\"\n[host.\"http://{address}\"]\ncapabilities = [\"pull\", \"resolve\"]\n");
+    let mirror = format!(
+        "server = \"https://example.com\"\n[host.\"http://{address}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
+    );
     std::fs::write(certs.join("example.com/hosts.toml"), mirror).expect("a file");
     pull_with_our_client(&certs, &manifest);
 
@@ -175,7 +192,15 @@ fn another_daemon_pulls_the_images_of_a_namespace() {
     let (second, _) = start(IMAGES);
     let other = Ctr::new(&second.socket()).expect("it was there");
     let certs = certs.display().to_string();
-    let pulled = other.run(&["images", "pull", "--hosts-dir", &certs, "--snapshotter", "native", "example.com/a:1"]);
+    let pulled = other.run(&[
+        "images",
+        "pull",
+        "--hosts-dir",
+        &certs,
+        "--snapshotter",
+        "native",
+        "example.com/a:1",
+    ]);
     good(&pulled);
     let listed = other.good(&["images", "ls"]);
     assert!(listed.contains(&manifest), "{listed}");
@@ -215,17 +240,35 @@ fn only_what_an_image_leads_to_is_given() {
     let folder = program.folder.path();
     let (image, manifest) = archive(folder);
     ctr.good(&["images", "import", "--no-unpack", &image.display().to_string()]);
-    ctr.good(&["-n", "secret", "images", "import", "--no-unpack", &image.display().to_string()]);
-    ctr.good(&["-n", "secret", "images", "tag", "example.com/a:1", "example.com/hidden:1"]);
+    ctr.good(&[
+        "-n",
+        "secret",
+        "images",
+        "import",
+        "--no-unpack",
+        &image.display().to_string(),
+    ]);
+    ctr.good(&[
+        "-n",
+        "secret",
+        "images",
+        "tag",
+        "example.com/a:1",
+        "example.com/hidden:1",
+    ]);
     let lone = folder.join("lone");
     std::fs::write(&lone, "lone").expect("a file");
     let mut ingest = Command::new("ctr");
-    ingest.arg("-a").arg(program.socket()).args(["content", "ingest", "lone"]);
+    ingest
+        .arg("-a")
+        .arg(program.socket())
+        .args(["content", "ingest", "lone"]);
     let lone = std::fs::File::open(lone).expect("a file");
     good(&ingest.stdin(lone).output().expect("ctr runs"));
 
     let status = |path: &str| ask(address, "GET", &format!("/v2/{path}")).0;
-    let body = |path: &str| String::from_utf8_lossy(&ask(address, "GET", &format!("/v2/{path}")).1).into_owned();
+    let body =
+        |path: &str| String::from_utf8_lossy(&ask(address, "GET", &format!("/v2/{path}")).1).into_owned();
     assert_eq!(status("example.com/a/manifests/1"), 200);
     assert_eq!(status("a/manifests/1?ns=example.com"), 200);
     assert_eq!(status(&format!("example.com/a/manifests/{manifest}")), 200);
@@ -256,7 +299,10 @@ fn only_what_an_image_leads_to_is_given() {
     ] {
         let (status, body) = ask(address, method, &format!("/v2/{path}"));
         let body = String::from_utf8_lossy(&body).into_owned();
-        assert!(status == 405 && body.contains("UNSUPPORTED"), "{method} {path}: {status} {body}");
+        assert!(
+            status == 405 && body.contains("UNSUPPORTED"),
+            "{method} {path}: {status} {body}"
+        );
     }
     // What is removed is gone at once.
     ctr.good(&["images", "rm", "--sync", "example.com/a:1"]);
@@ -274,12 +320,20 @@ fn mistakes_of_the_registry_are_told_with_their_lines() {
         check.args(["config", "check"]).arg(&file);
         check.output().expect("transomd runs")
     };
-    good(&check("[registry]\n[[registry.proxy]]\nprefix = \"hub\"\nupstream = \"https://registry-1.docker.io\"\n"));
+    good(&check(
+        "[registry]\n[[registry.proxy]]\nprefix = \"hub\"\nupstream = \"https://registry-1.docker.io\"\n",
+    ));
     for (text, told) in [
-        ("[registry]\n\nnamespace = [\"a\"]\n", "line 3: [registry]: unknown key `namespace`"),
+        (
+            "[registry]\n\nnamespace = [\"a\"]\n",
+            "line 3: [registry]: unknown key `namespace`",
+        ),
         ("[registry]\nnamespaces = [\"a b\"]\n", "registry.namespaces"),
         ("[registry.http]\n\nlisten = 5\n", "line 3: [registry]: "),
-        ("\n[registry.gc]\nevery = \"often\"\n", "line 3: [registry]: a time is text"),
+        (
+            "\n[registry.gc]\nevery = \"often\"\n",
+            "line 3: [registry]: a time is text",
+        ),
     ] {
         let said = failed(&check(text));
         assert!(said.contains(told), "{text}: {said}");
@@ -287,12 +341,23 @@ fn mistakes_of_the_registry_are_told_with_their_lines() {
     // Behind a containerd there are no images.
     std::fs::write(&file, IMAGES).expect("a file");
     let mut start = command(folder.path());
-    let said = failed(&start.arg("--proxy-backend").arg("--config").arg(&file).output().expect("it runs"));
+    let said = failed(
+        &start
+            .arg("--proxy-backend")
+            .arg("--config")
+            .arg(&file)
+            .output()
+            .expect("it runs"),
+    );
     assert!(said.contains("registry.namespaces"), "{said}");
 }
 
 #[test]
 fn a_flag_is_enough() {
     let program = Program::start(&["--registry-listen", "127.0.0.1:0"]);
-    assert!(program.serving.contains("registry=127.0.0.1:"), "{}", program.serving);
+    assert!(
+        program.serving.contains("registry=127.0.0.1:"),
+        "{}",
+        program.serving
+    );
 }

@@ -136,7 +136,9 @@ fn header(error: &Error) -> Option<(HeaderName, String)> {
         }
         Error::RangeOutside { size } => (CONTENT_RANGE, format!("bytes */{size}")),
         Error::MethodUnknown(methods) => (ALLOW, (*methods).to_owned()),
-        Error::DeleteDisabled | Error::ReadOnly | Error::NotWritable { .. } => (ALLOW, "GET, HEAD".to_owned()),
+        Error::DeleteDisabled | Error::ReadOnly | Error::NotWritable { .. } => {
+            (ALLOW, "GET, HEAD".to_owned())
+        }
         _ => return None,
     })
 }

@@ -66,7 +66,8 @@ impl Arrival {
                 (Arc::new(made.await.map_err(failed("make", &path))?), true)
             }
             (None, None) => {
-                let reason = "the cache needs state, a folder of this machine, where blobs are while they arrive";
+                let reason =
+                    "the cache needs state, a folder of this machine, where blobs are while they arrive";
                 return Err(Error::Damaged {
                     path: "the configuration".to_owned(),
                     reason: reason.to_owned(),
@@ -131,8 +132,7 @@ impl Arrival {
 
     /// It is in the store, or never will be.
     pub(super) fn end(&self, ended: Result<(), Arc<Error>>) {
-        self.progress
-            .send_modify(|progress| progress.ended = Some(ended));
+        self.progress.send_modify(|progress| progress.ended = Some(ended));
     }
 
     /// Waits until there is something to be read.

@@ -49,7 +49,7 @@ impl Proxies {
             async move {
                 let _landing = landing;
                 let size = upstream.remote(&name)?.blob_size(&digest).await;
-                size.map_err(|error| upstream.meaning(error, || Error::blob_unknown(&name, &digest)))
+                size.map_err(|error| upstream.meaning(&error, || Error::blob_unknown(&name, &digest)))
             }
         };
         inner.sizes.join((name.clone(), digest.clone()), work).await
@@ -92,7 +92,7 @@ impl Inner {
         let place = place.map_err(|_| Error::TooBusy)?;
         let remote = upstream.remote(name)?;
         let size = remote.blob_size(digest).await;
-        let size = size.map_err(|error| upstream.meaning(error, || Error::blob_unknown(name, digest)))?;
+        let size = size.map_err(|error| upstream.meaning(&error, || Error::blob_unknown(name, digest)))?;
         if self.store.adopt(name, digest, size).await?.is_some() {
             return Ok(Content::Stored);
         }
@@ -159,9 +159,9 @@ impl Coming {
     /// Has all bytes come, and compares their digest.
     async fn fill(&self, upload: &mut OpenUpload) -> Result<()> {
         let digest = &self.descriptor.digest;
-        let meaning = |error| {
+        let meaning = |error: transom_client::Error| {
             self.upstream
-                .meaning(error, || Error::blob_unknown(&self.name, digest))
+                .meaning(&error, || Error::blob_unknown(&self.name, digest))
         };
         let reader = self.remote.part(&self.descriptor, 0, self.descriptor.size);
         let metrics = &self.inner.metrics;
@@ -171,7 +171,9 @@ impl Coming {
         came.map_err(meaning)?;
         match upload.digest() {
             Some(found) if found == *digest => Ok(()),
-            Some(found) => Err(self.upstream.wrong(format!("other bytes than {digest}: their digest is {found}"))),
+            Some(found) => Err(self
+                .upstream
+                .wrong(format!("other bytes than {digest}: their digest is {found}"))),
             None => Err(Error::TooBusy),
         }
     }

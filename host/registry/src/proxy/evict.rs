@@ -33,7 +33,12 @@ impl Proxies {
 
     /// How often is to be looked; `None` if everything is kept for ever.
     fn evict_every(&self) -> Option<Duration> {
-        let shortest = self.inner.upstreams.iter().filter_map(|upstream| upstream.ttl()).min()?;
+        let shortest = self
+            .inner
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstream.ttl())
+            .min()?;
         Some((shortest / 8).clamp(limits::EVICT_EVERY_LEAST, limits::EVICT_EVERY_MOST))
     }
 

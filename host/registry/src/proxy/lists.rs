@@ -50,7 +50,7 @@ impl Proxies {
             .referrers(asked.subject, asked.artifact_type)
             .await;
         let unknown = || Error::manifest_unknown(name, asked.subject);
-        let mut found = match found.map_err(|error| upstream.meaning(error, unknown)) {
+        let mut found = match found.map_err(|error| upstream.meaning(&error, unknown)) {
             Ok(found) => found,
             Err(Error::ManifestUnknown { .. }) => Vec::new(),
             Err(Error::UpstreamUnavailable { .. }) => return self.inner.store.referrers(name, asked).await,
@@ -67,7 +67,8 @@ impl Proxies {
 
 /// All tags of a repository, in the order of their bytes.
 async fn all_tags(upstream: &Upstream, name: &RepositoryName) -> Result<Vec<String>> {
-    let meaning = |error| upstream.meaning(error, || Error::RepositoryUnknown(name.clone()));
+    let meaning =
+        |error: transom_client::Error| upstream.meaning(&error, || Error::RepositoryUnknown(name.clone()));
     let (mut tags, mut list) = upstream.remote(name)?.tags(None).await.map_err(meaning)?;
     while let Some(page) = list.page().await.map_err(meaning)? {
         tags.extend(page);

@@ -117,12 +117,12 @@ impl Inner {
             // The whole of it costs as many requests as its digest.
             None => {
                 let fetched = remote.manifest(tag.as_str()).await;
-                let fetched = fetched.map_err(|error| upstream.meaning(error, unknown))?;
+                let fetched = fetched.map_err(|error| upstream.meaning(&error, unknown))?;
                 self.keep(upstream, name, Some(tag), fetched).await?
             }
             Some(here) => {
                 let target = remote.resolve(tag.as_str()).await;
-                let target = target.map_err(|error| upstream.meaning(error, unknown))?;
+                let target = target.map_err(|error| upstream.meaning(&error, unknown))?;
                 match target.digest == here.digest {
                     true => here,
                     false => self.fetch(upstream, name, Some(tag), &target.digest).await?,
@@ -150,7 +150,7 @@ impl Inner {
         }
         let fetched = upstream.remote(name)?.manifest(digest.as_str()).await;
         let unknown = || Error::manifest_unknown(name, digest);
-        let fetched = fetched.map_err(|error| upstream.meaning(error, unknown))?;
+        let fetched = fetched.map_err(|error| upstream.meaning(&error, unknown))?;
         self.keep(upstream, name, tag, fetched).await
     }
 

@@ -43,16 +43,32 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let proxy = registry.sub_registry_with_prefix("registry_proxy");
         for (name, help, counter) in [
-            ("requests", "Requests for what other registries have", &self.requests),
+            (
+                "requests",
+                "Requests for what other registries have",
+                &self.requests,
+            ),
             ("hits", "Those that were answered with what was here", &self.hits),
-            ("misses", "Those for which another registry was asked", &self.misses),
+            (
+                "misses",
+                "Those for which another registry was asked",
+                &self.misses,
+            ),
             (
                 "stale",
                 "Those that were answered with what was here because the other registry could not be asked",
                 &self.stale,
             ),
-            ("pulled_bytes", "Bytes that came from other registries", &self.pulled),
-            ("evicted", "What was forgotten because nobody used it", &self.evicted),
+            (
+                "pulled_bytes",
+                "Bytes that came from other registries",
+                &self.pulled,
+            ),
+            (
+                "evicted",
+                "What was forgotten because nobody used it",
+                &self.evicted,
+            ),
         ] {
             proxy.register(name, help, counter.clone());
         }

@@ -100,7 +100,10 @@ impl Settings {
             None => host.to_owned(),
         };
         let path = url.path().trim_matches('/');
-        let path = path.strip_prefix("v2").filter(|rest| rest.is_empty()).unwrap_or(path);
+        let path = path
+            .strip_prefix("v2")
+            .filter(|rest| rest.is_empty())
+            .unwrap_or(path);
         if !path.is_empty() {
             RepositoryName::new(path).map_err(|error| wrong(&error.to_string()))?;
         }
@@ -133,10 +136,7 @@ mod tests {
             let (host, path) = (host.to_owned(), path.to_owned());
             Ok(Place { tls, host, path })
         };
-        assert_eq!(
-            of("https://registry-1.docker.io"),
-            place(true, "docker.io", "")
-        );
+        assert_eq!(of("https://registry-1.docker.io"), place(true, "docker.io", ""));
         assert_eq!(of("https://docker.io/"), place(true, "docker.io", ""));
         assert_eq!(
             of("http://127.0.0.1:5000/v2/"),
@@ -150,7 +150,10 @@ mod tests {
             "https://quay.io/A",
             "https://quay.io/a?b=c",
         ] {
-            assert!(of(wrong).unwrap_err().starts_with("proxy \"hub\": upstream: "), "{wrong}");
+            assert!(
+                of(wrong).unwrap_err().starts_with("proxy \"hub\": upstream: "),
+                "{wrong}"
+            );
         }
         let error = of("https://me:s3cret@quay.io").unwrap_err();
         assert!(!error.contains("s3cret") && error.contains("username"), "{error}");

@@ -113,11 +113,11 @@ impl Upstream {
         };
         let repository = Repository::new(&self.place.host, &path);
         let remote = repository.and_then(|repository| self.client.remote(&repository));
-        remote.map_err(|error| self.meaning(error, || Error::RepositoryUnknown(name.clone())))
+        remote.map_err(|error| self.meaning(&error, || Error::RepositoryUnknown(name.clone())))
     }
 
     /// What an error of the client means to clients of ours. `absent` is the error of what is not there.
-    pub(super) fn meaning(&self, error: transom_client::Error, absent: impl FnOnce() -> Error) -> Error {
+    pub(super) fn meaning(&self, error: &transom_client::Error, absent: impl FnOnce() -> Error) -> Error {
         use transom_client::Error as Theirs;
         let host = self.place.host.clone();
         let reason = error.to_string();
@@ -155,7 +155,11 @@ impl Upstream {
     /// The error of bytes that are not what they should be.
     pub(super) fn wrong(&self, reason: String) -> Error {
         let host = self.place.host.clone();
-        tracing::warn!(upstream = self.address(), reason, "another registry sent what cannot be used");
+        tracing::warn!(
+            upstream = self.address(),
+            reason,
+            "another registry sent what cannot be used"
+        );
         Error::UpstreamWrong { host, reason }
     }
 
@@ -221,12 +225,12 @@ impl CredentialSource for Login {
 
 /// Reads a file with a password, without the end of its line.
 async fn read(file: &std::path::Path) -> Result<Secret, transom_client::Error> {
-    let failed = |reason: String| transom_client::Error::File {
-        path: file.to_owned(),
-        line: None,
+    // Of all errors this one stays what it is on its way through the client, and is not told to clients of ours.
+    let failed = |reason: String| transom_client::Error::Helper {
+        program: format!("password_file {}", file.display()),
         reason,
     };
-    let cannot = |error: std::io::Error| failed(format!("cannot be read: {error}"));
+    let cannot = |error: std::io::Error| failed(format!("it cannot be read: {error}"));
     let size = tokio::fs::metadata(file).await.map_err(cannot)?.len();
     if size > limits::PASSWORD_FILE_BYTES {
         return Err(failed("it is too large to be a password".to_owned()));

@@ -59,14 +59,20 @@ impl Cache {
     }
 
     fn tag(&self, name: &str) -> Result<(), Error> {
-        let (name, reference) = (RepositoryName::new(name).unwrap(), "v1".parse::<Reference>().unwrap());
+        let (name, reference) = (
+            RepositoryName::new(name).unwrap(),
+            "v1".parse::<Reference>().unwrap(),
+        );
         let found = self.runtime.block_on(self.proxies.manifest(&name, &reference));
         found.map(drop)
     }
 
     /// Has a blob, whole; says whether it was here already.
     fn blob(&self, name: &str, content: &[u8]) -> bool {
-        let (name, digest) = (RepositoryName::new(name).unwrap(), sha256(content).parse().unwrap());
+        let (name, digest) = (
+            RepositoryName::new(name).unwrap(),
+            sha256(content).parse().unwrap(),
+        );
         self.runtime.block_on(async {
             match self.proxies.blob(&name, &digest).await.unwrap() {
                 Content::Stored => true,
@@ -112,7 +118,11 @@ fn what_nobody_uses_goes_and_comes_again() {
     let own = RepositoryName::new("own").unwrap();
     cache.runtime.block_on(async {
         let digest = sha256(b"own").parse().unwrap();
-        let mut upload = cache.store.new_upload(&own, transom_oci::Algorithm::Sha256).await.unwrap();
+        let mut upload = cache
+            .store
+            .new_upload(&own, transom_oci::Algorithm::Sha256)
+            .await
+            .unwrap();
         upload.append(b"own".as_slice().into()).await.unwrap();
         upload.commit(&own, &digest).await.unwrap();
     });

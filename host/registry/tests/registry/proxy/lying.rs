@@ -43,7 +43,10 @@ impl Liar {
 
     fn gets(&self) -> usize {
         let lines = self.fake.lines();
-        lines.iter().filter(|line| line.starts_with("GET") && line.contains("/blobs/")).count()
+        lines
+            .iter()
+            .filter(|line| line.starts_with("GET") && line.contains("/blobs/"))
+            .count()
     }
 }
 
@@ -137,10 +140,11 @@ fn a_manifest_that_is_another_is_not_given() {
     let document = format!(r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{}},"layers":[]}}"#);
     let wanted = sha256(b"another");
     let target = wanted.clone();
-    liar.fake.plan(move |seen: &Seen| match seen.path.ends_with(&target) {
-        true => reply(200, &[("content-type", MANIFEST)], &document),
-        false => reply(200, &[("content-type", "text/html")], "<html>log in here</html>"),
-    });
+    liar.fake
+        .plan(move |seen: &Seen| match seen.path.ends_with(&target) {
+            true => reply(200, &[("content-type", MANIFEST)], &document),
+            false => reply(200, &[("content-type", "text/html")], "<html>log in here</html>"),
+        });
     let cache = Cache::start(&proxy("hub", liar.address()));
     let mut client = cache.client();
     for reference in [wanted.as_str(), "v1"] {
@@ -159,7 +163,13 @@ fn each_refusal_of_the_other_registry_means_something_here() {
     let digest = sha256(b"x");
     for (status, headers, meant, code, retry) in [
         (404, [("x", "y")], 404, "", None),
-        (401, [("www-authenticate", "Basic realm=\"r\"")], 403, "DENIED", None),
+        (
+            401,
+            [("www-authenticate", "Basic realm=\"r\"")],
+            403,
+            "DENIED",
+            None,
+        ),
         (403, [("x", "y")], 403, "DENIED", None),
         (429, [("retry-after", "77")], 429, "TOOMANYREQUESTS", Some("77")),
         (500, [("retry-after", "0")], 503, "UNAVAILABLE", Some("5")),
@@ -194,8 +204,13 @@ fn what_is_here_is_given_while_the_other_registry_has_too_much_to_do() {
     let path = "/v2/hub/team/app/manifests/v1";
     client.ask("GET", path).expect(200);
     for status in [429, 500, 502] {
-        liar.fake.plan(move |_: &Seen| reply(status, &[("retry-after", "77")], ""));
-        assert_eq!(client.ask("GET", path).expect(200).body, document.as_bytes(), "{status}");
+        liar.fake
+            .plan(move |_: &Seen| reply(status, &[("retry-after", "77")], ""));
+        assert_eq!(
+            client.ask("GET", path).expect(200).body,
+            document.as_bytes(),
+            "{status}"
+        );
     }
     // Whoever is refused gets nothing, also not what was there before.
     liar.fake.plan(|_: &Seen| reply(403, &[], ""));
@@ -236,10 +251,14 @@ fn a_login_is_shown_to_the_other_registry_and_to_nobody_else() {
 #[test]
 fn where_a_password_is_kept_is_not_told_to_clients() {
     let liar = Liar::start();
-    liar.fake.plan(|_: &Seen| reply(401, &[("www-authenticate", "Basic realm=\"r\"")], ""));
+    liar.fake
+        .plan(|_: &Seen| reply(401, &[("www-authenticate", "Basic realm=\"r\"")], ""));
     let login = "username = \"me\"\npassword_file = \"/nowhere/at/all\"\n";
     let cache = Cache::start(&format!("{}{login}", proxy("hub", liar.address())));
     let answer = cache.client().ask("GET", "/v2/hub/a/manifests/v1").expect(503);
     let text = String::from_utf8_lossy(&answer.body).into_owned();
-    assert!(!text.contains("nowhere") && text.contains("the log says why"), "{text}");
+    assert!(
+        !text.contains("nowhere") && text.contains("the log says why"),
+        "{text}"
+    );
 }

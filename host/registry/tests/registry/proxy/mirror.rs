@@ -21,11 +21,20 @@ fn get(client: &mut Client, path: &str) -> Vec<u8> {
 }
 
 fn pull(client: &mut Client, name: &str, tag: &str, manifest: &str, content: &str) {
-    assert_eq!(get(client, &format!("/v2/{name}/manifests/{tag}")), manifest.as_bytes());
+    assert_eq!(
+        get(client, &format!("/v2/{name}/manifests/{tag}")),
+        manifest.as_bytes()
+    );
     let digest = sha256(manifest.as_bytes());
-    assert_eq!(get(client, &format!("/v2/{name}/manifests/{digest}")), manifest.as_bytes());
+    assert_eq!(
+        get(client, &format!("/v2/{name}/manifests/{digest}")),
+        manifest.as_bytes()
+    );
     let layer = sha256(content.as_bytes());
-    assert_eq!(get(client, &format!("/v2/{name}/blobs/{layer}")), content.as_bytes());
+    assert_eq!(
+        get(client, &format!("/v2/{name}/blobs/{layer}")),
+        content.as_bytes()
+    );
     assert_eq!(get(client, &format!("/v2/{name}/blobs/{}", sha256(b"{}"))), b"{}");
 }
 
@@ -59,14 +68,24 @@ fn an_image_comes_once_and_stays() {
     // Also after a restart.
     let folder = cache.stop();
     let cache = Cache::again(folder, &proxy("hub", upstream.address));
-    assert_eq!(get(&mut cache.client(), &format!("/v2/hub/team/app/blobs/{}", sha256(b"layer"))), b"layer");
+    assert_eq!(
+        get(
+            &mut cache.client(),
+            &format!("/v2/hub/team/app/blobs/{}", sha256(b"layer"))
+        ),
+        b"layer"
+    );
 }
 
 #[test]
 fn the_same_on_a_driver_without_files() {
     let mut upstream = Serving::memory();
     let folder = tempfile::tempdir().unwrap();
-    let config = config_on(folder.path(), "driver = \"inmemory\"", &proxy("hub", upstream.address));
+    let config = config_on(
+        folder.path(),
+        "driver = \"inmemory\"",
+        &proxy("hub", upstream.address),
+    );
     comes_once_and_stays(&mut upstream, &Cache::of(&config, folder));
 }
 
@@ -143,7 +162,10 @@ fn tags_go_where_the_other_registry_says() {
     // Back to what is here already.
     push(&upstream, "app", "v1", "first");
     pull(&mut client, "quick/app", "v1", &first, "first");
-    upstream.client().ask("DELETE", "/v2/app/manifests/v1").expect(202);
+    upstream
+        .client()
+        .ask("DELETE", "/v2/app/manifests/v1")
+        .expect(202);
     let gone = client.ask("GET", "/v2/quick/app/manifests/v1").expect(404);
     assert_eq!(gone.code(), "MANIFEST_UNKNOWN");
     // By digest it is what it is.
@@ -167,7 +189,14 @@ fn lists_are_those_of_the_other_registry() {
         manifest.len()
     );
     let signature = image(&mut theirs, "app", "signature", &about);
-    put_manifest(&mut theirs, "app", &sha256(signature.as_bytes()), MANIFEST, &signature).expect(201);
+    put_manifest(
+        &mut theirs,
+        "app",
+        &sha256(signature.as_bytes()),
+        MANIFEST,
+        &signature,
+    )
+    .expect(201);
     let mut cache = Cache::start(&proxy("", upstream.address));
     let mut client = cache.client();
     let page = client.ask("GET", "/v2/app/tags/list?n=2").expect(200);
@@ -177,21 +206,35 @@ fn lists_are_those_of_the_other_registry() {
         Some("</v2/app/tags/list?n=2&last=b>; rel=\"next\"")
     );
     let page = client.ask("GET", "/v2/app/tags/list?n=2&last=b").expect(200);
-    assert_eq!((page.json()["tags"].clone(), page.header("link")), (json!(["c", "d"]), None));
+    assert_eq!(
+        (page.json()["tags"].clone(), page.header("link")),
+        (json!(["c", "d"]), None)
+    );
     client.ask("GET", "/v2/none/tags/list").expect(404);
-    for (kind, found) in [("", 1), ("?artifactType=a/signature", 1), ("?artifactType=a/b", 0)] {
+    for (kind, found) in [
+        ("", 1),
+        ("?artifactType=a/signature", 1),
+        ("?artifactType=a/b", 0),
+    ] {
         let path = format!("/v2/app/referrers/{subject}{kind}");
         let list = client.ask("GET", &path).expect(200).json();
         assert_eq!(list["manifests"].as_array().unwrap().len(), found, "{kind}");
     }
     // A signature that was pulled is listed when nobody can be asked.
-    get(&mut client, &format!("/v2/app/manifests/{}", sha256(signature.as_bytes())));
+    get(
+        &mut client,
+        &format!("/v2/app/manifests/{}", sha256(signature.as_bytes())),
+    );
     drop((theirs, client));
     let folder = cache.stop();
     let address = upstream.address;
     drop(upstream);
     cache = Cache::again(folder, &proxy("", address));
-    let list = cache.client().ask("GET", &format!("/v2/app/referrers/{subject}")).expect(200).json();
+    let list = cache
+        .client()
+        .ask("GET", &format!("/v2/app/referrers/{subject}"))
+        .expect(200)
+        .json();
     assert_eq!(list["manifests"].as_array().unwrap().len(), 1);
 }
 
@@ -213,7 +256,9 @@ fn a_mirror_is_asked_with_the_name_of_what_it_mirrors() {
     }
     pull(&mut client, "quay.io/team/app", "v1", &manifest, "layer");
     // Another host is none of these, and nothing is renamed.
-    client.ask("GET", "/v2/team/app/manifests/v1?ns=ghcr.io").expect(404);
+    client
+        .ask("GET", "/v2/team/app/manifests/v1?ns=ghcr.io")
+        .expect(404);
     let refused = client.ask("POST", "/v2/team/app/blobs/uploads/?ns=quay.io");
     assert_eq!(refused.expect(405).code(), "UNSUPPORTED");
 }
@@ -238,7 +283,11 @@ fn who_may_not_read_here_causes_nothing_there() {
     let mut client = cache.client();
     client.ask("GET", "/v2/open/app/manifests/v1").expect(200);
     let before = upstream.counted();
-    for path in ["manifests/v1", &format!("blobs/{}", sha256(b"layer")), "tags/list"] {
+    for path in [
+        "manifests/v1",
+        &format!("blobs/{}", sha256(b"layer")),
+        "tags/list",
+    ] {
         let refused = client.ask("GET", &format!("/v2/closed/app/{path}"));
         assert!(matches!(refused.status, 401 | 403), "{path}: {}", refused.status);
     }
@@ -246,7 +295,9 @@ fn who_may_not_read_here_causes_nothing_there() {
     let refused = client.ask("GET", "/v2/app/manifests/v1?ns=closed");
     assert!(matches!(refused.status, 401 | 403), "{}", refused.status);
     let requests = |text: &str| {
-        let lines = text.lines().filter(|line| line.starts_with("registry_http_requests_total"));
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("registry_http_requests_total"));
         lines.map(str::to_owned).collect::<Vec<String>>()
     };
     assert_eq!(requests(&before), requests(&upstream.counted()));
@@ -264,7 +315,10 @@ fn a_blob_of_two_repositories_is_kept_once_and_asked_for_in_both() {
     for name in ["one", "two"] {
         assert_eq!(get(&mut client, &path(name)), b"shared");
     }
-    assert_eq!(cache.counted("registry_proxy_pulled_bytes_total{type=\"blob\"}"), 6);
+    assert_eq!(
+        cache.counted("registry_proxy_pulled_bytes_total{type=\"blob\"}"),
+        6
+    );
     // That the bytes are here says nothing about a third one.
     let unknown = client.ask("GET", &path("three")).expect(404);
     assert_eq!(unknown.code(), "BLOB_UNKNOWN");

@@ -25,7 +25,10 @@ pub(super) struct Cache {
 
 /// A configuration with more tables in it, and its files below a folder.
 pub(super) fn config(folder: &Path, more: &str) -> Config {
-    let storage = format!("driver = \"filesystem\"\nrootdirectory = {:?}", folder.join("registry"));
+    let storage = format!(
+        "driver = \"filesystem\"\nrootdirectory = {:?}",
+        folder.join("registry")
+    );
     config_on(folder, &storage, more)
 }
 
@@ -62,8 +65,8 @@ impl Cache {
 
     pub(super) fn of(config: &Config, folder: TempDir) -> Cache {
         let runtime = runtime();
-        let opening = Running::open(config, &Factory::builtin());
-        let running = runtime.block_on(async { opening.await.unwrap() });
+        let opening = async { Running::open(config, &Factory::builtin()).await };
+        let running = runtime.block_on(opening).unwrap();
         let (address, operators) = (running.address().unwrap(), running.admin_address().unwrap());
         let (stop, stopped) = oneshot::channel();
         let serving = runtime.spawn(running.serve(async {
@@ -90,7 +93,10 @@ impl Cache {
 
     /// What was counted under a name with these labels; 0 if nothing was.
     pub(super) fn counted(&self, name: &str) -> u64 {
-        let text = Client::connect(self.operators).ask("GET", "/metrics").expect(200).body;
+        let text = Client::connect(self.operators)
+            .ask("GET", "/metrics")
+            .expect(200)
+            .body;
         let text = String::from_utf8(text).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.map_or(0, |value| value.trim().parse().unwrap())
@@ -123,7 +129,9 @@ pub(super) fn data(folder: &Path, digest: &str) -> std::path::PathBuf {
 pub(super) fn read(address: SocketAddr, path: &str, range: Option<&str>) -> (u16, usize, Vec<u8>) {
     use std::io::{BufRead, BufReader, Read, Write};
     let mut stream = TcpStream::connect(address).unwrap();
-    let range = range.map(|range| format!("Range: {range}\r\n")).unwrap_or_default();
+    let range = range
+        .map(|range| format!("Range: {range}\r\n"))
+        .unwrap_or_default();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{range}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut reader = BufReader::new(stream);
