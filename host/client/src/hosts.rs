@@ -140,6 +140,7 @@ impl Hosts {
         let loopback = is_loopback(authority);
         let scheme = match port(authority) {
             _ if self.plain_http => Scheme::Http,
+            _ if self.tls_only => Scheme::Https,
             None | Some(443) => Scheme::Https,
             Some(80) if loopback => Scheme::Http,
             Some(_) if loopback => Scheme::Either,
@@ -159,7 +160,7 @@ impl Hosts {
             proxy: None,
             mirror_of: None,
         };
-        if self.tls_only || !self.authorities.is_empty() || !self.identities.is_empty() {
+        if !self.authorities.is_empty() || !self.identities.is_empty() {
             host.secured();
         }
         host.skip_verify |= self.skip_verify;

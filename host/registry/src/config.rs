@@ -2,6 +2,7 @@
 //!
 //! `docs/guides/registry.md` describes every key. [`Config::parse`] reads it, `run` makes a registry of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use crate::server::{ClientCertificates, TlsFiles};
 use crate::settings::{Mistake, Period, SetupError};
@@ -23,7 +24,6 @@ use crate::{auth, limits, notify, policy, proxy};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The driver and its parameters.
-    #[serde(default)]
     pub storage: Map<String, Value>,
     /// Where and how it is spoken to.
     #[serde(default)]
@@ -198,6 +198,9 @@ pub struct Manifests {
     pub sparse_indexes: bool,
 }
 
+/// The one key that must be there.
+const STORAGE: &str = "storage";
+
 fn yes() -> bool {
     true
 }
@@ -307,19 +310,18 @@ impl Config {
             let message = format!("the file is larger than {} bytes", limits::CONFIG_BYTES);
             return Err(Mistake { line: 1, message });
         }
-        let config: Config = crate::settings::parse(text)?;
-        if config.storage.is_empty() {
-            let message = "missing field `storage`: [storage] says which driver keeps everything".to_owned();
-            return Err(Mistake { line: 1, message });
-        }
-        Ok(config)
+        crate::settings::parse(text)
     }
 
     /// Reads a table of a text, which holds other things, too. Where there is no storage, it is for the caller to choose.
     ///
     /// # Errors
     /// The first mistake, with its line in the text.
-    pub fn read(text: &str, table: Spanned<DeTable<'_>>) -> Result<Config, Mistake> {
+    pub fn read(text: &str, mut table: Spanned<DeTable<'_>>) -> Result<Config, Mistake> {
+        let at = table.span();
+        let storage = Spanned::new(at.clone(), Cow::Borrowed(STORAGE));
+        let nothing = Spanned::new(at, DeValue::Table(DeTable::default()));
+        table.get_mut().entry(storage).or_insert(nothing);
         crate::settings::read(text, table)
     }
 

@@ -103,7 +103,7 @@ impl Running {
         let driver: Arc<dyn StorageDriver> = factory.open(&config.storage)?;
         let gate: Arc<dyn Gate> = auth::gate(&config.auth, config.policy.as_ref())?;
         let open = config.auth == auth::Settings::default() && config.policy.is_none();
-        if open && !config.http.listen.ip().is_loopback() {
+        if open && !config.read_only && !config.http.listen.ip().is_loopback() {
             tracing::warn!(
                 address = %config.http.listen,
                 "everybody who reaches this address may push and delete; see [auth]"
