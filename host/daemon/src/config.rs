@@ -1,9 +1,11 @@
 //! The configuration file: TOML, all of it optional. A mistake names its line, and all mistakes are named at once.
 //!
-//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters, [`transfer`] the one about registries. `text` writes the commented file of
+//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters, [`transfer`] the one about registries of others,
+//! [`registry`] the one about our own. `text` writes the commented file of
 //! `transomd config default`, `section` reads tables key by key, `setting` says what each kind of value looks like.
 
 pub mod layers;
+pub mod registry;
 mod section;
 mod setting;
 pub mod snapshots;
@@ -23,6 +25,7 @@ use crate::limits;
 use crate::places::{Places, SOCKET};
 
 use layers::{Diff, Processors};
+pub use registry::Registry;
 use section::{Faults, Section};
 pub use snapshots::{Snapshots, Snapshotter};
 pub use transfer::{Transfer, Verifiers};
@@ -68,6 +71,8 @@ pub struct Config {
     pub processors: Processors,
     /// The programs that layers may pass through, in the order of the file.
     pub stream_processors: Vec<ExternalProcessor>,
+    /// The registry that runs here; none if `None`.
+    pub registry: Option<Registry>,
 }
 
 /// Who may use the socket.
@@ -217,6 +222,7 @@ impl Config {
             diff: Diff::default(),
             processors: Processors::default(),
             stream_processors: Vec::new(),
+            registry: None,
         }
     }
 
@@ -285,6 +291,7 @@ impl Config {
         self.processors
             .read(&mut top.section("processors", faults), faults);
         self.stream_processors = layers::read_programs(top, faults);
+        self.registry = Registry::read(top, faults).or(self.registry.take());
         top.end(faults);
     }
 }

@@ -77,6 +77,14 @@ pub enum Failure {
         /// What is wrong with its expression or plugin.
         source: transom_meta::filter::FilterError,
     },
+    /// The registry.
+    #[error("registry: {0}")]
+    Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Images are to be read where there are none.
+    #[error(
+        "registry.namespaces: a daemon behind a containerd (--proxy-backend) has no images; leave it out"
+    )]
+    NoImages,
     /// The blobs' store.
     #[error(transparent)]
     Content(#[from] transom_content::Error),

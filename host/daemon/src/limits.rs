@@ -111,3 +111,9 @@ pub const BORROWED_LEASE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a containerd may take to forget what was begun there.
 pub const REMOTE_CLEANUP: Duration = Duration::from_secs(5);
+
+/// Manifests of images of which it is remembered what they refer to, for the registry; each has some hundred bytes a layer.
+pub const KNOWN_MANIFESTS: usize = 10_000;
+
+/// Manifests that one image is followed to. The largest indexes list some hundreds.
+pub const IMAGE_NODES: usize = 10_000;

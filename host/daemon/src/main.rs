@@ -55,7 +55,11 @@ fn places() -> Result<Places, Problem> {
 }
 
 fn serve(mut config: Config) -> Result<(), Problem> {
-    log::start(&config.log);
+    let registry = config.registry.as_ref();
+    log::start(
+        &config.log,
+        registry.is_some_and(|registry| registry.settings.log.access),
+    );
     config.transfer.proxies = proxies();
     let notify = Notify::new(env::var_os("NOTIFY_SOCKET").as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -40,6 +40,12 @@ impl Part {
         Part::ours("processor", id.into())
     }
 
+    /// A registry.
+    #[must_use]
+    pub fn registry(id: impl Into<String>) -> Part {
+        Part::ours("registry", id.into())
+    }
+
     fn ours(kind: &str, id: String) -> Part {
         let plugin = Plugin {
             r#type: format!("io.transom.{kind}.v1"),

@@ -65,6 +65,8 @@ mod races;
 mod registries;
 #[path = "daemon/registries_cut.rs"]
 mod registries_cut;
+#[path = "daemon/registry.rs"]
+mod registry;
 #[path = "daemon/rig.rs"]
 mod rig;
 #[path = "daemon/server.rs"]

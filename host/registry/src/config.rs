@@ -2,6 +2,7 @@
 //!
 //! `docs/guides/registry.md` describes every key. [`Config::parse`] reads it, `run` makes a registry of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,14 +11,16 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::server::{ClientCertificates, TlsFiles};
 use crate::settings::{Mistake, Period, SetupError};
 use crate::store::{Collection, Options};
-use crate::{auth, limits, notify, policy};
+use crate::{auth, limits, notify, policy, proxy};
 
 /// Everything that can be configured.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The driver and its parameters.
@@ -55,12 +58,15 @@ pub struct Config {
     /// Who is told what has happened.
     #[serde(default)]
     pub notifications: Vec<notify::Settings>,
-    /// The folder of what is kept beside the storage: events that wait to be told.
+    /// Repositories that come from other registries.
+    #[serde(default)]
+    pub proxy: Vec<proxy::Settings>,
+    /// The folder of what is kept beside the storage: events that wait to be told, blobs that arrive from other registries.
     pub state: Option<PathBuf>,
 }
 
 /// `[http]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// The address and port.
@@ -84,7 +90,7 @@ pub struct Http {
 }
 
 /// `[http.tls]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The chain of certificates.
@@ -99,7 +105,7 @@ pub struct Tls {
 }
 
 /// `[delete]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Delete {
     /// Whether clients can delete.
@@ -111,7 +117,7 @@ pub struct Delete {
 }
 
 /// `[gc]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gc {
     /// How often; 0 for never.
@@ -125,7 +131,7 @@ pub struct Gc {
 }
 
 /// `[log]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// The least level.
@@ -165,7 +171,7 @@ pub enum LogFormat {
 }
 
 /// `[metrics]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
     /// The address and port, which only operators should reach.
@@ -173,7 +179,7 @@ pub struct Metrics {
 }
 
 /// `[limits]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Repositories on a page, at most.
@@ -185,12 +191,15 @@ pub struct Limits {
 }
 
 /// `[manifests]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifests {
     /// Take indexes whose manifests are not all here.
     pub sparse_indexes: bool,
 }
+
+/// The one key that must be there.
+const STORAGE: &str = "storage";
 
 fn yes() -> bool {
     true
@@ -287,6 +296,7 @@ impl Config {
             auth: auth::Settings::default(),
             policy: None,
             notifications: Vec::new(),
+            proxy: Vec::new(),
             state: None,
         }
     }
@@ -301,6 +311,18 @@ impl Config {
             return Err(Mistake { line: 1, message });
         }
         crate::settings::parse(text)
+    }
+
+    /// Reads a table of a text, which holds other things, too. Where there is no storage, it is for the caller to choose.
+    ///
+    /// # Errors
+    /// The first mistake, with its line in the text.
+    pub fn read(text: &str, mut table: Spanned<DeTable<'_>>) -> Result<Config, Mistake> {
+        let at = table.span();
+        let storage = Spanned::new(at.clone(), Cow::Borrowed(STORAGE));
+        let nothing = Spanned::new(at, DeValue::Table(DeTable::default()));
+        table.get_mut().entry(storage).or_insert(nothing);
+        crate::settings::read(text, table)
     }
 
     /// What the store goes by. `open` says that everybody may do everything.

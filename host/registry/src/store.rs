@@ -1,7 +1,7 @@
 //! The registry's content on a driver: what can be asked of it and done to it, without HTTP.
 //!
 //! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `purge` deletes uploads that did not end, `gc` what
-//! nothing leads to,
+//! nothing leads to, `cached` keeps what comes from other registries,
 //! `cache` keeps manifests in memory, `locks` keeps
 //! what must not happen at the same time apart.
 
@@ -17,6 +17,7 @@ use crate::{Error, limits};
 
 mod blobs;
 mod cache;
+mod cached;
 mod catalog;
 mod gc;
 mod locks;
@@ -27,6 +28,7 @@ mod tags;
 mod uploads;
 
 pub use blobs::Blob;
+pub use cached::{Arrived, Evicted};
 pub use gc::{Collected, Collection};
 pub use manifests::{ManifestPush, Pushed, Stored};
 pub use referrers::Referrers;

@@ -72,7 +72,10 @@ impl Remote {
     }
 
     /// The bytes from `start` to before `end`, whose digest nobody checks here.
-    pub(crate) fn part(&self, descriptor: &Descriptor, start: u64, end: u64) -> Result<BlobReader, Error> {
+    ///
+    /// # Errors
+    /// [`Error::NoHost`].
+    pub fn part(&self, descriptor: &Descriptor, start: u64, end: u64) -> Result<BlobReader, Error> {
         Ok(BlobReader {
             remote: self.clone(),
             descriptor: descriptor.clone(),

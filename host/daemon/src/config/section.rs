@@ -103,6 +103,21 @@ impl<'t> Section<'t> {
         paths
     }
 
+    /// Whether a key is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    /// The line where it begins.
+    pub(super) fn line(&self) -> usize {
+        line_of(self.text, self.at)
+    }
+
+    /// What nobody asked for, to be read by somebody else, and the text that it is in.
+    pub(super) fn rest(self) -> (&'t str, Spanned<DeTable<'t>>) {
+        (self.text, Spanned::new(self.at..self.at, self.table))
+    }
+
     fn table_of(
         &self,
         name: String,
