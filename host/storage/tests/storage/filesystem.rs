@@ -8,8 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use serde_json::json;
 use transom_storage::filesystem::Step;
-use transom_storage::{Condition, Error, Filesystem, Memory, Stamp, StorageDriver, StoragePath, WriteMode};
+use transom_storage::{
+    Condition, Error, Factory, Filesystem, Memory, Stamp, StorageDriver, StoragePath, WriteMode,
+};
 
 fn path(text: &str) -> StoragePath {
     StoragePath::new(text).unwrap()
@@ -420,6 +423,16 @@ async fn every_change_of_a_folder_changes_its_stamp() {
         return;
     }
     let first = stamp(&driver, "/tags").await;
+    // Drivers that stand on it hand the stamps on.
+    let root = folder.path().to_str().unwrap();
+    let files = json!({"driver": "filesystem", "rootdirectory": root});
+    let stack = json!({"driver": "limit", "maxconcurrency": 8, "inner": {"driver": "cache", "inner": files}});
+    let stack = Factory::builtin().open(stack.as_object().unwrap()).unwrap();
+    assert_eq!(
+        stack.stamps(&[path("/tags")]).await.unwrap(),
+        [Some(first.clone())]
+    );
+    assert!(stack.stamps(&[]).await.unwrap().is_empty());
     assert_eq!(stamp(&other, "/tags").await, first);
     // What is deeper, or elsewhere, is none of it.
     put(&driver, "/tags/a/link", b"y").await;
