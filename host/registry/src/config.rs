@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::server::{ClientCertificates, TlsFiles};
 use crate::settings::{Mistake, Period, SetupError};
 use crate::store::{Collection, Options};
-use crate::{auth, limits, notify, policy};
+use crate::{auth, index, limits, notify, policy};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Config {
     /// When garbage is collected.
     #[serde(default)]
     pub gc: Gc,
+    /// The index of lists.
+    #[serde(default)]
+    pub index: index::Settings,
     /// What is logged.
     #[serde(default)]
     pub log: Log,
@@ -55,7 +58,7 @@ pub struct Config {
     /// Who is told what has happened.
     #[serde(default)]
     pub notifications: Vec<notify::Settings>,
-    /// The folder of what is kept beside the storage: events that wait to be told.
+    /// The folder of what is kept beside the storage: events that wait to be told, and the index.
     pub state: Option<PathBuf>,
 }
 
@@ -278,6 +281,7 @@ impl Config {
             http: Http::default(),
             delete: Delete::default(),
             gc: Gc::default(),
+            index: index::Settings::default(),
             log: Log::default(),
             metrics: None,
             limits: Limits::default(),
@@ -312,6 +316,14 @@ impl Config {
             manifest_bytes: self.limits.manifest_bytes,
             grace: self.gc.grace.0,
         }
+    }
+
+    /// Where the index is; `None` if there is to be none.
+    ///
+    /// # Errors
+    /// [`SetupError::Setting`] if nothing says where.
+    pub fn index(&self) -> Result<Option<index::Place>, SetupError> {
+        index::Place::find(&self.index, self.state.as_deref(), &self.storage)
     }
 
     /// The files of TLS.

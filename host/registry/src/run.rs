@@ -14,7 +14,9 @@ use crate::auth;
 use crate::config::Config;
 use crate::event::{Listener, Nobody};
 use crate::http::{Registry, Settings};
-use crate::metrics::Metrics;
+use crate::index;
+use crate::instance;
+use crate::metrics::{self, Metrics};
 use crate::notify::{self, Notifier};
 use crate::server::admin::Admin;
 use crate::server::{Protocols, Server, Tls, TlsError};
@@ -37,7 +39,7 @@ pub enum RunError {
     /// Notifications.
     #[error("[[notifications]]: {0}")]
     Notifications(#[from] notify::OpenError),
-    /// The store of events that wait.
+    /// The store of events that wait, or the index.
     #[error("state: {0}")]
     State(#[from] kv::KvError),
     /// An address.
@@ -59,6 +61,7 @@ pub struct Running {
     notifier: Option<Arc<Notifier>>,
     uploads: Option<(Duration, Duration)>,
     gc: Option<(Collection, Duration)>,
+    index: Option<index::Place>,
 }
 
 impl Running {
@@ -91,10 +94,17 @@ impl Running {
             tags_page: config.limits.tags_page,
             catalog_page: config.limits.catalog_page,
         };
+        let store = Store::new(driver, options);
+        let index = config.index()?;
+        if let Some(place) = index.as_ref().filter(|place| place.only_writer()) {
+            // Every change is to be seen. An index that is in use says that somebody else writes, too.
+            store.use_index(place.open().await?);
+        }
         let metrics = Metrics::default();
         let mut counters = Counters::default();
         metrics.register(&mut counters);
-        let registry = Registry::new(Store::new(driver, options), gate, listener, settings, metrics);
+        metrics::states(&mut counters, store.clone(), notifier.clone());
+        let registry = Registry::new(store, gate, listener, settings, metrics);
         registry.set_read_only(config.read_only);
         Ok(Running {
             server: listen(config, &registry).await?,
@@ -103,6 +113,7 @@ impl Running {
             gc: Some((config.gc.collection(false), config.gc.every.0)).filter(|(_, every)| !every.is_zero()),
             registry,
             notifier,
+            index,
         })
     }
 
@@ -134,14 +145,31 @@ impl Running {
         let collecting = self
             .gc
             .map(|(collection, every)| tokio::spawn(store.collect_for_ever(collection, every)));
+        let store = self.registry.store().clone();
+        let indexing = self.index.map(|place| tokio::spawn(keep_index(store, place)));
         self.server.serve(stop).await;
-        for task in admin.into_iter().chain(purging).chain(collecting) {
+        for task in admin.into_iter().chain(purging).chain(collecting).chain(indexing) {
             task.abort();
         }
         if let Some(notifier) = self.notifier {
             notifier.stop().await;
         }
     }
+}
+
+/// Opens the index, if it is not open yet, and builds it, while requests are answered.
+async fn keep_index(store: Store, place: index::Place) {
+    if store.index().is_none() {
+        match place.open().await {
+            Ok(index) => store.use_index(index),
+            Err(error) => {
+                let folder = place.folder.display();
+                tracing::warn!(%folder, %error, "there is no index: lists walk the storage");
+                return;
+            }
+        }
+    }
+    store.keep_index().await;
 }
 
 async fn listen(config: &Config, registry: &Registry) -> Result<Server, RunError> {
@@ -186,7 +214,7 @@ async fn notifier(config: &Config) -> Result<Option<Arc<Notifier>>, RunError> {
             .host
             .clone()
             .unwrap_or_else(|| config.http.listen.to_string()),
-        instance: std::process::id().to_string(),
+        instance: instance::id().to_owned(),
     };
     let notifier = Notifier::open(&config.notifications, kv, source).await?;
     Ok(Some(Arc::new(notifier)))

@@ -20,12 +20,16 @@ mod garbage;
 mod gates;
 #[path = "registry/hostile.rs"]
 mod hostile;
+#[path = "registry/index.rs"]
+mod index;
 #[path = "registry/lists.rs"]
 mod lists;
 #[path = "registry/manifests.rs"]
 mod manifests;
 #[path = "registry/notifications.rs"]
 mod notifications;
+#[path = "registry/running.rs"]
+mod running;
 #[path = "registry/secure.rs"]
 mod secure;
 #[path = "registry/serving.rs"]
