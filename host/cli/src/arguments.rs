@@ -29,7 +29,7 @@ pub(crate) use registry::{
     FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
 };
 pub(crate) use serve::{
-    PolicyCheck, RegistryCheck, RegistryGc, RegistryImport, RegistryPolicy, RegistryServe,
+    PolicyCheck, RegistryCheck, RegistryGc, RegistryImport, RegistryPolicy, RegistryReindex, RegistryServe,
 };
 pub(crate) use snapshot::{
     Diff, ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage, Snapshot,

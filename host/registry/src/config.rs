@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::server::{ClientCertificates, TlsFiles};
 use crate::settings::{Mistake, Period, SetupError};
 use crate::store::{Collection, Options};
-use crate::{auth, limits, notify, policy, proxy};
+use crate::{auth, index, limits, notify, policy, proxy};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -34,6 +34,9 @@ pub struct Config {
     /// When garbage is collected.
     #[serde(default)]
     pub gc: Gc,
+    /// The index of lists.
+    #[serde(default)]
+    pub index: index::Settings,
     /// What is logged.
     #[serde(default)]
     pub log: Log,
@@ -61,7 +64,8 @@ pub struct Config {
     /// Repositories that come from other registries.
     #[serde(default)]
     pub proxy: Vec<proxy::Settings>,
-    /// The folder of what is kept beside the storage: events that wait to be told, blobs that arrive from other registries.
+    /// The folder of what is kept beside the storage: events that wait to be told, blobs that arrive from other registries,
+    /// and the index.
     pub state: Option<PathBuf>,
 }
 
@@ -287,6 +291,7 @@ impl Config {
             http: Http::default(),
             delete: Delete::default(),
             gc: Gc::default(),
+            index: index::Settings::default(),
             log: Log::default(),
             metrics: None,
             limits: Limits::default(),
@@ -334,6 +339,14 @@ impl Config {
             manifest_bytes: self.limits.manifest_bytes,
             grace: self.gc.grace.0,
         }
+    }
+
+    /// Where the index is; `None` if there is to be none.
+    ///
+    /// # Errors
+    /// [`SetupError::Setting`] if nothing says where.
+    pub fn index(&self) -> Result<Option<index::Place>, SetupError> {
+        index::Place::find(&self.index, self.state.as_deref(), &self.storage)
     }
 
     /// The files of TLS.

@@ -31,6 +31,15 @@ pub(crate) fn repositories() -> Path {
     StoragePath::new(&format!("{ROOT}/repositories"))
 }
 
+/// The folder of a part of a repository's name; of all repositories, without one.
+pub(crate) fn folder(name: &str) -> Path {
+    let top = repositories()?;
+    match name.is_empty() {
+        true => Ok(top),
+        false => top.join(name),
+    }
+}
+
 /// The folder of a repository.
 pub(crate) fn repository(name: &RepositoryName) -> Path {
     StoragePath::new(&format!("{ROOT}/repositories/{name}"))

@@ -4,7 +4,8 @@
 //! 1. [`names`] (repositories, tags, what a reference is), [`error`](mod@error), [`limits`];
 //! 2. [`server`] accepts connections, [`http`] understands requests and writes answers;
 //! 3. [`access`] (who may do what), [`event`] (what is told afterwards);
-//! 4. [`store`] does it, with [`manifest`] (what a manifest says) and `layout` (where everything is on the driver);
+//! 4. [`store`] does it, with [`index`] (lists that need not walk), [`manifest`] (what a manifest says) and `layout` (where
+//!    everything is on the driver);
 //! 5. or, for repositories that are not there, a [`source`] does: [`proxy`] has those of other registries.
 //!
 //! Beside that stand [`auth`] (who a client is), [`policy`] (what a file lets it do), [`notify`] (events on their way to
@@ -20,6 +21,8 @@ pub mod error;
 pub mod event;
 pub mod http;
 pub mod import;
+pub mod index;
+pub mod instance;
 mod layout;
 pub mod limits;
 pub mod manifest;
@@ -37,4 +40,5 @@ mod watched;
 
 pub use error::Error;
 pub use http::{Peer, Registry, Settings};
+pub use index::Index;
 pub use store::{Options, Store};

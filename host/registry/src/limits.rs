@@ -147,3 +147,31 @@ pub const GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a request may go on with a link that it has seen. None goes on so long between looking and writing.
 pub const SETTLE: Duration = Duration::from_secs(10 * 60);
+
+/// Tags in one pair of the index at most: a few kilobytes, which a push writes anew.
+pub const INDEX_BLOCK: usize = 256;
+
+/// Tags in each pair when there are too many for one, so that there is room for more.
+pub const INDEX_BLOCK_FILL: usize = 160;
+
+/// Tags that a pair has on the average at least. It says how many pairs a page reads ahead, and nothing else.
+pub const INDEX_BLOCK_LEAST: usize = 80;
+
+/// Tags of a repository that are kept in the index at most: they are in memory while they are listed, as they are for everybody
+/// who asks for them.
+pub const INDEX_TAGS: usize = 1_000_000;
+
+/// How often a change of the index is tried again when another one came between. Each try means that another one got through.
+pub const INDEX_TRIES: u32 = 64;
+
+/// How long a change that did not end may still come about: no request to a store goes on for so long.
+pub const INDEX_SUSPICION: Duration = Duration::from_secs(10 * 60);
+
+/// Repositories with a change that did not end. With more of them the store is not well, and the index of no use.
+pub const INDEX_SUSPECTS: usize = 10_000;
+
+/// Folders that one request for the catalog lists before it looks again what is missing.
+pub const INDEX_FOLDERS: usize = 64;
+
+/// Repositories that are looked at at the same time while the index is built, beside the requests. Each holds the names of its tags.
+pub const INDEX_REPOSITORIES: usize = 4;

@@ -12,6 +12,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+mod states;
+
+pub(crate) use states::register as states;
+
 /// All counters of one registry. Clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {

@@ -14,7 +14,9 @@ use crate::auth;
 use crate::config::Config;
 use crate::event::{Listener, Nobody};
 use crate::http::{Registry, Settings};
-use crate::metrics::Metrics;
+use crate::index;
+use crate::instance;
+use crate::metrics::{self, Metrics};
 use crate::notify::{self, Notifier};
 use crate::proxy::{self, Proxies};
 use crate::server::admin::Admin;
@@ -39,7 +41,7 @@ pub enum RunError {
     /// Notifications.
     #[error("[[notifications]]: {0}")]
     Notifications(#[from] notify::OpenError),
-    /// The store of events that wait.
+    /// The store of events that wait, or the index.
     #[error("state: {0}")]
     State(#[from] kv::KvError),
     /// An address.
@@ -63,19 +65,23 @@ pub struct Running {
     gc: Option<(Collection, Duration)>,
     proxies: Option<Evicting>,
     counted: Counted,
+    index: Option<index::Place>,
 }
 
 /// Everything that is counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counted {
     http: Metrics,
     proxy: proxy::Metrics,
+    store: Store,
+    notifier: Option<Arc<Notifier>>,
 }
 
 impl Counted {
     fn register(&self, counters: &mut Counters) {
         self.http.register(counters);
         self.proxy.register(counters);
+        metrics::states(counters, self.store.clone(), self.notifier.clone());
     }
 }
 
@@ -115,8 +121,18 @@ impl Running {
             Some(notifier) => Arc::clone(notifier) as Arc<dyn Listener>,
             None => Arc::new(Nobody),
         };
-        let counted = Counted::default();
         let store = Store::new(driver, options);
+        let counted = Counted {
+            http: Metrics::default(),
+            proxy: proxy::Metrics::default(),
+            store: store.clone(),
+            notifier: notifier.clone(),
+        };
+        let index = config.index()?;
+        if let Some(place) = index.as_ref().filter(|place| place.only_writer()) {
+            // Every change is to be seen. An index that is in use says that somebody else writes, too.
+            store.use_index(place.open().await?);
+        }
         let proxies = proxies(config, &store, &counted.proxy)?;
         sources.extend(
             proxies
@@ -135,6 +151,7 @@ impl Running {
             registry,
             notifier,
             proxies,
+            index,
         })
     }
 
@@ -174,9 +191,11 @@ impl Running {
         let evicting = self
             .proxies
             .map(|(proxies, collection)| tokio::spawn(proxies.evict_for_ever(collection)));
+        let store = self.registry.store().clone();
+        let indexing = self.index.map(|place| tokio::spawn(keep_index(store, place)));
         self.server.serve(stop).await;
-        let tasks = admin.into_iter().chain(purging).chain(collecting).chain(evicting);
-        for task in tasks {
+        let tasks = admin.into_iter().chain(purging).chain(collecting);
+        for task in tasks.chain(evicting).chain(indexing) {
             task.abort();
         }
         if let Some(notifier) = self.notifier {
@@ -207,6 +226,21 @@ fn proxies(config: &Config, store: &Store, metrics: &proxy::Metrics) -> Result<O
     let proxies = Proxies::new(&config.proxy, store.clone(), folder, metrics.clone())?;
     let collection = config.gc.every.0.is_zero().then(|| config.gc.collection(false));
     Ok(Some((proxies, collection)))
+}
+
+/// Opens the index, if it is not open yet, and builds it, while requests are answered.
+async fn keep_index(store: Store, place: index::Place) {
+    if store.index().is_none() {
+        match place.open().await {
+            Ok(index) => store.use_index(index),
+            Err(error) => {
+                let folder = place.folder.display();
+                tracing::warn!(%folder, %error, "there is no index: lists walk the storage");
+                return;
+            }
+        }
+    }
+    store.keep_index().await;
 }
 
 async fn listen(config: &Config, registry: &Registry) -> Result<Server, RunError> {
@@ -253,7 +287,7 @@ async fn notifier(config: &Config) -> Result<Option<Arc<Notifier>>, RunError> {
             .host
             .clone()
             .unwrap_or_else(|| config.http.listen.to_string()),
-        instance: std::process::id().to_string(),
+        instance: instance::id().to_owned(),
     };
     let notifier = Notifier::open(&config.notifications, kv, source).await?;
     Ok(Some(Arc::new(notifier)))

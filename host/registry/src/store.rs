@@ -1,11 +1,10 @@
 //! The registry's content on a driver: what can be asked of it and done to it, without HTTP.
 //!
-//! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `purge` deletes uploads that did not end, `gc` what
-//! nothing leads to, `cached` keeps what comes from other registries,
-//! `cache` keeps manifests in memory, `locks` keeps
-//! what must not happen at the same time apart.
+//! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `indexed` and `folders` answer lists from the
+//! index, `build` fills it and compares it; `purge` deletes uploads that did not end, `gc` what nothing leads to, `cached` keeps what
+//! comes from other registries, `cache` keeps manifests in memory, `locks` keeps what must not happen at the same time apart.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,13 +12,17 @@ use transom_oci::Digest;
 use transom_storage::{Condition, StorageDriver, StoragePath};
 
 use crate::error::{Result, absent};
+use crate::index::Index;
 use crate::{Error, limits};
 
 mod blobs;
+mod build;
 mod cache;
 mod cached;
 mod catalog;
+mod folders;
 mod gc;
+mod indexed;
 mod locks;
 mod manifests;
 mod purge;
@@ -29,12 +32,14 @@ mod uploads;
 
 pub use blobs::Blob;
 pub use cached::{Arrived, Evicted};
+pub use build::{Built, Compared};
 pub use gc::{Collected, Collection};
 pub use manifests::{ManifestPush, Pushed, Stored};
 pub use referrers::Referrers;
 pub use uploads::OpenUpload;
 pub(crate) use uploads::{Day, UploadId};
 
+use build::Building;
 use cache::Cache;
 use locks::Locks;
 use purge::Marked;
@@ -78,6 +83,8 @@ struct Inner {
     cache: Cache,
     locks: Locks,
     marked: Marked,
+    index: OnceLock<Index>,
+    building: Building,
 }
 
 /// A part of a list.
@@ -100,6 +107,8 @@ impl Store {
             cache: Cache::new(limits::CACHED_MANIFESTS),
             locks: Locks::default(),
             marked: Marked::default(),
+            index: OnceLock::new(),
+            building: Building::default(),
         };
         let inner = Arc::new(inner);
         Store { inner }

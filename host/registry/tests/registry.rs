@@ -23,6 +23,8 @@ mod garbage;
 mod gates;
 #[path = "registry/hostile.rs"]
 mod hostile;
+#[path = "registry/index.rs"]
+mod index;
 #[path = "registry/lists.rs"]
 mod lists;
 #[path = "registry/manifests.rs"]
@@ -31,6 +33,8 @@ mod manifests;
 mod notifications;
 #[path = "registry/proxy.rs"]
 mod proxy;
+#[path = "registry/running.rs"]
+mod running;
 #[path = "registry/secure.rs"]
 mod secure;
 #[path = "registry/serving.rs"]

@@ -107,6 +107,36 @@ pub trait StorageDriver: Send + Sync + fmt::Debug + 'static {
         from: &'a StoragePath,
         after: Option<&'a StoragePath>,
     ) -> Pending<'a, Box<dyn Walk>>;
+
+    /// For each folder what proves, as long as it stays the same, that nothing came into the folder or left it, whoever
+    /// might have done that. `None` for what is no folder, where the driver cannot tell, and for a while after a change.
+    ///
+    /// Whoever lists a folder after it had a stamp, and finds the same stamp later, knows what a list would say then.
+    /// Links among the entries are not covered: what one leads to may change.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn stamps<'a>(&'a self, folders: &'a [StoragePath]) -> Pending<'a, Vec<Option<Stamp>>> {
+        Box::pin(async move { Ok(vec![None; folders.len()]) })
+    }
+}
+
+/// What tells one state of a folder from all others: bytes that only the driver understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp(Bytes);
+
+impl Stamp {
+    /// A stamp of these bytes.
+    #[must_use]
+    pub fn new(bytes: impl Into<Bytes>) -> Stamp {
+        Stamp(bytes.into())
+    }
+
+    /// The bytes, to be kept.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
 }
 
 /// Content that is being written.

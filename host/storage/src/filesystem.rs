@@ -1,7 +1,7 @@
 //! The driver that keeps content as files below a folder, as docker-registry does.
 //!
-//! `root` finds and makes what is below the folder, `content` does the calls, `upload` is the writer, [`Step`] names the
-//! points where the crash tests kill. Committed content is a file at its path, so docker-registry's folders open as they
+//! `root` finds and makes what is below the folder, `content` does the calls, `stamp` tells whether a folder has changed,
+//! `upload` is the writer, [`Step`] names the points where the crash tests kill. Committed content is a file at its path, so docker-registry's folders open as they
 //! are and the other way round. Two kinds of files are this driver's own, and no path leads to them: `NAME~upload` is
 //! content that is not committed, and `~transom` in the root holds temporary files and what is being deleted.
 
@@ -13,12 +13,13 @@ use bytes::Bytes;
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
-use crate::driver::{Capabilities, Condition, Pending, Redirect, StorageDriver, WriteMode, Writer};
+use crate::driver::{Capabilities, Condition, Pending, Redirect, Stamp, StorageDriver, WriteMode, Writer};
 use crate::walk::{Folders, Listing, TreeWalk, Walk};
 use crate::{Entry, Error, Reader, StoragePath};
 
 mod content;
 mod root;
+mod stamp;
 mod steps;
 mod upload;
 
@@ -187,6 +188,11 @@ impl StorageDriver for Filesystem {
             let walk = TreeWalk::new(self.clone(), from, after);
             Ok(Box::new(walk) as Box<dyn Walk>)
         })
+    }
+
+    fn stamps<'a>(&'a self, folders: &'a [StoragePath]) -> Pending<'a, Vec<Option<Stamp>>> {
+        let folders = folders.to_vec();
+        Box::pin(self.run(move |root| Ok(folders.iter().map(|folder| stamp::of(root, folder)).collect())))
     }
 }
 

@@ -84,3 +84,10 @@ pub const CACHED_ANSWER: u64 = 128;
 
 /// Bytes of a file with a secret: a private key has some thousands.
 pub const SECRET_BYTES: u64 = 64 << 10;
+
+/// How long ago the last change of a folder must be, before the next one has another time for certain: ten ticks of the slowest
+/// clock that Linux can be built with.
+pub const STAMP_AFTER: Duration = Duration::from_millis(100);
+
+/// The same on a file system that keeps whole seconds only.
+pub const STAMP_AFTER_SECONDS: Duration = Duration::from_secs(2);

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use transom_oci::Platform;
 
-use super::{Progress, RegistryCheck, RegistryGc, RegistryImport, RegistryPolicy, RegistryServe};
+use super::{
+    Progress, RegistryCheck, RegistryGc, RegistryImport, RegistryPolicy, RegistryReindex, RegistryServe,
+};
 
 /// How registries are found and spoken with.
 #[derive(Debug, Args)]
@@ -37,6 +39,8 @@ pub(crate) enum Registry {
     /// Collect garbage, also while registries serve the same store: blobs that no manifest needs, and, if that is wanted,
     /// manifests that no tag leads to.
     Gc(RegistryGc),
+    /// Build the index of tags, repositories and referrers anew, or compare it with the storage.
+    Reindex(RegistryReindex),
     /// Read a configuration file of a registry and say what is wrong with it.
     Check(RegistryCheck),
     /// Work with the file that says who may do what.

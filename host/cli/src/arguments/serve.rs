@@ -1,4 +1,4 @@
-//! `transom registry serve`, `gc`, `check`, `policy` and `import-config`.
+//! `transom registry serve`, `gc`, `reindex`, `check`, `policy` and `import-config`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,6 +52,21 @@ pub(crate) struct RegistryGc {
     /// Delete manifests that no tag leads to when they are so old, such as 720h; 0s for never.
     #[arg(long, value_name = "TIME", value_parser = period)]
     pub(crate) untagged_after: Option<Period>,
+    #[command(flatten)]
+    pub(crate) plugins: DriverPlugins,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryReindex {
+    /// The configuration of the registry; what is said here wins over it.
+    #[arg(long, value_name = "FILE", required_unless_present = "storage")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder that everything is kept in.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) storage: Option<PathBuf>,
+    /// Only compare the index with the storage: exit code 4 says that a list would be wrong.
+    #[arg(long)]
+    pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) plugins: DriverPlugins,
 }

@@ -9,6 +9,7 @@ pub(super) mod layout;
 pub(crate) mod objects;
 mod policy;
 pub(crate) mod pull;
+mod reindex;
 mod serve;
 pub(crate) mod settings;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Registry, json: bool, interrupt: &Interrupt) -> Resul
     match command {
         Registry::Serve(command) => serve::serve(&command, json, interrupt),
         Registry::Gc(command) => gc::collect(&command, json, interrupt),
+        Registry::Reindex(command) => reindex::reindex(&command, json, interrupt),
         Registry::Check(command) => serve::check(&command, json),
         Registry::Policy(RegistryPolicy::Check(command)) => policy::check(&command, json),
         Registry::ImportConfig(command) => import::run(&command, json),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::driver::KEY;
-use crate::support::{USAGE, run};
+use crate::support::{UNAVAILABLE, USAGE, run};
 
 /// What a registry answers to a request without a body, until it closes.
 fn ask(address: &str, request: &str) -> String {
@@ -145,4 +145,70 @@ fn a_registry_stands_on_plugins() {
     let kept = files(&store);
     let readable = |file: &Vec<u8>| file.windows(6).any(|part| part == b"nobody");
     assert!(!kept.is_empty() && !kept.iter().any(readable));
+}
+
+#[test]
+fn an_index_is_built_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = folder.path().to_str().unwrap();
+    let tag = folder
+        .path()
+        .join("docker/registry/v2/repositories/a/b/_manifests/tags/v1/current");
+    std::fs::create_dir_all(&tag).unwrap();
+    std::fs::write(tag.join("link"), format!("sha256:{}", "0".repeat(64))).unwrap();
+    let built = run(["--json", "registry", "reindex", "--storage", storage]).json();
+    assert_eq!(
+        (&built["repositories"], &built["tags"]),
+        (&1.into(), &1.into()),
+        "{built}"
+    );
+    assert!(built["folder"].as_str().unwrap().ends_with("~index"), "{built}");
+    let text = run(["registry", "reindex", "--storage", storage]).ok();
+    assert!(
+        text.contains("1 repositories with 1 tags; 0 manifests read"),
+        "{text}"
+    );
+    let compared = run(["--json", "registry", "reindex", "--check", "--storage", storage]).json();
+    assert_eq!(
+        (&compared["tags"], &compared["wrong"]),
+        (&1.into(), &serde_json::json!([]))
+    );
+    // The top folder, the one on the way, the repository, and its tags.
+    let number = |name: &str| compared[name].as_u64().unwrap();
+    assert_eq!(number("proved") + number("unproved"), 4, "{compared}");
+    let text = run(["registry", "reindex", "--check", "--storage", storage]).ok();
+    assert!(text.ends_with("0 are wrong\n"), "{text}");
+
+    let config = folder.path().join("registry.toml");
+    let driver = format!("[storage]\ndriver = \"filesystem\"\nrootdirectory = {storage:?}\n");
+    std::fs::write(&config, format!("{driver}[index]\nenabled = false\n")).unwrap();
+    let path = config.to_str().unwrap();
+    run(["registry", "reindex", "--config", path]).fails(USAGE, &["has no index"]);
+
+    // Who serves with it must see every change: it is open before the first request.
+    std::fs::write(
+        &config,
+        format!("{driver}[index]\nonly_writer = true\n[metrics]\nlisten = \"127.0.0.1:1\"\n"),
+    )
+    .unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
+        .args(["--json", "registry", "serve", "--listen", "127.0.0.1:0"])
+        .args(["--metrics-listen", "127.0.0.1:0", "--config", path])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let served: Value = serde_json::from_str(&line).unwrap();
+    run(["registry", "reindex", "--config", path]).fails(
+        UNAVAILABLE,
+        &["stop it first", "curl -X POST http://127.0.0.1:1/reindex"],
+    );
+    let begun = ask(served["metrics"].as_str().unwrap(), "POST /reindex");
+    assert!(begun.starts_with("HTTP/1.1 202"), "{begun}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }

@@ -1,4 +1,4 @@
-//! The listener for operators: `GET /metrics`, `GET /health`, and `GET` and `PUT /read-only`.
+//! The listener for operators: `GET /metrics`, `GET /health`, `GET` and `PUT /read-only`, `POST /reindex`.
 //!
 //! Whoever reaches it is an operator: it asks nobody who they are, and belongs on an address that only operators reach.
 
@@ -81,10 +81,12 @@ impl Admin {
             (&Method::GET, "/health" | "/debug/health") => self.health().await,
             (&Method::GET, "/read-only") => self.read_only(),
             (&Method::PUT, "/read-only") => self.set_read_only(request).await,
+            (&Method::POST, "/reindex") => self.reindex(),
+            (_, "/reindex") => only("POST"),
             (_, "/metrics" | "/health" | "/debug/health") => only("GET"),
             (_, "/read-only") => only("GET, PUT"),
             _ => {
-                let message = "there are /metrics, /health and /read-only";
+                let message = "there are /metrics, /health, /read-only and /reindex";
                 document(StatusCode::NOT_FOUND, &json!({ "error": message }))
             }
         }
@@ -138,6 +140,17 @@ impl Admin {
         self.registry.set_read_only(wanted);
         tracing::info!(read_only = wanted, "an operator has changed what can be done");
         self.read_only()
+    }
+
+    /// Has the index built anew; lists walk the storage until it is.
+    fn reindex(&self) -> Answer {
+        let store = self.registry.store();
+        if store.index().is_none() {
+            let message = "there is no index";
+            return document(StatusCode::NOT_FOUND, &json!({ "error": message }));
+        }
+        store.rebuild_index();
+        document(StatusCode::ACCEPTED, &json!({ "reindex": "begun" }))
     }
 }
 

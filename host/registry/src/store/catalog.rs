@@ -1,4 +1,4 @@
-//! The list of repositories: folders with `_manifests` in them, found by walking.
+//! The list of repositories: folders with `_manifests` in them, found by walking where no index knows them.
 
 use std::collections::VecDeque;
 
@@ -6,6 +6,7 @@ use transom_storage::{Entry, StoragePath};
 
 use super::{Page, Store};
 use crate::error::Result;
+use crate::index::List;
 use crate::layout;
 use crate::names::RepositoryName;
 
@@ -28,6 +29,10 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn catalog(&self, last: Option<&RepositoryName>, most: usize) -> Result<Page<String>> {
+        if let Some(page) = self.indexed_catalog(last, most).await? {
+            return Ok(page);
+        }
+        self.count(List::Catalog, false);
         let mut found = self.repositories_with(&[layout::MANIFESTS], last).await?;
         let mut items = Vec::new();
         while items.len() < most {

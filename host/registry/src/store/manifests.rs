@@ -11,6 +11,7 @@ use transom_storage::Condition;
 
 use super::Store;
 use crate::error::{Result, absent};
+use crate::index::Change;
 use crate::manifest::{Manifest, Needed, plain_type};
 use crate::names::{Reference, RepositoryName, Tag};
 use crate::{Error, layout, limits};
@@ -150,6 +151,7 @@ impl Store {
         let _shared = self.inner.locks.shared(repository).await;
         self.check_needed(repository, &manifest).await?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
+        let change = Change::begin(self.index(), repository).await;
         tokio::try_join!(
             self.keep(&digest, &push.bytes),
             self.note_type(repository, &digest, &manifest, &media_type),
@@ -160,6 +162,7 @@ impl Store {
         for tag in push.tags {
             self.set_tag(repository, tag, &digest).await?;
         }
+        change.pushed(push.tags).await;
         self.inner.cache.remove(repository, &digest);
         Ok(Pushed {
             digest,
@@ -251,10 +254,13 @@ impl Store {
         self.linked(&layout::revision_link(repository, digest)?, missing)
             .await?;
         let tags = self.tags_of(repository, digest).await?;
+        let change = Change::begin(self.index(), repository).await;
         for tag in &tags {
             self.remove(&layout::tag(repository, tag)?).await?;
         }
-        match self.delete_revision(repository, digest).await? {
+        let removed = self.delete_revision(repository, digest).await?;
+        self.removed(change, repository, &tags).await?;
+        match removed {
             true => Ok(tags),
             false => Err(missing()),
         }

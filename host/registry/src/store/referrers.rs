@@ -1,7 +1,8 @@
 //! Referrers: manifests that are about another one, their subject, which need not be there.
 //!
 //! A push writes a link below the subject's digest, so that the driver knows them. Clients of registries without referrers
-//! keep them in an index under a tag made of the subject's digest; what is there is listed too.
+//! keep them in an index under a tag made of the subject's digest; what is there is listed too. What a docker-registry took, it
+//! has written no links of: the index knows them once it was built.
 
 use std::collections::BTreeMap;
 
@@ -57,6 +58,9 @@ impl Store {
             all.insert(descriptor.digest.clone(), Some(descriptor));
         }
         for digest in self.linked_referrers(repository, asked.subject).await? {
+            all.insert(digest, None);
+        }
+        for digest in self.indexed_referrers(repository, asked.subject).await {
             all.insert(digest, None);
         }
         all.retain(|digest, _| asked.last.is_none_or(|last| digest.as_str() > last));

@@ -4,6 +4,7 @@ use transom_oci::Digest;
 
 use super::{Page, Store};
 use crate::error::Result;
+use crate::index::{Change, List};
 use crate::names::{RepositoryName, Tag};
 use crate::{Error, layout};
 
@@ -27,7 +28,13 @@ impl Store {
         last: Option<&str>,
         most: usize,
     ) -> Result<Page<String>> {
-        let entries = self.listed(&layout::tags(repository)?).await?;
+        let folder = layout::tags(repository)?;
+        let known = self.indexed_tags(repository, &folder, last, most).await?;
+        self.count(List::Tags, known.is_some());
+        if let Some(page) = known {
+            return Ok(page);
+        }
+        let entries = self.list_tags(repository, &folder).await?;
         if entries.is_empty() && self.listed(&layout::repository(repository)?).await?.is_empty() {
             return Err(Error::RepositoryUnknown(repository.clone()));
         }
@@ -64,7 +71,11 @@ impl Store {
     pub async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Digest> {
         let _alone = self.inner.locks.alone(repository).await;
         let digest = self.tag(repository, tag).await?;
-        match self.remove(&layout::tag(repository, tag)?).await? {
+        let change = Change::begin(self.index(), repository).await;
+        let removed = self.remove(&layout::tag(repository, tag)?).await?;
+        self.removed(change, repository, std::slice::from_ref(tag))
+            .await?;
+        match removed {
             true => Ok(digest),
             false => Err(Error::tag_unknown(repository, tag)),
         }

@@ -13,7 +13,7 @@ use transom_oci::{Algorithm, Digest};
 use transom_registry::manifest::Manifest;
 use transom_registry::names::{Reference, RepositoryName, Tag};
 use transom_registry::store::{ManifestPush, Referrers};
-use transom_registry::{Error, Options, Store};
+use transom_registry::{Error, Options, Store, index};
 use transom_storage::filesystem::Filesystem;
 
 use crate::serving::{MANIFEST, noise, sha256};
@@ -21,6 +21,7 @@ use crate::serving::{MANIFEST, noise, sha256};
 const ROOT: &str = "TRANSOM_REGISTRY_CRASH_ROOT";
 const POINT: &str = "TRANSOM_REGISTRY_CRASH_POINT";
 const DEED: &str = "TRANSOM_REGISTRY_CRASH_DEED";
+const INDEX: &str = "TRANSOM_REGISTRY_CRASH_INDEX";
 
 fn name() -> RepositoryName {
     RepositoryName::new("some/where").unwrap()
@@ -85,7 +86,11 @@ fn child() {
     });
     let driver = Filesystem::open_observed(variable(ROOT), 25, observer).unwrap();
     let store = Store::new(Arc::new(driver), Options::default());
+    let only_writer = std::env::var(INDEX).ok();
     Runtime::new().unwrap().block_on(async {
+        if let Some(only_writer) = only_writer {
+            use_index(&store, Path::new(&variable(ROOT)), &only_writer).await;
+        }
         match variable(DEED).as_str() {
             "push" => push(&store).await,
             "delete" => delete(&store).await.unwrap(),
@@ -96,7 +101,16 @@ fn child() {
 
 /// Has a child do the deed up to a point; the store as the next process finds it, or nothing if it was done before that.
 fn crash(root: &Path, deed: &str, point: usize) -> Option<Store> {
-    let status = Command::new(std::env::current_exe().unwrap())
+    crash_with(root, deed, point, None)
+}
+
+/// The same with an index.
+fn crash_with(root: &Path, deed: &str, point: usize, only_writer: Option<&str>) -> Option<Store> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    if let Some(only_writer) = only_writer {
+        command.env(INDEX, only_writer);
+    }
+    let status = command
         .args(["--exact", "crash::child", "--ignored"])
         .env(ROOT, root)
         .env(DEED, deed)
@@ -205,4 +219,79 @@ fn a_delete_that_was_killed_is_done_again() {
         });
     }
     assert!(points >= 4, "{points}");
+}
+
+/// Gives a store the index that is kept beside it, built as far as it was not.
+async fn use_index(store: &Store, root: &Path, only_writer: &str) {
+    let settings = index::Settings {
+        folder: Some(root.join("~index")),
+        only_writer: only_writer == "only",
+        ..index::Settings::default()
+    };
+    let place = index::Place::find(&settings, None, &serde_json::Map::new()).unwrap();
+    store.use_index(place.unwrap().open().await.unwrap());
+    store.build_index().await.unwrap();
+}
+
+/// Every list, from the index or not.
+async fn lists(store: &Store) -> (Vec<String>, Vec<String>, usize) {
+    let tags = match store.tags(&name(), None, 100).await {
+        Ok(page) => page.items,
+        Err(Error::RepositoryUnknown(_)) => vec!["none".to_owned()],
+        Err(error) => panic!("{error}"),
+    };
+    let catalog = store.catalog(None, 100).await.unwrap();
+    (tags, catalog.items, referrers(store).await)
+}
+
+/// Kills a process with an index at each point of a deed; what it kept must fit whatever the driver has.
+fn killed_with_an_index(deed: &str, only_writer: &str) {
+    let runtime = Runtime::new().unwrap();
+    for point in 1.. {
+        let folder = tempfile::tempdir().unwrap();
+        if deed == "delete" {
+            runtime.block_on(async {
+                let store = open(folder.path());
+                use_index(&store, folder.path(), only_writer).await;
+                push(&store).await;
+            });
+        }
+        if crash_with(folder.path(), deed, point, Some(only_writer)).is_none() {
+            assert!(point > 4, "{deed} has only {point} points");
+            break;
+        }
+        runtime.block_on(async {
+            let (walking, indexed) = (open(folder.path()), open(folder.path()));
+            use_index(&indexed, folder.path(), only_writer).await;
+            let (found, wanted) = (lists(&indexed).await, lists(&walking).await);
+            assert_eq!(
+                (&found.0, &found.1),
+                (&wanted.0, &wanted.1),
+                "{deed}, point {point}"
+            );
+            // A manifest whose link is deleted, and which is there itself, is one that a docker-registry could have taken.
+            assert!(found.2 >= wanted.2, "{deed}, point {point}");
+            assert!(indexed.compare_index().await.unwrap().good());
+            // It goes on as if nothing had been.
+            push(&indexed).await;
+            assert_eq!(
+                lists(&indexed).await,
+                lists(&walking).await,
+                "{deed}, point {point}"
+            );
+            assert!(indexed.index().is_some());
+        });
+    }
+}
+
+#[test]
+fn an_index_fits_after_a_push_that_was_killed() {
+    killed_with_an_index("push", "only");
+    killed_with_an_index("push", "several");
+}
+
+#[test]
+fn an_index_fits_after_a_delete_that_was_killed() {
+    killed_with_an_index("delete", "only");
+    killed_with_an_index("delete", "several");
 }

@@ -12,7 +12,7 @@ use transom_registry::access::Open;
 use transom_registry::event::Nobody;
 use transom_registry::metrics::Metrics;
 use transom_registry::server::Server;
-use transom_registry::{Options, Registry, Settings, Store};
+use transom_registry::{Index, Options, Registry, Settings, Store};
 use transom_storage::StorageDriver;
 use transom_storage::filesystem::Filesystem;
 use transom_storage::memory::Memory;
@@ -73,9 +73,21 @@ impl Serving {
         serving
     }
 
-    /// One on each driver that a test must hold on.
-    pub(crate) fn each() -> [Serving; 2] {
-        [Serving::memory(), Serving::files()]
+    /// The same with an index.
+    fn indexed(self, only_writer: bool) -> Serving {
+        let index = Index::new(Arc::new(transom_meta::kv::memory::Memory::new()), only_writer);
+        self.registry.store().use_index(index);
+        self
+    }
+
+    /// One on each driver that a test must hold on, with and without an index.
+    pub(crate) fn each() -> [Serving; 4] {
+        [
+            Serving::memory(),
+            Serving::files(),
+            Serving::memory().indexed(true),
+            Serving::files().indexed(false),
+        ]
     }
 
     /// Everything that was counted, as Prometheus reads it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::driver::{Capabilities, Condition, Pending, Redirect, StorageDriver, WriteMode, Writer};
+use crate::driver::{Capabilities, Condition, Pending, Redirect, Stamp, StorageDriver, WriteMode, Writer};
 use crate::walk::Walk;
 use crate::{Entry, Error, Reader, StoragePath, limits};
 
@@ -256,6 +256,10 @@ impl StorageDriver for Cache {
 
     fn redirect<'a>(&'a self, path: &'a StoragePath, request: &'a Redirect) -> Pending<'a, Option<String>> {
         self.inner.redirect(path, request)
+    }
+
+    fn stamps<'a>(&'a self, folders: &'a [StoragePath]) -> Pending<'a, Vec<Option<Stamp>>> {
+        self.inner.stamps(folders)
     }
 
     fn walk<'a>(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::driver::{Capabilities, Condition, Pending, Redirect, StorageDriver, WriteMode, Writer};
+use crate::driver::{Capabilities, Condition, Pending, Redirect, Stamp, StorageDriver, WriteMode, Writer};
 use crate::walk::Walk;
 use crate::{Entry, Error, Reader, StoragePath};
 
@@ -269,6 +269,14 @@ impl<I: Interceptor> StorageDriver for Intercepted<I> {
                 interceptor: Arc::clone(&self.interceptor),
             }) as Box<dyn Walk>)
         })
+    }
+
+    /// One look, at the first of the folders.
+    fn stamps<'a>(&'a self, folders: &'a [StoragePath]) -> Pending<'a, Vec<Option<Stamp>>> {
+        match folders.first() {
+            Some(first) => self.call(Action::Stat, first, move || self.inner.stamps(folders)),
+            None => Box::pin(async { Ok(Vec::new()) }),
+        }
     }
 }
 

@@ -8,8 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use serde_json::json;
 use transom_storage::filesystem::Step;
-use transom_storage::{Condition, Error, Filesystem, StorageDriver, StoragePath, WriteMode};
+use transom_storage::{
+    Condition, Error, Factory, Filesystem, Memory, Stamp, StorageDriver, StoragePath, WriteMode,
+};
 
 fn path(text: &str) -> StoragePath {
     StoragePath::new(text).unwrap()
@@ -421,4 +424,81 @@ async fn what_is_written_can_be_read_at_once_and_whatever_becomes_of_it() {
     writer.write(NEW.into()).await.unwrap();
     writer.cancel().await.unwrap();
     assert_eq!(read(&file, NEW.len()), NEW);
+}
+
+/// The stamp of a folder, as soon as its last change is long enough ago.
+async fn stamp(driver: &Filesystem, at: &str) -> Stamp {
+    loop {
+        if let [Some(stamp)] = &driver.stamps(&[path(at)]).await.unwrap()[..] {
+            return stamp.clone();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn every_change_of_a_folder_changes_its_stamp() {
+    let folder = tempfile::tempdir().unwrap();
+    let (driver, other) = (open(folder.path()), open(folder.path()));
+    put(&driver, "/tags/a/link", b"x").await;
+    put(&driver, "/tags/b/link", b"x").await;
+    put(&driver, "/other/b", b"x").await;
+    if driver.stamps(&[path("/tags")]).await.unwrap() == [None] && !local(folder.path()) {
+        eprintln!("skipped: the folder for temporary files is on a file system that has no stamps");
+        return;
+    }
+    let first = stamp(&driver, "/tags").await;
+    // Drivers that stand on it hand the stamps on.
+    let root = folder.path().to_str().unwrap();
+    let files = json!({"driver": "filesystem", "rootdirectory": root});
+    let stack = json!({"driver": "limit", "maxconcurrency": 8, "inner": {"driver": "cache", "inner": files}});
+    let stack = Factory::builtin().open(stack.as_object().unwrap()).unwrap();
+    assert_eq!(
+        stack.stamps(&[path("/tags")]).await.unwrap(),
+        [Some(first.clone())]
+    );
+    assert!(stack.stamps(&[]).await.unwrap().is_empty());
+    assert_eq!(stamp(&other, "/tags").await, first);
+    // What is deeper, or elsewhere, is none of it.
+    put(&driver, "/tags/a/link", b"y").await;
+    put(&driver, "/other/c", b"x").await;
+    assert_eq!(stamp(&driver, "/tags").await, first);
+
+    let mut known = vec![first];
+    other.delete(&path("/tags/b")).await.unwrap();
+    known.push(stamp(&driver, "/tags").await);
+    put(&other, "/tags/b/link", b"x").await;
+    known.push(stamp(&driver, "/tags").await);
+    fs::rename(folder.path().join("tags/b"), folder.path().join("tags/c")).unwrap();
+    known.push(stamp(&driver, "/tags").await);
+    fs::create_dir(folder.path().join("new")).unwrap();
+    fs::rename(folder.path().join("tags"), folder.path().join("old")).unwrap();
+    fs::rename(folder.path().join("new"), folder.path().join("tags")).unwrap();
+    known.push(stamp(&driver, "/tags").await);
+    for (at, stamp) in known.iter().enumerate() {
+        assert!(!known[..at].contains(stamp), "{at} of {known:?}");
+    }
+    let nothing = [path("/none"), path("/other/b"), path("/tags")];
+    let stamps = driver.stamps(&nothing).await.unwrap();
+    assert_eq!((stamps.len(), &stamps[..2]), (3, &[None, None][..]));
+    // Just changed, it may change again unseen.
+    put(&driver, "/tags/d/link", b"x").await;
+    assert_ne!(
+        driver.stamps(&[path("/tags")]).await.unwrap()[0],
+        known.last().cloned()
+    );
+    assert!(
+        Memory::default()
+            .stamps(&nothing)
+            .await
+            .unwrap()
+            .iter()
+            .all(Option::is_none)
+    );
+}
+
+/// Whether a folder is on a file system that has stamps: one that shows the parts of a second.
+fn local(folder: &Path) -> bool {
+    let kind = rustix::fs::statfs(folder).unwrap().f_type;
+    [0xef53, 0x0102_1994, 0x794c_7630, 0x5846_5342].contains(&kind)
 }

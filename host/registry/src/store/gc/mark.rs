@@ -9,6 +9,7 @@ use transom_storage::StoragePath;
 
 use super::{Alive, Collected, Collection, is_old};
 use crate::error::Result;
+use crate::index::Change;
 use crate::manifest::Manifest;
 use crate::names::{Reference, RepositoryName};
 use crate::store::Store;
@@ -99,11 +100,12 @@ impl Store {
         let mut manifests = self.manifests_of(name).await?;
         if let Some(after) = collection.untagged_after {
             let limit = SystemTime::now().checked_sub(after.max(self.options().grace));
-            for digest in manifests.unwanted(limit) {
-                if !collection.dry_run {
-                    self.delete_revision(name, &digest).await?;
-                }
-                manifests.all.remove(&digest);
+            let unwanted = manifests.unwanted(limit);
+            if !collection.dry_run {
+                self.delete_revisions(name, &unwanted).await?;
+            }
+            for digest in &unwanted {
+                manifests.all.remove(digest);
                 collected.deleted_manifests += 1;
             }
         }
@@ -125,6 +127,18 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Makes manifests unknown that no tag points at.
+    async fn delete_revisions(&self, name: &RepositoryName, digests: &[Digest]) -> Result<()> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let change = Change::begin(self.index(), name).await;
+        for digest in digests {
+            self.delete_revision(name, digest).await?;
+        }
+        self.removed(change, name, &[]).await
     }
 
     /// Deletes a link, if another instance has not renewed it meanwhile.

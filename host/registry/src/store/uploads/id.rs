@@ -15,7 +15,7 @@ impl UploadId {
 
     fn at(time: SystemTime) -> UploadId {
         let mut bytes = [0; 16];
-        random(&mut bytes);
+        crate::instance::random(&mut bytes);
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
@@ -55,25 +55,9 @@ impl UploadId {
     }
 }
 
-/// Bytes that nobody can guess.
-fn random(bytes: &mut [u8]) {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        // Fails only if a signal comes while the kernel gathers its first randomness.
-        filled +=
-            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
-    }
-}
-
 impl fmt::Display for UploadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(&crate::instance::uuid(&self.0))
     }
 }
 

@@ -6,13 +6,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use transom_registry::{Options, Settings};
+use transom_meta::kv::memory::Memory;
+use transom_registry::index::List;
+use transom_registry::{Index, Options, Settings};
 use transom_storage::filesystem::Filesystem;
 use transom_tests::require_program;
 
 use super::{Place, blobs, layout};
 use crate::client::Client;
-use crate::serving::Serving;
+use crate::index::has_stamps;
+use crate::serving::{MANIFEST, Serving, put_manifest, sha256};
 
 /// A docker-registry that serves a folder.
 pub(crate) struct DockerRegistry {
@@ -57,6 +60,87 @@ impl Drop for DockerRegistry {
 fn ours(folder: &Path) -> Serving {
     let driver = Filesystem::open(folder, 25).unwrap();
     Serving::on(Arc::new(driver), Options::default(), Settings::default())
+}
+
+/// The tags that a registry lists, in order: docker-registry's are in none.
+fn tags(address: SocketAddr, name: &str) -> Vec<String> {
+    let answer = Client::connect(address).ask("GET", &format!("/v2/{name}/tags/list"));
+    let list = answer.expect(200).json()["tags"].clone();
+    let mut tags: Vec<String> = serde_json::from_value(list).unwrap();
+    tags.sort();
+    tags
+}
+
+/// Pushes a manifest about the one of a tag, made of the same blobs; gives the digests of both.
+fn push_about(address: SocketAddr, name: &str, tag: &str) -> (String, String) {
+    let mut client = Client::connect(address);
+    let accept = [("Accept", MANIFEST)];
+    let path = format!("/v2/{name}/manifests/{tag}");
+    let about = client.send("GET", &path, &accept, None).expect(200);
+    let subject = sha256(&about.body);
+    let mut manifest = about.json();
+    manifest["subject"] =
+        serde_json::json!({"mediaType": MANIFEST, "digest": subject, "size": about.body.len()});
+    let text = manifest.to_string();
+    let digest = sha256(text.as_bytes());
+    put_manifest(&mut client, name, &digest, MANIFEST, &text).expect(201);
+    (subject, digest)
+}
+
+#[test]
+fn lists_follow_a_docker_registry_that_writes_into_the_same_folder() {
+    if require_program("skopeo").is_none() || require_program("docker-registry").is_none() {
+        return;
+    }
+    let place = Place::new();
+    let folder = place.path("registry");
+    let registry = DockerRegistry::start(&place, &folder);
+    let image = |name: &str| format!("docker://{}/{name}", registry.address);
+    let sample = place.image("theirs");
+    place.copy(&layout(&sample), &image("theirs:v1"), &[]);
+    let (subject, referrer) = push_about(registry.address, "theirs", "v1");
+
+    let serving = ours(&folder);
+    let store = serving.registry.store();
+    store.use_index(Index::new(Arc::new(Memory::new()), false));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let referrers = || {
+        let path = format!("/v2/theirs/referrers/{subject}");
+        let list = serving.client().ask("GET", &path).expect(200).json()["manifests"].clone();
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|listed| listed["digest"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(referrers().is_empty());
+    let built = runtime.block_on(store.build_index()).unwrap();
+    assert_eq!((built.repositories, built.tags, built.referrers), (1, 1, 1));
+    assert_eq!(referrers(), [referrer]);
+
+    // Until the index answers, so that what follows is not only walked.
+    let settled = |wanted: &[&str]| {
+        let before = store.index().unwrap().counted(List::Tags).0;
+        loop {
+            assert_eq!(tags(serving.address, "theirs"), wanted);
+            if !has_stamps(&folder) || store.index().unwrap().counted(List::Tags).0 > before {
+                break;
+            }
+        }
+    };
+    settled(&["v1"]);
+    for (tag, wanted) in [("v2", &["v1", "v2"][..]), ("v0", &["v0", "v1", "v2"])] {
+        let other = place.image(tag);
+        place.copy(&layout(&other), &image(&format!("theirs:{tag}")), &[]);
+        assert_eq!(tags(serving.address, "theirs"), wanted);
+        settled(wanted);
+    }
+    place.copy(&layout(&sample), &image("another/one:v1"), &[]);
+    let catalog = || serving.client().ask("GET", "/v2/_catalog").expect(200).json()["repositories"].clone();
+    assert_eq!(catalog(), serde_json::json!(["another/one", "theirs"]));
+    place.skopeo(&["delete", "--tls-verify=false", &image("theirs:v2")]);
+    assert_eq!(tags(serving.address, "theirs"), tags(registry.address, "theirs"));
+    settled(&["v0", "v1"]);
 }
 
 #[test]
