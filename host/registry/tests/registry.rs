@@ -26,6 +26,8 @@ mod lists;
 mod manifests;
 #[path = "registry/notifications.rs"]
 mod notifications;
+#[path = "registry/power.rs"]
+mod power;
 #[path = "registry/secure.rs"]
 mod secure;
 #[path = "registry/serving.rs"]

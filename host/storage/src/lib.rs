@@ -38,7 +38,7 @@ pub mod reader;
 pub mod walk;
 
 pub use driver::{
-    Capabilities, Condition, Pending, Redirect, RedirectMethod, StorageDriver, WriteMode, Writer,
+    Capabilities, Condition, Pending, Put, Redirect, RedirectMethod, StorageDriver, WriteMode, Writer,
 };
 pub use entry::{Entry, Kind};
 pub use error::Error;

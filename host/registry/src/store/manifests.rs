@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use transom_oci::{Algorithm, Descriptor, Digest};
-use transom_storage::Condition;
+use transom_storage::Put;
 
-use super::Store;
+use super::referrers::referrer;
+use super::{Store, link};
 use crate::error::{Result, absent};
 use crate::manifest::{Manifest, Needed, plain_type};
 use crate::names::{Reference, RepositoryName, Tag};
@@ -150,16 +151,15 @@ impl Store {
         let _shared = self.inner.locks.shared(repository).await;
         self.check_needed(repository, &manifest).await?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
-        tokio::try_join!(
-            self.keep(&digest, &push.bytes),
-            self.note_type(repository, &digest, &manifest, &media_type),
-            self.refer(repository, subject.as_ref(), &digest),
-        )?;
-        self.link(&layout::revision_link(repository, &digest)?, &digest)
-            .await?;
-        for tag in push.tags {
-            self.set_tag(repository, tag, &digest).await?;
+        let mut first = Vec::new();
+        first.extend(self.bytes_of(&digest, &push.bytes).await?);
+        first.extend(type_of(repository, &digest, &manifest, &media_type)?);
+        if let Some(subject) = &subject {
+            first.push(referrer(repository, subject, &digest)?);
         }
+        let known = link(layout::revision_link(repository, &digest)?, &digest);
+        self.put_all(vec![first, vec![known]]).await?;
+        self.set_tags(repository, push.tags, &digest).await?;
         self.inner.cache.remove(repository, &digest);
         Ok(Pushed {
             digest,
@@ -214,31 +214,11 @@ impl Store {
         Ok(linked && there)
     }
 
-    /// Keeps the bytes.
-    async fn keep(&self, digest: &Digest, bytes: &Bytes) -> Result<()> {
-        let path = layout::blob(digest)?;
-        if self.is_whole(&path, bytes.len() as u64).await? {
-            return Ok(());
-        }
-        let put = self.driver().put(&path, bytes.clone(), Condition::Always).await;
-        put.map_err(Error::Storage)
-    }
-
-    /// Notes the media type, if the content does not show it.
-    async fn note_type(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        manifest: &Manifest,
-        media_type: &str,
-    ) -> Result<()> {
-        if manifest.shown_type() == Some(media_type) {
-            return Ok(());
-        }
-        let path = layout::media_type(repository, digest)?;
-        let noted = Bytes::copy_from_slice(media_type.as_bytes());
-        let put = self.driver().put(&path, noted, Condition::Always).await;
-        put.map_err(Error::Storage)
+    /// The bytes, if they are not there yet.
+    async fn bytes_of(&self, digest: &Digest, bytes: &Bytes) -> Result<Option<Put>> {
+        let (path, content) = (layout::blob(digest)?, bytes.clone());
+        let there = self.is_whole(&path, bytes.len() as u64).await?;
+        Ok((!there).then_some(Put { path, content }))
     }
 
     /// Deletes a manifest with the tags that point at it, which are given.
@@ -296,6 +276,21 @@ impl Store {
             .try_collect()
             .await
     }
+}
+
+/// The media type as it is noted, if the content does not show it.
+fn type_of(
+    repository: &RepositoryName,
+    digest: &Digest,
+    manifest: &Manifest,
+    media_type: &str,
+) -> Result<Option<Put>> {
+    if manifest.shown_type() == Some(media_type) {
+        return Ok(None);
+    }
+    let path = layout::media_type(repository, digest)?;
+    let content = Bytes::copy_from_slice(media_type.as_bytes());
+    Ok(Some(Put { path, content }))
 }
 
 /// The media type of a push: what the client says, or else what the content shows.
