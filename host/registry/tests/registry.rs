@@ -14,6 +14,8 @@ mod clients;
 mod crash;
 #[path = "registry/errors.rs"]
 mod errors;
+#[path = "registry/files.rs"]
+mod files;
 #[path = "registry/garbage.rs"]
 mod garbage;
 #[path = "registry/gates.rs"]
