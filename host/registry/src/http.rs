@@ -3,7 +3,7 @@
 //! [`Registry`] takes a request. `route` says what the path is about, `query` reads what follows the `?`, `call` asks the gate
 //! and tells listeners; `blobs`, `uploads`, `manifests` and `lists` do what is asked, `foreign` where
 //! a repository is not in the store. `range` and `accept` read headers,
-//! `incoming` is the body of a request, `body` and `file` are that of an answer, `errors` decides what an error looks like, `log`
+//! `incoming` is the body of a request, `body`, `file` and `kernel` are that of an answer, `errors` decides what an error looks like, `log`
 //! writes the line in the access log.
 
 use std::net::SocketAddr;
@@ -31,6 +31,7 @@ pub(crate) mod errors;
 mod file;
 mod foreign;
 mod incoming;
+pub(crate) mod kernel;
 mod lists;
 mod log;
 mod manifests;

@@ -68,6 +68,12 @@ pub const UNWANTED_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of an answer's body at a time.
 pub const DOWNLOAD_CHUNK: usize = 256 << 10;
 
+/// Bytes of a file that the kernel is told to send at a time: what a socket takes at most before it must wait.
+pub const SENT_BY_KERNEL: usize = 1 << 20;
+
+/// Bytes of a file from which on the kernel sends them. Fewer go out in one write with the head of the answer.
+pub const SENT_BY_KERNEL_LEAST: u64 = 64 << 10;
+
 /// Ranges in one request. A client that fetches parts of a layer asks for hundreds; each costs a read.
 pub const RANGES: usize = 1_024;
 

@@ -1,7 +1,7 @@
 //! Connections: accepted, spoken to by HTTP/1.1 or HTTP/2, with TLS or without, and ended when the server stops.
 //!
-//! `tls` reads certificates, `subject` finds the name in a client's, `patience` ends connections that stand still, [`admin`] is
-//! the listener for operators.
+//! `tls` reads certificates, `subject` finds the name in a client's, `patience` ends connections that stand still, `files` sends
+//! files, [`admin`] is the listener for operators.
 
 use std::convert::Infallible;
 use std::io;
@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -17,16 +19,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::http::kernel::Outgoing;
 use crate::http::{Peer, Registry};
 use crate::limits;
 
 pub mod admin;
+mod files;
 mod patience;
 mod subject;
 mod tls;
 
 pub use tls::{ClientCertificates, Tls, TlsError, TlsFiles};
 
+use files::FileSender;
 use patience::Patient;
 
 /// A server that listens.
@@ -167,34 +172,49 @@ impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<Arc<Tls>>) {
         // Small answers must not wait for each other.
         drop(stream.set_nodelay(true));
-        let stream = Patient::new(stream);
         let mut peer = Peer {
             address: self.address,
             secure: tls.is_some(),
             certificate: None,
         };
         let Some(tls) = tls else {
-            return self.speak(stream, peer).await;
+            let outgoing = Outgoing::default();
+            let stream = Patient::new(FileSender::new(stream, outgoing.clone()));
+            return self.speak(stream, peer, Some(outgoing)).await;
         };
-        let handshake = tls.acceptor().accept(stream);
+        let handshake = tls.acceptor().accept(Patient::new(stream));
         match tokio::time::timeout(limits::HANDSHAKE_PATIENCE, handshake).await {
             Ok(Ok(stream)) => {
                 let certificates = stream.get_ref().1.peer_certificates();
                 let shown = certificates.and_then(|certificates| certificates.first());
                 peer.certificate = shown.and_then(|shown| subject::of(shown)).map(Arc::from);
-                self.speak(stream, peer).await;
+                self.speak(stream, peer, None).await;
             }
             Ok(Err(error)) => tracing::debug!(client = %self.address, %error, "no TLS came about"),
             Err(_) => tracing::debug!(client = %self.address, "a TLS handshake took too long"),
         }
     }
 
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+    /// Answers requests. With `files`, the stream can send files.
+    async fn speak(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        files: Option<Outgoing>,
+    ) {
         let peer_secure = peer.secure;
         let (registry, peer) = (self.registry, Arc::new(peer));
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let (registry, peer) = (registry.clone(), Arc::clone(&peer));
-            async move { Ok::<_, Infallible>(registry.answer(request, &peer).await) }
+            // HTTP/2 mixes bodies in frames.
+            let files = files.clone().filter(|_| request.version() <= Version::HTTP_11);
+            async move {
+                let mut response = registry.answer(request, &peer).await;
+                if let Some(files) = files {
+                    response.body_mut().send_files_by(files);
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let builder = match (peer_secure, self.protocols) {
             (true, Protocols { http2: true, .. }) | (false, Protocols { h2c: true, .. }) => builder(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use transom_oci::Digest;
-use transom_storage::{Condition, StorageDriver, StoragePath};
+use transom_storage::{Condition, Put, StorageDriver, StoragePath};
 
 use crate::error::{Result, absent};
 use crate::index::Index;
@@ -139,9 +139,14 @@ impl Store {
 
     /// Writes a link. One that is there is written anew: its time says that it is wanted.
     async fn link(&self, path: &StoragePath, digest: &Digest) -> Result<()> {
-        let content = Bytes::copy_from_slice(digest.as_str().as_bytes());
-        let put = self.driver().put(path, content, Condition::Always).await;
+        let Put { path, content } = link(path.clone(), digest);
+        let put = self.driver().put(&path, content, Condition::Always).await;
         put.map_err(Error::Storage)
+    }
+
+    /// Sets several contents, group by group.
+    async fn put_all(&self, groups: Vec<Vec<Put>>) -> Result<()> {
+        self.driver().put_all(groups).await.map_err(Error::Storage)
     }
 
     /// Writes a link that is there anew, if it is half as old as what is garbage.
@@ -202,6 +207,12 @@ impl Store {
             Err(error) => absent(|| Error::NoSuchPath)(error).into_empty(),
         }
     }
+}
+
+/// A link that is to be written.
+fn link(path: StoragePath, digest: &Digest) -> Put {
+    let content = Bytes::copy_from_slice(digest.as_str().as_bytes());
+    Put { path, content }
 }
 
 impl Error {

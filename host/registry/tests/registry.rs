@@ -17,6 +17,8 @@ mod errors;
 #[expect(dead_code, reason = "the client's tests need all of it")]
 #[path = "../../client/tests/client/fake.rs"]
 mod fake;
+#[path = "registry/files.rs"]
+mod files;
 #[path = "registry/garbage.rs"]
 mod garbage;
 #[path = "registry/gates.rs"]
@@ -35,6 +37,8 @@ mod notifications;
 mod proxy;
 #[path = "registry/running.rs"]
 mod running;
+#[path = "registry/power.rs"]
+mod power;
 #[path = "registry/secure.rs"]
 mod secure;
 #[path = "registry/serving.rs"]

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::fs::File;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +48,16 @@ pub trait StorageDriver: Send + Sync + fmt::Debug + 'static {
     /// [`Error::AlreadyExists`] with [`Condition::Absent`] if there is content, [`Error::IsFolder`], [`Error::NotFolder`],
     /// [`Error::NoSpace`], [`Error::Unsupported`] with a condition that the driver cannot hold.
     fn put<'a>(&'a self, path: &'a StoragePath, content: Bytes, condition: Condition) -> Pending<'a, ()>;
+
+    /// Sets several contents, as [`put`](StorageDriver::put) with [`Condition::Always`] does: those of a group in any order, and a
+    /// group when those before it are set. Only when all have returned is anything of it sure to survive a power cut, and after one
+    /// each content is whole or as it was before. Where [`Capabilities::together`], this costs hardly more than one of them.
+    ///
+    /// # Errors
+    /// Those of [`put`](StorageDriver::put), for any of them. Some may be set.
+    fn put_all(&self, groups: Vec<Vec<Put>>) -> Pending<'_, ()> {
+        Box::pin(async move { put_groups(self, &groups).await })
+    }
 
     /// The content from `offset` bytes on.
     ///
@@ -175,6 +186,17 @@ pub trait Writer: Send + fmt::Debug {
     /// Those of [`commit`](Writer::commit), and [`Error::NotFolder`].
     fn commit_to(self: Box<Self>, to: &StoragePath) -> Pending<'static, ()>;
 
+    /// The same, and then sets `others`, as a group that comes after it in [`put_all`](StorageDriver::put_all). What this gives
+    /// back was not set: the caller is to do it. Where [`Capabilities::together`], nothing is given back, and it costs hardly
+    /// more than the commit.
+    ///
+    /// # Errors
+    /// Those of [`commit_to`](Writer::commit_to) and of [`put_all`](StorageDriver::put_all).
+    fn commit_with(self: Box<Self>, to: &StoragePath, others: Vec<Put>) -> Pending<'static, Vec<Put>> {
+        let committed = self.commit_to(to);
+        Box::pin(async move { committed.await.map(|()| others) })
+    }
+
     /// Keeps what was written for [`WriteMode::Append`], as durably as content.
     ///
     /// # Errors
@@ -201,9 +223,55 @@ pub struct Capabilities {
     pub quick_rename: bool,
     /// What was acknowledged survives a power cut.
     pub durable: bool,
+    /// [`put_all`](StorageDriver::put_all) and [`commit_with`](Writer::commit_with) are better than the calls one by one.
+    pub together: bool,
     /// Paths are keys: content may be at `/a` and at `/a/b`, nothing is ever [`Error::NotFolder`], and whether a path is
     /// a folder is known to `stat`, `list` and `walk` only.
     pub flat: bool,
+}
+
+/// A small content, and where it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// Where.
+    pub path: StoragePath,
+    /// All of it.
+    pub content: Bytes,
+}
+
+/// Sets several contents by a put for each.
+pub(crate) async fn put_groups<D>(driver: &D, groups: &[Vec<Put>]) -> Result<(), Error>
+where
+    D: StorageDriver + ?Sized,
+{
+    for group in groups {
+        let puts = group
+            .iter()
+            .map(|put| driver.put(&put.path, put.content.clone(), Condition::Always));
+        ended(puts.collect()).await?;
+    }
+    Ok(())
+}
+
+/// Waits until all calls have ended, and gives the first error.
+async fn ended(mut calls: Vec<Pending<'_, ()>>) -> Result<(), Error> {
+    let mut result = Ok(());
+    poll_fn(|context| {
+        calls.retain_mut(|call| match call.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(Err(error)) if result.is_ok() => {
+                result = Err(error);
+                false
+            }
+            Poll::Ready(_) => false,
+        });
+        match calls.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    result
 }
 
 /// When content may be set.

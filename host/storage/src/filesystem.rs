@@ -1,9 +1,10 @@
 //! The driver that keeps content as files below a folder, as docker-registry does.
 //!
-//! `root` finds and makes what is below the folder, `content` does the calls, `stamp` tells whether a folder has changed,
-//! `upload` is the writer, [`Step`] names the points where the crash tests kill. Committed content is a file at its path, so docker-registry's folders open as they
-//! are and the other way round. Two kinds of files are this driver's own, and no path leads to them: `NAME~upload` is
-//! content that is not committed, and `~transom` in the root holds temporary files and what is being deleted.
+//! `root` finds and makes what is below the folder, `content` does the calls, `stamp` tells whether a folder has changed, `upload` is the writer, `flush` brings it all to
+//! the disk, [`Options`] say how, [`Step`] names the points where the crash tests kill. Committed content is a file at its path, so
+//! docker-registry's folders open as they are and the other way round. Two kinds of files are this driver's own, and no path leads
+//! to them: `NAME~upload` is content that is not committed, and `~transom` in the root holds temporary files and what is being
+//! deleted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,19 +13,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 
-use crate::driver::{Capabilities, Condition, Pending, Redirect, Stamp, StorageDriver, WriteMode, Writer};
+use crate::driver::{
+    Capabilities, Condition, Pending, Put, Redirect, Stamp, StorageDriver, WriteMode, Writer,
+};
 use crate::walk::{Folders, Listing, TreeWalk, Walk};
 use crate::{Entry, Error, Reader, StoragePath};
 
 mod content;
+mod flush;
+mod options;
 mod root;
 mod stamp;
 mod steps;
 mod upload;
 
+pub use options::{FlushBy, Options};
 pub use steps::{Observer, Step};
 
+use content::Staged;
+use flush::Ticket;
 use root::Root;
 use steps::Steps;
 use upload::FileWriter;
@@ -51,7 +60,11 @@ impl Filesystem {
     /// # Errors
     /// What the system says of the folder.
     pub fn open(root: impl AsRef<Path>, threads: usize) -> std::io::Result<Filesystem> {
-        Filesystem::open_with(root.as_ref(), threads, Steps::default())
+        let options = Options {
+            threads,
+            ..Options::default()
+        };
+        Filesystem::open_with(root, options)
     }
 
     /// The same, with an observer of every step.
@@ -63,18 +76,28 @@ impl Filesystem {
         threads: usize,
         observer: Observer,
     ) -> std::io::Result<Filesystem> {
-        Filesystem::open_with(root.as_ref(), threads, Steps(Some(observer)))
+        let options = Options {
+            threads,
+            observer: Some(observer),
+            ..Options::default()
+        };
+        Filesystem::open_with(root, options)
     }
 
-    fn open_with(path: &Path, threads: usize, steps: Steps) -> std::io::Result<Filesystem> {
-        let root = Root::open(path, steps)?;
+    /// The same, with all that can be chosen.
+    ///
+    /// # Errors
+    /// Those of [`open`](Filesystem::open).
+    pub fn open_with(root: impl AsRef<Path>, options: Options) -> std::io::Result<Filesystem> {
+        let path = root.as_ref();
+        let root = Root::open(path, options.flush, Steps(options.observer))?;
         if let Err(error) = content::sweep(&root, LEFT) {
             // A folder that can only be read is of use too.
             tracing::warn!(path = %path.display(), %error, "cannot sweep temporary files");
         }
         Ok(Filesystem {
             root: Arc::new(root),
-            threads: Arc::new(Semaphore::new(threads.clamp(1, Semaphore::MAX_PERMITS))),
+            threads: Arc::new(Semaphore::new(options.threads.clamp(1, Semaphore::MAX_PERMITS))),
         })
     }
 
@@ -90,16 +113,23 @@ impl Filesystem {
             let _permit = permit;
             job(&root)
         });
-        match task.await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => Err(Error::Unavailable {
-                    driver: NAME.into(),
-                    reason: format!("the program is ending: {error}"),
-                    retry_after: None,
-                }),
-            },
+        ended(task.await)
+    }
+
+    /// Does a job that changes something, and returns when that is on the disk.
+    async fn change(
+        &self,
+        job: impl FnOnce(&Root) -> Result<Vec<Ticket>, Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let tickets = self.run(job).await?;
+        flush::flush(Arc::clone(&self.root), tickets).await
+    }
+
+    /// Writes contents to temporary files.
+    async fn stage(&self, puts: Vec<Put>) -> Result<Vec<Staged>, Error> {
+        match puts.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.run(move |root| content::stage_all(root, puts)).await,
         }
     }
 }
@@ -115,6 +145,7 @@ impl StorageDriver for Filesystem {
             local_files: true,
             quick_rename: true,
             durable: true,
+            together: true,
             redirects: false,
             flat: false,
         }
@@ -127,7 +158,22 @@ impl StorageDriver for Filesystem {
 
     fn put<'a>(&'a self, path: &'a StoragePath, content: Bytes, condition: Condition) -> Pending<'a, ()> {
         let path = path.clone();
-        Box::pin(self.run(move |root| content::put(root, &path, &content, condition)))
+        Box::pin(async move {
+            let put = Put { path, content };
+            let staged = self.stage(vec![put]).await?;
+            flush::written(&self.root).await?;
+            self.change(move |root| content::place_all(root, staged, condition))
+                .await
+        })
+    }
+
+    fn put_all(&self, groups: Vec<Vec<Put>>) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let staged = self.stage(groups.into_iter().flatten().collect()).await?;
+            flush::written(&self.root).await?;
+            self.change(move |root| content::place_all(root, staged, Condition::Always))
+                .await
+        })
     }
 
     fn read<'a>(&'a self, path: &'a StoragePath, offset: u64) -> Pending<'a, Reader> {
@@ -167,12 +213,21 @@ impl StorageDriver for Filesystem {
 
     fn rename<'a>(&'a self, from: &'a StoragePath, to: &'a StoragePath) -> Pending<'a, ()> {
         let (from, to) = (from.clone(), to.clone());
-        Box::pin(self.run(move |root| content::rename(root, &from, &to)))
+        Box::pin(self.change(move |root| content::rename(root, &from, &to)))
     }
 
     fn delete<'a>(&'a self, path: &'a StoragePath) -> Pending<'a, ()> {
-        let path = path.clone();
-        Box::pin(self.run(move |root| content::delete(root, &path)))
+        let (driver, path) = (self.clone(), path.clone());
+        let delete = async move {
+            let (ticket, aside) = driver.run(move |root| content::delete(root, &path)).await?;
+            flush::flush(Arc::clone(&driver.root), vec![ticket]).await?;
+            match aside {
+                Some(aside) => driver.run(move |_| content::remove(&aside)).await,
+                None => Ok(()),
+            }
+        };
+        // On its own: what was taken aside must be removed also if nobody waits any more.
+        Box::pin(async move { ended(tokio::spawn(delete).await) })
     }
 
     fn redirect<'a>(&'a self, path: &'a StoragePath, _: &'a Redirect) -> Pending<'a, Option<String>> {
@@ -202,6 +257,21 @@ impl Folders for Filesystem {
             let entries = self.list(folder).await?;
             Ok(Listing { entries, deep: false })
         })
+    }
+}
+
+/// What a task gave.
+fn ended<T>(task: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
+    match task {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Error::Unavailable {
+                driver: NAME.into(),
+                reason: format!("the program is ending: {error}"),
+                retry_after: None,
+            }),
+        },
     }
 }
 

@@ -38,7 +38,7 @@ pub mod reader;
 pub mod walk;
 
 pub use driver::{
-    Capabilities, Condition, Pending, Redirect, RedirectMethod, Stamp, StorageDriver, WriteMode, Writer,
+    Capabilities, Condition, Pending, Put, Redirect, RedirectMethod, Stamp, StorageDriver, WriteMode, Writer,
 };
 pub use entry::{Entry, Kind};
 pub use error::Error;

@@ -16,6 +16,10 @@ pub const SHOWN_BYTES: usize = 128;
 /// the copy, small enough that a thousand slow readers need a quarter of a gigabyte at most.
 pub const READ_CHUNK: usize = 256 << 10;
 
+/// Bytes of an upload after which the disk is told to begin. A disk writes them in a few hundredths of a second, so that a flush has
+/// not much left to wait for.
+pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+
 /// How often a path is resolved again when somebody renames its folders meanwhile (the kernel says so rather than follow a
 /// moved folder out of the root). Each further try needs another rename at the same moment.
 pub const RESOLVE_TRIES: u32 = 64;

@@ -231,6 +231,7 @@ impl StorageDriver for ObjectDriver {
             put_if_absent: true,
             redirects: self.signer.is_some(),
             durable: true,
+            together: false,
             flat: true,
             local_files: false,
             quick_rename: false,

@@ -12,6 +12,8 @@ mod factory;
 mod filesystem;
 #[path = "storage/flaws.rs"]
 mod flaws;
+#[path = "storage/flush.rs"]
+mod flush;
 #[path = "storage/memory.rs"]
 mod memory;
 #[path = "storage/object.rs"]

@@ -27,4 +27,4 @@ pub use recorded::{Call, Op, Recorded};
 pub use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, XattrFlags};
 pub use rustix::io::Errno;
 pub use umask::PrivateUmask;
-pub use writeback::write_back;
+pub use writeback::{check_written, write_back};

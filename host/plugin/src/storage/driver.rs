@@ -57,6 +57,7 @@ impl WasmDriver {
             redirects: has(types::Capabilities::REDIRECTS),
             quick_rename: has(types::Capabilities::QUICK_RENAME),
             durable: has(types::Capabilities::DURABLE),
+            together: false,
             flat: has(types::Capabilities::FLAT),
         };
         Ok(Arc::new(WasmDriver {

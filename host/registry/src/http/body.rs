@@ -13,6 +13,7 @@ use tokio_stream::Stream;
 use transom_storage::Reader;
 
 use super::file::FilePart;
+use super::kernel::Outgoing;
 use super::log::Ending;
 use crate::Error;
 
@@ -25,6 +26,7 @@ pub struct Body {
     segments: VecDeque<Segment>,
     left: u64,
     ending: Option<Ending>,
+    kernel: Option<Outgoing>,
 }
 
 enum Segment {
@@ -85,11 +87,16 @@ impl Body {
         self.ending = Some(ending);
     }
 
+    /// Has the kernel send what is in files, on a connection that knows how.
+    pub(crate) fn send_files_by(&mut self, kernel: Outgoing) {
+        self.kernel = Some(kernel);
+    }
+
     fn poll_segment(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         while let Some(segment) = self.segments.front_mut() {
             let chunk = match segment {
                 Segment::Bytes(bytes) => Some(Ok(std::mem::take(bytes))).filter(|_| self.left > 0),
-                Segment::File(part) => ready!(part.poll(context)),
+                Segment::File(part) => ready!(part.poll(self.kernel.as_ref(), context)),
                 Segment::Stream { reader, left } => ready!(poll_reader(reader, left, context)),
                 Segment::Later { opening, length } => {
                     let length = *length;

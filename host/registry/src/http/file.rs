@@ -1,7 +1,7 @@
 //! A part of a file of this machine, read in large pieces into a few buffers that are used again and again.
 //!
 //! What the system has in memory is read at once, without another thread; only what must come from a disk is waited for
-//! elsewhere.
+//! elsewhere. Where the kernel sends, it need not be read at all; what must come from a disk is brought into memory before.
 
 use std::fs::File;
 use std::future::Future;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
+use super::kernel::Outgoing;
 use crate::limits;
 
 /// Buffers of a part: one is on its way to the socket while the next one is filled.
@@ -27,6 +28,7 @@ pub(super) struct FilePart {
     left: u64,
     buffers: Vec<Arc<Vec<u8>>>,
     reading: Option<Reading>,
+    warming: Option<JoinHandle<io::Result<()>>>,
 }
 
 /// A read on another thread: the buffer, and how much is in it.
@@ -52,6 +54,7 @@ impl FilePart {
             left,
             buffers: Vec::new(),
             reading: None,
+            warming: None,
         }
     }
 
@@ -59,11 +62,53 @@ impl FilePart {
         self.left
     }
 
-    /// The next piece; `None` at the end.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    /// The next piece, or what stands for it where the kernel sends; `None` at the end.
+    pub(super) fn poll(
+        &mut self,
+        kernel: Option<&Outgoing>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
+        match kernel {
+            Some(kernel) if self.left >= limits::SENT_BY_KERNEL_LEAST => {
+                self.poll_kernel(kernel, context).map(Some)
+            }
+            _ => self.poll_read(context),
+        }
+    }
+
+    /// Leaves a piece to the kernel, when it is in memory: this thread must not wait for a disk.
+    fn poll_kernel(&mut self, kernel: &Outgoing, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let length = self.left.min(limits::SENT_BY_KERNEL as u64);
+        if self.warming.is_none() && !self.is_warm(length) {
+            let (file, position) = (Arc::clone(&self.file), self.position);
+            self.warming = Some(tokio::task::spawn_blocking(move || warm(&file, position, length)));
+        }
+        if let Some(warming) = &mut self.warming {
+            let warmed = ready!(Pin::new(warming).poll(context));
+            self.warming = None;
+            warmed.map_err(io::Error::other).flatten()?;
+        }
+        let bytes = kernel.stand_in(&self.file, self.position, length as usize);
+        self.position += bytes.len() as u64;
+        self.left -= bytes.len() as u64;
+        Poll::Ready(Ok(bytes))
+    }
+
+    /// Whether the ends of the next piece are in memory, and so most likely all of it.
+    fn is_warm(&self, length: u64) -> bool {
+        [self.position, self.position + length - 1]
+            .iter()
+            .all(|&position| {
+                let mut byte = [0];
+                let slices = &mut [IoSliceMut::new(&mut byte)];
+                preadv2(&self.file, slices, position, ReadWriteFlags::NOWAIT) == Ok(1)
+            })
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.reading.is_none() {
             let mut buffer = self.buffer();
             match self.read_now(&mut buffer) {
@@ -136,8 +181,25 @@ impl FilePart {
     }
 }
 
+/// Has the system read a part of a file into its memory.
+fn warm(file: &File, position: u64, length: u64) -> io::Result<()> {
+    const AT_A_TIME: usize = 64 << 10;
+    let mut buffer = vec![0; AT_A_TIME];
+    let end = position + length;
+    let mut position = position;
+    while position < end {
+        let most = (end - position).min(AT_A_TIME as u64) as usize;
+        match file.read_at(&mut buffer[..most], position)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => position += read as u64,
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::kernel::stands_in;
     use super::*;
     use std::io::Write;
 
@@ -157,7 +219,7 @@ mod tests {
         ] {
             let mut part = FilePart::new(Arc::clone(&file), first as u64, length as u64);
             let mut read = Vec::new();
-            while let Some(chunk) = std::future::poll_fn(|context| part.poll(context)).await {
+            while let Some(chunk) = std::future::poll_fn(|context| part.poll(None, context)).await {
                 read.extend_from_slice(&chunk.unwrap());
             }
             assert!(read == content[first..first + length], "{first} {length}");
@@ -165,10 +227,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_kernel_gets_large_pieces_and_the_rest_is_read() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(10 << 20).unwrap();
+        let (file, outgoing) = (Arc::new(file), Outgoing::default());
+        let length = 2 * limits::SENT_BY_KERNEL as u64 + 100;
+        let mut part = FilePart::new(file, 77, length);
+        let mut pieces = Vec::new();
+        while let Some(piece) = std::future::poll_fn(|context| part.poll(Some(&outgoing), context)).await {
+            let piece = piece.unwrap();
+            pieces.push((stands_in(&piece), piece.len()));
+        }
+        let whole = (true, limits::SENT_BY_KERNEL);
+        assert_eq!(pieces, [whole, whole, (false, 100)]);
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_too_short_is_an_error() {
         let file = Arc::new(tempfile::tempfile().unwrap());
-        let mut part = FilePart::new(file, 0, 1);
-        let chunk = std::future::poll_fn(|context| part.poll(context)).await;
+        let mut part = FilePart::new(Arc::clone(&file), 0, 1);
+        let chunk = std::future::poll_fn(|context| part.poll(None, context)).await;
+        assert!(chunk.unwrap().is_err());
+        let mut part = FilePart::new(file, 0, 1 << 20);
+        let outgoing = Outgoing::default();
+        let chunk = std::future::poll_fn(|context| part.poll(Some(&outgoing), context)).await;
         assert!(chunk.unwrap().is_err());
     }
 }

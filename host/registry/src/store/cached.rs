@@ -11,8 +11,10 @@ use transom_oci::Digest;
 use transom_storage::StoragePath;
 
 use super::gc::is_old;
+use super::manifests::Written;
 use super::{Blob, Store, Stored};
 use crate::error::Result;
+use crate::index::Change;
 use crate::manifest::Manifest;
 use crate::names::{RepositoryName, Tag};
 use crate::{Error, layout, limits};
@@ -60,18 +62,15 @@ impl Store {
             return Err(Error::ManifestInvalid(reason));
         }
         let manifest = Manifest::read(bytes)?;
-        let subject = manifest.subject.as_ref().map(|subject| &subject.digest);
         let _shared = self.inner.locks.shared(repository).await;
-        tokio::try_join!(
-            self.keep(digest, bytes),
-            self.note_type(repository, digest, &manifest, &arrived.media_type),
-            self.refer(repository, subject, digest),
-        )?;
-        self.link(&layout::revision_link(repository, digest)?, digest)
+        let written = Written {
+            digest,
+            bytes,
+            manifest: &manifest,
+            media_type: &arrived.media_type,
+        };
+        self.write_manifest(repository, written, tag.map_or(&[], std::slice::from_ref))
             .await?;
-        if let Some(tag) = tag {
-            self.set_tag(repository, tag, digest).await?;
-        }
         let stored = Arc::new(Stored {
             digest: arrived.digest,
             media_type: arrived.media_type,
@@ -86,7 +85,10 @@ impl Store {
     /// The driver's.
     pub async fn point_tag(&self, repository: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<()> {
         let _shared = self.inner.locks.shared(repository).await;
-        self.set_tag(repository, tag, digest).await
+        let (change, tags) = (Change::begin(self.index(), repository).await, std::slice::from_ref(tag));
+        self.set_tags(repository, tags, digest).await?;
+        change.pushed(tags).await;
+        Ok(())
     }
 
     /// Makes a blob known in a repository whose bytes another one has, if they are as many as they must be.

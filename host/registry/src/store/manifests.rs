@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use transom_oci::{Algorithm, Descriptor, Digest};
-use transom_storage::Condition;
+use transom_storage::Put;
 
-use super::Store;
+use super::referrers::referrer;
+use super::{Store, link};
 use crate::error::{Result, absent};
 use crate::index::Change;
 use crate::manifest::{Manifest, Needed, plain_type};
@@ -151,18 +152,13 @@ impl Store {
         let _shared = self.inner.locks.shared(repository).await;
         self.check_needed(repository, &manifest).await?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
-        let change = Change::begin(self.index(), repository).await;
-        tokio::try_join!(
-            self.keep(&digest, &push.bytes),
-            self.note_type(repository, &digest, &manifest, &media_type),
-            self.refer(repository, subject.as_ref(), &digest),
-        )?;
-        self.link(&layout::revision_link(repository, &digest)?, &digest)
-            .await?;
-        for tag in push.tags {
-            self.set_tag(repository, tag, &digest).await?;
-        }
-        change.pushed(push.tags).await;
+        let written = Written {
+            digest: &digest,
+            bytes: &push.bytes,
+            manifest: &manifest,
+            media_type: &media_type,
+        };
+        self.write_manifest(repository, written, push.tags).await?;
         self.inner.cache.remove(repository, &digest);
         Ok(Pushed {
             digest,
@@ -217,31 +213,38 @@ impl Store {
         Ok(linked && there)
     }
 
-    /// Keeps the bytes.
-    pub(super) async fn keep(&self, digest: &Digest, bytes: &Bytes) -> Result<()> {
-        let path = layout::blob(digest)?;
-        if self.is_whole(&path, bytes.len() as u64).await? {
-            return Ok(());
-        }
-        let put = self.driver().put(&path, bytes.clone(), Condition::Always).await;
-        put.map_err(Error::Storage)
-    }
-
-    /// Notes the media type, if the content does not show it.
-    pub(super) async fn note_type(
+    /// Brings a manifest with tags to the driver; the repository is locked, and the manifest checked.
+    pub(super) async fn write_manifest(
         &self,
         repository: &RepositoryName,
-        digest: &Digest,
-        manifest: &Manifest,
-        media_type: &str,
+        written: Written<'_>,
+        tags: &[Tag],
     ) -> Result<()> {
-        if manifest.shown_type() == Some(media_type) {
-            return Ok(());
+        let Written {
+            digest,
+            bytes,
+            manifest,
+            media_type,
+        } = written;
+        let change = Change::begin(self.index(), repository).await;
+        let mut first = Vec::new();
+        first.extend(self.bytes_of(digest, bytes).await?);
+        first.extend(type_of(repository, digest, manifest, media_type)?);
+        if let Some(subject) = &manifest.subject {
+            first.push(referrer(repository, &subject.digest, digest)?);
         }
-        let path = layout::media_type(repository, digest)?;
-        let noted = Bytes::copy_from_slice(media_type.as_bytes());
-        let put = self.driver().put(&path, noted, Condition::Always).await;
-        put.map_err(Error::Storage)
+        let known = link(layout::revision_link(repository, digest)?, digest);
+        self.put_all(vec![first, vec![known]]).await?;
+        self.set_tags(repository, tags, digest).await?;
+        change.pushed(tags).await;
+        Ok(())
+    }
+
+    /// The bytes, if they are not there yet.
+    async fn bytes_of(&self, digest: &Digest, bytes: &Bytes) -> Result<Option<Put>> {
+        let (path, content) = (layout::blob(digest)?, bytes.clone());
+        let there = self.is_whole(&path, bytes.len() as u64).await?;
+        Ok((!there).then_some(Put { path, content }))
     }
 
     /// Deletes a manifest with the tags that point at it, which are given.
@@ -302,6 +305,30 @@ impl Store {
             .try_collect()
             .await
     }
+}
+
+/// A manifest on its way to the driver.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'m> {
+    pub(super) digest: &'m Digest,
+    pub(super) bytes: &'m Bytes,
+    pub(super) manifest: &'m Manifest,
+    pub(super) media_type: &'m str,
+}
+
+/// The media type as it is noted, if the content does not show it.
+fn type_of(
+    repository: &RepositoryName,
+    digest: &Digest,
+    manifest: &Manifest,
+    media_type: &str,
+) -> Result<Option<Put>> {
+    if manifest.shown_type() == Some(media_type) {
+        return Ok(None);
+    }
+    let path = layout::media_type(repository, digest)?;
+    let content = Bytes::copy_from_slice(media_type.as_bytes());
+    Ok(Some(Put { path, content }))
 }
 
 /// The media type of a push: what the client says, or else what the content shows.

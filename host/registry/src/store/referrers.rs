@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 use transom_oci::{Descriptor, Digest, media_type};
+use transom_storage::Put;
 
-use super::{Page, Store, Stored};
+use super::{Page, Store, Stored, link};
 use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::names::{Reference, RepositoryName, Tag};
@@ -29,20 +30,6 @@ pub struct Referrers<'r> {
 }
 
 impl Store {
-    /// Makes a manifest known as one about another one.
-    pub(super) async fn refer(
-        &self,
-        repository: &RepositoryName,
-        subject: Option<&Digest>,
-        digest: &Digest,
-    ) -> Result<()> {
-        let Some(subject) = subject else {
-            return Ok(());
-        };
-        let folder = layout::referrer(repository, subject, digest)?;
-        self.link(&folder.join("link")?, digest).await
-    }
-
     /// The manifests about one, in the order of their digests. None if there are none, also in a repository that is not there.
     ///
     /// # Errors
@@ -127,6 +114,12 @@ impl Store {
             .ok()
             .map(|manifest| describe(&stored, manifest)))
     }
+}
+
+/// What makes a manifest known as one about another one.
+pub(super) fn referrer(repository: &RepositoryName, subject: &Digest, digest: &Digest) -> Result<Put> {
+    let folder = layout::referrer(repository, subject, digest)?;
+    Ok(link(folder.join("link")?, digest))
 }
 
 fn describe(stored: &Stored, manifest: Manifest) -> Descriptor {

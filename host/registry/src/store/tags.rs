@@ -2,7 +2,7 @@
 
 use transom_oci::Digest;
 
-use super::{Page, Store};
+use super::{Page, Store, link};
 use crate::error::Result;
 use crate::index::{Change, List};
 use crate::names::{RepositoryName, Tag};
@@ -51,17 +51,23 @@ impl Store {
         })
     }
 
-    /// Points a tag at a manifest.
-    pub(super) async fn set_tag(
+    /// Points tags at a manifest that survives a power cut already.
+    pub(super) async fn set_tags(
         &self,
         repository: &RepositoryName,
-        tag: &Tag,
+        tags: &[Tag],
         digest: &Digest,
     ) -> Result<()> {
-        // docker-registry's collector looks for what a tag once pointed at.
-        self.link(&layout::tag_index_link(repository, tag, digest)?, digest)
-            .await?;
-        self.link(&layout::tag_link(repository, tag)?, digest).await
+        let (mut indexed, mut current) = (Vec::new(), Vec::new());
+        for tag in tags {
+            // docker-registry's collector looks for what a tag once pointed at.
+            indexed.push(link(layout::tag_index_link(repository, tag, digest)?, digest));
+            current.push(link(layout::tag_link(repository, tag)?, digest));
+        }
+        match tags.is_empty() {
+            true => Ok(()),
+            false => self.put_all(vec![indexed, current]).await,
+        }
     }
 
     /// Deletes a tag. The manifest stays. Gives what the tag pointed at.

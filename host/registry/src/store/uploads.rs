@@ -236,17 +236,22 @@ impl OpenUpload {
         let Some(writer) = self.writer.take() else {
             return Ok(());
         };
-        let placed = async {
-            match store.is_whole(&target, size).await? {
-                true => writer.cancel().await,
-                false => writer.commit_to(&target).await,
-            }
-            .map_err(Error::Storage)
-        };
         // A link that leads nowhere, which a crash in between leaves, is no blob to anybody.
         let _shared = store.inner.locks.shared(repository).await;
-        tokio::try_join!(placed, store.link(&link, digest))?;
-        Ok(())
+        if store.is_whole(&target, size).await? {
+            // Another request may have placed it a moment ago: the link is on the disk after it.
+            let (cancelled, linked) = tokio::join!(writer.cancel(), store.link(&link, digest));
+            cancelled?;
+            return linked;
+        }
+        if !store.driver().capabilities().together {
+            let placed = async { writer.commit_to(&target).await.map_err(Error::Storage) };
+            return tokio::try_join!(placed, store.link(&link, digest)).map(drop);
+        }
+        let left = writer
+            .commit_with(&target, vec![super::link(link, digest)])
+            .await?;
+        store.put_all(vec![left]).await
     }
 
     /// The same, by reading the content once more.

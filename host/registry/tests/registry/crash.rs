@@ -1,7 +1,9 @@
 //! A process killed at every point of a push and of a delete, and what the next one finds.
 //!
-//! The points are the steps of the filesystem driver; what a power cut takes besides is its business, and its tests'.
+//! The points are the steps of the filesystem driver; what a power cut takes besides is in `power`.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +16,7 @@ use transom_registry::manifest::Manifest;
 use transom_registry::names::{Reference, RepositoryName, Tag};
 use transom_registry::store::{ManifestPush, Referrers};
 use transom_registry::{Error, Options, Store, index};
-use transom_storage::filesystem::Filesystem;
+use transom_storage::filesystem::{self, Filesystem, FlushBy};
 
 use crate::serving::{MANIFEST, noise, sha256};
 
@@ -22,8 +24,10 @@ const ROOT: &str = "TRANSOM_REGISTRY_CRASH_ROOT";
 const POINT: &str = "TRANSOM_REGISTRY_CRASH_POINT";
 const DEED: &str = "TRANSOM_REGISTRY_CRASH_DEED";
 const INDEX: &str = "TRANSOM_REGISTRY_CRASH_INDEX";
+const DONE: &str = "TRANSOM_REGISTRY_CRASH_DONE";
+const FLUSH: &str = "TRANSOM_REGISTRY_CRASH_FLUSH";
 
-fn name() -> RepositoryName {
+pub(crate) fn name() -> RepositoryName {
     RepositoryName::new("some/where").unwrap()
 }
 
@@ -43,7 +47,7 @@ fn manifest() -> String {
     )
 }
 
-async fn push_blob(store: &Store, bytes: &[u8]) {
+pub(crate) async fn push_blob(store: &Store, bytes: &[u8]) {
     let id = store.begin_upload(&name(), None).await.unwrap();
     let mut upload = store.open_upload(&name(), &id).await.unwrap();
     for chunk in bytes.chunks(100_000) {
@@ -55,9 +59,12 @@ async fn push_blob(store: &Store, bytes: &[u8]) {
         .unwrap();
 }
 
-async fn push(store: &Store) {
-    push_blob(store, b"{}").await;
-    push_blob(store, &layer()).await;
+/// Pushes an image; `done` is told what is acknowledged.
+pub(crate) async fn push(store: &Store, done: impl Fn(&str)) {
+    for blob in [&b"{}"[..], &layer()] {
+        push_blob(store, blob).await;
+        done(&sha256(blob));
+    }
     let push = ManifestPush {
         digest: None,
         tags: &[Tag::new("latest").unwrap(), Tag::new("other").unwrap()],
@@ -65,6 +72,7 @@ async fn push(store: &Store) {
         bytes: manifest().into(),
     };
     store.push_manifest(&name(), push).await.unwrap();
+    done("tags");
 }
 
 async fn delete(store: &Store) -> Result<(), Error> {
@@ -84,7 +92,12 @@ fn child() {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
         }
     });
-    let driver = Filesystem::open_observed(variable(ROOT), 25, observer).unwrap();
+    let options = filesystem::Options {
+        flush: (variable(FLUSH) == "folders").then_some(FlushBy::Folders),
+        observer: Some(observer),
+        ..filesystem::Options::default()
+    };
+    let driver = Filesystem::open_with(variable(ROOT), options).unwrap();
     let store = Store::new(Arc::new(driver), Options::default());
     let only_writer = std::env::var(INDEX).ok();
     Runtime::new().unwrap().block_on(async {
@@ -92,29 +105,55 @@ fn child() {
             use_index(&store, Path::new(&variable(ROOT)), &only_writer).await;
         }
         match variable(DEED).as_str() {
-            "push" => push(&store).await,
+            "push" => push(&store, note).await,
             "delete" => delete(&store).await.unwrap(),
             deed => panic!("unknown deed {deed}"),
         }
     });
 }
 
+/// Notes what was acknowledged where the parent finds it.
+fn note(done: &str) {
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(std::env::var(DONE).unwrap());
+    writeln!(file.unwrap(), "{done}").unwrap();
+}
+
 /// Has a child do the deed up to a point; the store as the next process finds it, or nothing if it was done before that.
 fn crash(root: &Path, deed: &str, point: usize) -> Option<Store> {
-    crash_with(root, deed, point, None)
+    kill(root, deed, point, "", &root.join("done")).map(|_| open(root))
 }
 
 /// The same with an index.
-fn crash_with(root: &Path, deed: &str, point: usize, only_writer: Option<&str>) -> Option<Store> {
+fn crash_with(root: &Path, deed: &str, point: usize, only_writer: &str) -> Option<Store> {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    if let Some(only_writer) = only_writer {
-        command.env(INDEX, only_writer);
-    }
+    command.env(INDEX, only_writer);
+    killed(command, root, deed, point, "", &root.join("done")).map(|_| open(root))
+}
+
+/// Has a child do the deed up to a point: what was acknowledged before it, or nothing if the deed was done before that.
+pub(crate) fn kill(root: &Path, deed: &str, point: usize, flush: &str, noted: &Path) -> Option<Vec<String>> {
+    let command = Command::new(std::env::current_exe().unwrap());
+    killed(command, root, deed, point, flush, noted)
+}
+
+fn killed(
+    mut command: Command,
+    root: &Path,
+    deed: &str,
+    point: usize,
+    flush: &str,
+    noted: &Path,
+) -> Option<Vec<String>> {
     let status = command
         .args(["--exact", "crash::child", "--ignored"])
         .env(ROOT, root)
         .env(DEED, deed)
         .env(POINT, point.to_string())
+        .env(DONE, noted)
+        .env(FLUSH, flush)
         .stdout(Stdio::null())
         .status()
         .unwrap();
@@ -122,16 +161,17 @@ fn crash_with(root: &Path, deed: &str, point: usize, only_writer: Option<&str>) 
         return None;
     }
     assert_eq!(status.signal(), Some(9), "{deed} failed before point {point}");
-    Some(open(root))
+    let noted = std::fs::read_to_string(noted).unwrap_or_default();
+    Some(noted.lines().map(str::to_owned).collect())
 }
 
-fn open(root: &Path) -> Store {
+pub(crate) fn open(root: &Path) -> Store {
     let driver = Filesystem::open(root, 25).unwrap();
     Store::new(Arc::new(driver), Options::default())
 }
 
 /// What a tag leads to is there, whole, with all that it needs.
-async fn check_tags(store: &Store) -> usize {
+pub(crate) async fn check_tags(store: &Store) -> usize {
     let tags = match store.tags(&name(), None, usize::MAX).await {
         Ok(page) => page.items,
         Err(Error::RepositoryUnknown(_)) => return 0,
@@ -180,7 +220,7 @@ fn a_push_that_was_killed_is_done_again() {
         points += 1;
         runtime.block_on(async {
             check_tags(&store).await;
-            push(&store).await;
+            push(&store, |_| {}).await;
             assert_eq!(
                 (check_tags(&store).await, referrers(&store).await),
                 (2, 1),
@@ -197,7 +237,7 @@ fn a_delete_that_was_killed_is_done_again() {
     let mut points = 0;
     loop {
         let folder = tempfile::tempdir().unwrap();
-        runtime.block_on(push(&open(folder.path())));
+        runtime.block_on(push(&open(folder.path()), |_| {}));
         let Some(store) = crash(folder.path(), "delete", points + 1) else {
             break;
         };
@@ -214,7 +254,7 @@ fn a_delete_that_was_killed_is_done_again() {
                 "point {points}"
             );
             // And nothing is in the way of the same push.
-            push(&store).await;
+            push(&store, |_| {}).await;
             assert_eq!((check_tags(&store).await, referrers(&store).await), (2, 1));
         });
     }
@@ -253,10 +293,10 @@ fn killed_with_an_index(deed: &str, only_writer: &str) {
             runtime.block_on(async {
                 let store = open(folder.path());
                 use_index(&store, folder.path(), only_writer).await;
-                push(&store).await;
+                push(&store, |_| {}).await;
             });
         }
-        if crash_with(folder.path(), deed, point, Some(only_writer)).is_none() {
+        if crash_with(folder.path(), deed, point, only_writer).is_none() {
             assert!(point > 4, "{deed} has only {point} points");
             break;
         }
@@ -273,7 +313,7 @@ fn killed_with_an_index(deed: &str, only_writer: &str) {
             assert!(found.2 >= wanted.2, "{deed}, point {point}");
             assert!(indexed.compare_index().await.unwrap().good());
             // It goes on as if nothing had been.
-            push(&indexed).await;
+            push(&indexed, |_| {}).await;
             assert_eq!(
                 lists(&indexed).await,
                 lists(&walking).await,

@@ -22,7 +22,7 @@ use transom_storage::memory::Memory;
 
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/registry/keys");
 
-fn key(name: &str) -> std::path::PathBuf {
+pub(crate) fn key(name: &str) -> std::path::PathBuf {
     Path::new(KEYS).join(name)
 }
 
@@ -43,7 +43,7 @@ fn client(certificate: Option<&str>, http2: bool) -> Client {
     builder(certificate, http2).build().unwrap()
 }
 
-fn builder(certificate: Option<&str>, http2: bool) -> ClientBuilder {
+pub(crate) fn builder(certificate: Option<&str>, http2: bool) -> ClientBuilder {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots

@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::driver::{Capabilities, Condition, Pending, Redirect, Stamp, StorageDriver, WriteMode, Writer};
+use crate::driver::{
+    Capabilities, Condition, Pending, Put, Redirect, Stamp, StorageDriver, WriteMode, Writer,
+};
 use crate::walk::Walk;
 use crate::{Entry, Error, Reader, StoragePath, limits};
 
@@ -210,6 +212,14 @@ impl StorageDriver for Cache {
         })
     }
 
+    fn put_all(&self, groups: Vec<Vec<Put>>) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let paths: Vec<&StoragePath> = groups.iter().flatten().map(|put| &put.path).collect();
+            let _forget = Forget::begin(&self.memory, &paths);
+            self.inner.put_all(groups.clone()).await
+        })
+    }
+
     fn read<'a>(&'a self, path: &'a StoragePath, offset: u64) -> Pending<'a, Reader> {
         self.inner.read(path, offset)
     }
@@ -299,6 +309,16 @@ impl Writer for CacheWriter {
         Box::pin(async move {
             let _forget = Forget::begin(&self.memory, &[&self.path, &to]);
             self.inner.commit_to(&to).await
+        })
+    }
+
+    fn commit_with(self: Box<Self>, to: &StoragePath, others: Vec<Put>) -> Pending<'static, Vec<Put>> {
+        let to = to.clone();
+        Box::pin(async move {
+            let mut paths = vec![&self.path, &to];
+            paths.extend(others.iter().map(|put| &put.path));
+            let _forget = Forget::begin(&self.memory, &paths);
+            self.inner.commit_with(&to, others).await
         })
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::driver::{Capabilities, Condition, Pending, Redirect, Stamp, StorageDriver, WriteMode, Writer};
+use crate::driver::{
+    Capabilities, Condition, Pending, Put, Redirect, Stamp, StorageDriver, WriteMode, Writer, put_groups,
+};
 use crate::walk::Walk;
 use crate::{Entry, Error, Reader, StoragePath};
 
@@ -19,6 +21,8 @@ pub enum Action {
     Put,
     /// [`StorageDriver::put`] with [`Condition::Absent`].
     PutIfAbsent,
+    /// [`StorageDriver::put_all`], where that is one call.
+    PutAll,
     /// [`StorageDriver::read`].
     Read,
     /// [`StorageDriver::writer`].
@@ -39,7 +43,7 @@ pub enum Action {
     WalkNext,
     /// [`Writer::write`].
     Write,
-    /// [`Writer::commit`] and [`Writer::commit_to`].
+    /// [`Writer::commit`], [`Writer::commit_to`] and [`Writer::commit_with`].
     Commit,
     /// [`Writer::close`].
     Close,
@@ -49,10 +53,11 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 16] = [
+    pub const ALL: [Action; 17] = [
         Action::Get,
         Action::Put,
         Action::PutIfAbsent,
+        Action::PutAll,
         Action::Read,
         Action::OpenWriter,
         Action::Stat,
@@ -75,6 +80,7 @@ impl Action {
             Action::Get => "get",
             Action::Put => "put",
             Action::PutIfAbsent => "put-if-absent",
+            Action::PutAll => "put-all",
             Action::Read => "read",
             Action::OpenWriter => "open-writer",
             Action::Stat => "stat",
@@ -98,6 +104,7 @@ impl Action {
             self,
             Action::Put
                 | Action::PutIfAbsent
+                | Action::PutAll
                 | Action::OpenWriter
                 | Action::Rename
                 | Action::Delete
@@ -114,7 +121,7 @@ impl Action {
 pub struct Call<'a> {
     /// What it does.
     pub action: Action,
-    /// To what; the source of a rename, the folder of a walk.
+    /// To what; the first of several puts, the source of a rename, the folder of a walk.
     pub path: &'a StoragePath,
     /// Bytes that are written by it; 0 if none are.
     pub bytes: u64,
@@ -212,6 +219,22 @@ impl<I: Interceptor> StorageDriver for Intercepted<I> {
         self.interceptor.again(Call { action, path, bytes }, run)
     }
 
+    fn put_all(&self, groups: Vec<Vec<Put>>) -> Pending<'_, ()> {
+        Box::pin(async move {
+            if !self.inner.capabilities().together {
+                return put_groups(self, &groups).await;
+            }
+            let Some(first) = groups.iter().flatten().next() else {
+                return Ok(());
+            };
+            let action = Action::PutAll;
+            let bytes = groups.iter().flatten().map(|put| put.content.len() as u64).sum();
+            let path = &first.path;
+            let run = || self.inner.put_all(groups.clone());
+            self.interceptor.again(Call { action, path, bytes }, run).await
+        })
+    }
+
     fn read<'a>(&'a self, path: &'a StoragePath, offset: u64) -> Pending<'a, Reader> {
         Box::pin(async move {
             let reader = self
@@ -288,11 +311,11 @@ struct InterceptedWriter<I> {
 }
 
 impl<I: Interceptor> InterceptedWriter<I> {
-    fn end(
+    fn end<T: Send + 'static>(
         self: Box<Self>,
         action: Action,
-        run: impl FnOnce(Box<dyn Writer>) -> Pending<'static, ()> + Send + 'static,
-    ) -> Pending<'static, ()> {
+        run: impl FnOnce(Box<dyn Writer>) -> Pending<'static, T> + Send + 'static,
+    ) -> Pending<'static, T> {
         Box::pin(async move {
             let (path, inner, bytes) = (&self.path, self.inner, 0);
             // Begun only when it is let through: a writer that is refused is dropped.
@@ -323,6 +346,11 @@ impl<I: Interceptor> Writer for InterceptedWriter<I> {
     fn commit_to(self: Box<Self>, to: &StoragePath) -> Pending<'static, ()> {
         let to = to.clone();
         self.end(Action::Commit, move |writer| writer.commit_to(&to))
+    }
+
+    fn commit_with(self: Box<Self>, to: &StoragePath, others: Vec<Put>) -> Pending<'static, Vec<Put>> {
+        let to = to.clone();
+        self.end(Action::Commit, move |writer| writer.commit_with(&to, others))
     }
 
     fn close(self: Box<Self>) -> Pending<'static, ()> {

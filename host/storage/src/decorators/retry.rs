@@ -45,6 +45,7 @@ fn is_safe(action: Action) -> bool {
         action,
         Action::Get
             | Action::Put
+            | Action::PutAll
             | Action::Read
             | Action::OpenWriter
             | Action::Stat

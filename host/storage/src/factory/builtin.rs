@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{ConfigError, DriverKind, Parameter, Parameters, Type};
-use crate::filesystem::{self, Filesystem};
+use crate::filesystem::{self, Filesystem, FlushBy, Options};
 use crate::memory::{self, Memory};
 use crate::object::{azure, gcs, s3};
 use crate::{StorageDriver, limits};
@@ -14,6 +14,12 @@ static FILESYSTEM: &[Parameter] = &[
         "maxthreads",
         Type::Integer,
         "calls that work at the same time; 100, at least 25",
+    ),
+    Parameter::optional(
+        "flush",
+        Type::Text,
+        "`filesystem` brings everything of the file system to the disk at once, `folders` each file and folder; what suits the file \
+         system",
     ),
 ];
 
@@ -93,7 +99,17 @@ fn open_filesystem(parameters: &Parameters<'_>) -> Opened {
     // As in docker-registry, fewer than the least are the least.
     let threads = parameters.integer("maxthreads", 0, u64::from(u32::MAX))?;
     let threads = threads.unwrap_or(limits::THREADS).max(limits::THREADS_MIN);
-    let driver = Filesystem::open(root, threads as usize)
+    let options = Options {
+        threads: threads as usize,
+        flush: match parameters.text("flush")? {
+            None => None,
+            Some("filesystem") => Some(FlushBy::Filesystem),
+            Some("folders") => Some(FlushBy::Folders),
+            Some(_) => return Err(parameters.bad("flush", "it is `filesystem` or `folders`")),
+        },
+        ..Options::default()
+    };
+    let driver = Filesystem::open_with(root, options)
         .map_err(|error| parameters.failed(format!("{root}: {error}")))?;
     Ok(Arc::new(driver))
 }

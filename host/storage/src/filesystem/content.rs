@@ -10,10 +10,11 @@ use bytes::Bytes;
 use rustix::fs::{self, AtFlags, Dir, FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
+use super::flush::Ticket;
 use super::root::Root;
 use super::{NAME, Step, failed, is_folder, not_folder, not_found, upload_name};
 use crate::path::is_name;
-use crate::{Condition, Entry, Error, Kind, StoragePath, limits};
+use crate::{Condition, Entry, Error, Kind, Put, StoragePath, limits};
 
 /// Opens content to read it.
 pub(super) fn open(root: &Root, path: &StoragePath) -> Result<(File, Entry), Error> {
@@ -95,45 +96,89 @@ fn look(root: &Root, folder: &OwnedFd, path: StoragePath) -> Result<Option<Entry
     Ok(entry(path, &found))
 }
 
-/// Sets content by a temporary file that takes its name.
-pub(super) fn put(
+/// A temporary file with content that is on its way to a path. It is removed if it does not get there.
+#[derive(Debug)]
+pub(super) struct Staged {
+    path: StoragePath,
+    file: File,
+    folder: OwnedFd,
+    name: String,
+    placed: bool,
+}
+
+/// Writes contents to temporary files.
+pub(super) fn stage_all(root: &Root, puts: Vec<Put>) -> Result<Vec<Staged>, Error> {
+    puts.into_iter()
+        .map(|put| stage(root, put.path, &put.content))
+        .collect()
+}
+
+/// Places them one after the other.
+pub(super) fn place_all(
     root: &Root,
-    path: &StoragePath,
-    content: &[u8],
+    staged: Vec<Staged>,
     condition: Condition,
-) -> Result<(), Error> {
+) -> Result<Vec<Ticket>, Error> {
+    for staged in &staged {
+        staged.sync(root)?;
+    }
+    staged
+        .into_iter()
+        .map(|staged| staged.place(root, condition))
+        .collect()
+}
+
+fn stage(root: &Root, path: StoragePath, content: &[u8]) -> Result<Staged, Error> {
     path.not_root()?;
-    let temporaries = root
+    let folder = root
         .temporary_folder()
-        .map_err(failed("make the folder of temporary files for", path))?;
+        .map_err(failed("make the folder of temporary files for", &path))?;
     let (file, name) = root
-        .temporary_file(&temporaries)
-        .map_err(failed("make a temporary file for", path))?;
-    let result = write_durably(root, &file, path, content).and_then(|()| {
+        .temporary_file(&folder)
+        .map_err(failed("make a temporary file for", &path))?;
+    let staged = Staged {
+        path,
+        file,
+        folder,
+        name,
+        placed: false,
+    };
+    let written = staged.file.write_all_at(content, 0);
+    written.map_err(|error| Error::io(NAME.into(), "write", &staged.path, error))?;
+    root.steps.reached(Step::TemporaryWritten);
+    Ok(staged)
+}
+
+impl Staged {
+    /// Sees that the content is on the disk.
+    fn sync(&self, root: &Root) -> Result<(), Error> {
+        let synced = root.sync_file(&self.file);
+        synced.map_err(|error| Error::io(NAME.into(), "sync", &self.path, error))?;
+        root.steps.reached(Step::TemporarySynced);
+        Ok(())
+    }
+
+    /// Gives the file its name, which is not on the disk yet.
+    fn place(mut self, root: &Root, condition: Condition) -> Result<Ticket, Error> {
+        let path = &self.path;
         let parent = root
             .make_parent(path)
             .map_err(failed("make the folder of", path))?;
-        place(&temporaries, &name, &parent, path, condition)?;
+        place(&self.folder, &self.name, &parent, path, condition)?;
         root.steps.reached(Step::Renamed);
-        Ok(parent)
-    });
-    match result {
-        Ok(parent) => root.sync_parent(path, &parent),
-        Err(error) => {
-            // The sweep at the next start takes what cannot be removed here.
-            let _ = fs::unlinkat(&temporaries, &name, AtFlags::empty());
-            Err(error)
-        }
+        let ticket = root.changed(path, &parent);
+        self.placed = true;
+        Ok(ticket)
     }
 }
 
-fn write_durably(root: &Root, file: &File, path: &StoragePath, content: &[u8]) -> Result<(), Error> {
-    let failed = |doing| move |error| Error::io(NAME.into(), doing, path, error);
-    file.write_all_at(content, 0).map_err(failed("write"))?;
-    root.steps.reached(Step::TemporaryWritten);
-    file.sync_all().map_err(failed("sync"))?;
-    root.steps.reached(Step::TemporarySynced);
-    Ok(())
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.placed {
+            // The sweep at the next start takes what cannot be removed here.
+            let _ = fs::unlinkat(&self.folder, &self.name, AtFlags::empty());
+        }
+    }
 }
 
 /// Gives a file the name of `path`, in one step.
@@ -181,14 +226,14 @@ fn is_folder_at(parent: &OwnedFd, name: &str) -> bool {
 }
 
 /// Moves content. Its old name needs no sync of its own: a rename is one change of the file system.
-pub(super) fn rename(root: &Root, from: &StoragePath, to: &StoragePath) -> Result<(), Error> {
+pub(super) fn rename(root: &Root, from: &StoragePath, to: &StoragePath) -> Result<Vec<Ticket>, Error> {
     from.not_root()?;
     to.not_root()?;
     if stat(root, from)?.is_folder() {
         return Err(is_folder(from));
     }
     if from == to {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let source = root.parent(from).map_err(looked_up("open the folder of", from))?;
     let target = root.make_parent(to).map_err(failed("make the folder of", to))?;
@@ -198,11 +243,19 @@ pub(super) fn rename(root: &Root, from: &StoragePath, to: &StoragePath) -> Resul
         error => error,
     })?;
     root.steps.reached(Step::Renamed);
-    root.sync_parent(to, &target)
+    Ok(vec![root.changed(to, &target)])
 }
 
-/// Removes content, or a folder with all that is in it, and what was written and not committed.
-pub(super) fn delete(root: &Root, path: &StoragePath) -> Result<(), Error> {
+/// A folder that nobody sees any more, and that is to be removed.
+#[derive(Debug)]
+pub(super) struct Aside {
+    folder: OwnedFd,
+    name: String,
+    path: StoragePath,
+}
+
+/// Deletes content, or takes a folder aside, and deletes what was written and not committed.
+pub(super) fn delete(root: &Root, path: &StoragePath) -> Result<(Ticket, Option<Aside>), Error> {
     path.not_root()?;
     let parent = root.parent(path).map_err(looked_up("open the folder of", path))?;
     let upload = fs::unlinkat(&parent, upload_name(path), AtFlags::empty());
@@ -212,21 +265,27 @@ pub(super) fn delete(root: &Root, path: &StoragePath) -> Result<(), Error> {
         Err(Errno::NOENT) if upload.is_ok() => None,
         Err(errno) => return Err(failed("delete", path)(errno)),
     };
-    root.sync_parent(path, &parent)?;
-    if let Some((folder, name)) = aside {
-        remove_tree(&folder, &name).map_err(|error| Error::io(NAME.into(), "delete", path, error))?;
-    }
-    Ok(())
+    Ok((root.changed(path, &parent), aside))
+}
+
+/// Removes a folder that was taken aside, when nothing can bring it back any more.
+pub(super) fn remove(aside: &Aside) -> Result<(), Error> {
+    let failed = |error| Error::io(NAME.into(), "delete", &aside.path, error);
+    remove_tree(&aside.folder, &aside.name).map_err(failed)
 }
 
 /// Takes a folder away in one step, so that nobody sees half of it.
-fn set_aside(root: &Root, parent: &OwnedFd, path: &StoragePath) -> Result<(OwnedFd, String), Error> {
+fn set_aside(root: &Root, parent: &OwnedFd, path: &StoragePath) -> Result<Aside, Error> {
     let failed = failed("delete", path);
     let temporaries = root.temporary_folder().map_err(&failed)?;
     let name = root.temporary_name();
     fs::renameat(parent, path.name(), &temporaries, &name).map_err(&failed)?;
     root.steps.reached(Step::SetAside);
-    Ok((temporaries, name))
+    Ok(Aside {
+        folder: temporaries,
+        name,
+        path: path.clone(),
+    })
 }
 
 /// Removes a folder and all that is in it, also if a writer that does not know yet puts something there meanwhile.

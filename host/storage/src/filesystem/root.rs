@@ -3,7 +3,7 @@
 //! Every name is resolved by `openat2(2)` beneath the root: a symbolic link may lead elsewhere below the root, and out of it
 //! never.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{self, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::TEMPORARY;
+use super::flush::{Failure, Flusher};
+use super::options::FlushBy;
 use super::steps::Steps;
-use super::{TEMPORARY, failed};
-use crate::{Error, StoragePath, limits};
+use crate::{StoragePath, limits};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The folder, and what is known of folders that were made in it.
 #[derive(Debug)]
 pub(super) struct Root {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
+    pub(super) device: u64,
     pub(super) steps: Steps,
+    pub(super) flush: FlushBy,
+    pub(super) flusher: Flusher,
     /// Folders whose names may not be on the disk yet, with the number of their making.
     fresh: Mutex<HashMap<StoragePath, u64>>,
     made: AtomicU64,
@@ -34,13 +39,20 @@ pub(super) struct Root {
 
 impl Root {
     /// Opens the folder, and makes it if need be.
-    pub(super) fn open(path: &Path, steps: Steps) -> std::io::Result<Root> {
+    pub(super) fn open(path: &Path, flush: Option<FlushBy>, steps: Steps) -> std::io::Result<Root> {
         make_root(path)?;
         let fd = fs::openat(CWD, path, FOLDER, Mode::empty())?;
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let flush = match flush {
+            Some(flush) => flush,
+            None => FlushBy::of(&fd)?,
+        };
         Ok(Root {
+            device: fs::fstat(&fd)?.st_dev,
             fd,
             steps,
+            flush,
+            flusher: Flusher::default(),
             fresh: Mutex::default(),
             made: AtomicU64::new(0),
             prefix: format!("{:x}-{:x}", std::process::id(), since.as_nanos()),
@@ -101,9 +113,11 @@ impl Root {
             }
         };
         for path in missing.into_iter().rev() {
-            // Noted before it can be seen: whoever finds the folder must know.
-            let number = self.made.fetch_add(1, Ordering::Relaxed);
-            self.fresh().insert(path.clone(), number);
+            if self.flush == FlushBy::Folders {
+                // Noted before it can be seen: whoever finds the folder must know.
+                let number = self.made.fetch_add(1, Ordering::Relaxed);
+                self.fresh().insert(path.clone(), number);
+            }
             match fs::mkdirat(&fd, path.name(), Mode::from_bits_retain(0o777)) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
@@ -113,24 +127,56 @@ impl Root {
         Ok(fd)
     }
 
-    /// Brings the names in the folder of `path` to the disk, and the folders on the way that are new.
-    pub(super) fn sync_parent(&self, path: &StoragePath, parent: &OwnedFd) -> Result<(), Error> {
-        let sync = |fd: &OwnedFd| fs::fsync(fd).map_err(failed("sync the folder of", path));
-        sync(parent)?;
-        let mut folder = path.parent();
-        while let Some(path) = folder {
-            let number = self.fresh().get(&path).copied();
-            folder = path.parent();
-            if let (Some(number), Some(above)) = (number, &folder) {
-                sync(&self.open_at(above, FOLDER).map_err(failed("open", above))?)?;
-                let mut fresh = self.fresh();
-                if fresh.get(&path) == Some(&number) {
-                    fresh.remove(&path);
-                }
+    /// Brings the names in folders to the disk, and those of the folders on the way that are new.
+    pub(super) fn sync_folders(&self, mut folders: BTreeSet<StoragePath>) -> Result<(), Failure> {
+        let fresh = self.fresh_above(&folders);
+        folders.extend(fresh.iter().filter_map(|(folder, _)| folder.parent()));
+        if self.flush == FlushBy::Filesystem {
+            // Those of another file system, where nothing is known of what is fresh.
+            let above: Vec<StoragePath> = folders.iter().flat_map(way).collect();
+            folders.extend(above);
+        }
+        for folder in folders {
+            self.sync_folder(folder)?;
+        }
+        let mut known = self.fresh();
+        for (folder, number) in fresh {
+            if known.get(&folder) == Some(&number) {
+                known.remove(&folder);
             }
         }
-        self.steps.reached(super::Step::FolderSynced);
         Ok(())
+    }
+
+    /// The folders, among these and those that they are in, whose names may not be on the disk yet.
+    fn fresh_above(&self, folders: &BTreeSet<StoragePath>) -> Vec<(StoragePath, u64)> {
+        let known = self.fresh();
+        if known.is_empty() {
+            return Vec::new();
+        }
+        let found = folders
+            .iter()
+            .flat_map(way)
+            .filter_map(|folder| known.get(&folder).map(|&number| (folder, number)));
+        found.collect()
+    }
+
+    /// Syncs a folder; if it is gone, the one that it is gone from.
+    fn sync_folder(&self, mut folder: StoragePath) -> Result<(), Failure> {
+        let failed = |doing, path: &StoragePath, errno| Failure {
+            doing,
+            path: path.clone(),
+            errno: Some(errno),
+        };
+        loop {
+            match self.open_at(&folder, FOLDER) {
+                Ok(fd) => return fs::fsync(&fd).map_err(|errno| failed("sync", &folder, errno)),
+                Err(Errno::NOENT | Errno::NOTDIR) if !folder.is_root() => {
+                    folder = folder.parent().unwrap_or_else(StoragePath::root);
+                }
+                Err(errno) => return Err(failed("open", &folder, errno)),
+            }
+        }
     }
 
     /// A new temporary file, and its name in [`temporary_folder`](Root::temporary_folder).
@@ -161,6 +207,11 @@ impl Root {
     fn fresh(&self) -> MutexGuard<'_, HashMap<StoragePath, u64>> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A folder, and all that it is in.
+fn way(folder: &StoragePath) -> impl Iterator<Item = StoragePath> + use<> {
+    std::iter::successors(Some(folder.clone()), StoragePath::parent)
 }
 
 /// A path for `openat2(2)` beneath the root.

@@ -21,8 +21,11 @@ pub enum Step {
     Renamed,
     /// Delete: the folder is renamed out of the way, and not removed yet.
     SetAside,
-    /// The folder with the new or removed name is on the disk.
+    /// The folder with the new or removed name is on the disk, for all who wait.
     FolderSynced,
+    /// Everything of the file system is on the disk, for all who wait: before the two steps that say that bytes are, and before
+    /// the one that says that names are, with [`FlushBy::Filesystem`](super::FlushBy::Filesystem).
+    FilesystemSynced,
 }
 
 /// Called at each [`Step`], on the thread that works.

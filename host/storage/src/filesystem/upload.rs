@@ -10,11 +10,12 @@ use bytes::Bytes;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::content::{looked_up, open as open_content, place};
+use super::content::{looked_up, open as open_content, place, place_all};
+use super::flush::{self, Ticket};
 use super::root::Root;
 use super::{Filesystem, NAME, Step, failed, is_folder, not_found, upload_name};
 use crate::driver::{Pending, WriteMode, Writer};
-use crate::{Condition, Error, StoragePath, limits};
+use crate::{Condition, Error, Put, StoragePath, limits};
 
 /// An upload file, open and locked. Its clones in running calls keep the lock.
 #[derive(Clone, Debug)]
@@ -147,14 +148,25 @@ impl Upload {
         Ok(())
     }
 
+    /// Lets the disk begin with what has been written, once that is much: whoever flushes then has little left to wait for. Gives
+    /// how far it has begun. Nothing depends on it.
+    fn write_back(&self, from: u64, to: u64) -> u64 {
+        if to.saturating_sub(from) < limits::WRITE_BACK_BYTES {
+            return from;
+        }
+        drop(transom_sys::write_back(&self.file, from, to - from));
+        to
+    }
+
     fn sync(&self, root: &Root) -> Result<(), Error> {
         let failed = |error| Error::io(NAME.into(), "sync", &self.path, error);
-        self.file.sync_all().map_err(failed)?;
+        root.sync_file(&self.file).map_err(failed)?;
         root.steps.reached(Step::UploadSynced);
         Ok(())
     }
 
-    fn commit(&self, root: &Root, to: &StoragePath) -> Result<(), Error> {
+    /// Gives the file its name, which is not on the disk yet.
+    fn commit(&self, root: &Root, to: &StoragePath) -> Result<Ticket, Error> {
         to.not_root()?;
         self.sync(root)?;
         let (parent, name) = self.named(root)?;
@@ -165,13 +177,13 @@ impl Upload {
         let target = target.as_ref().unwrap_or(&parent);
         place(&parent, &name, target, to, Condition::Always)?;
         root.steps.reached(Step::Renamed);
-        root.sync_parent(to, target)
+        Ok(root.changed(to, target))
     }
 
-    fn close(&self, root: &Root) -> Result<(), Error> {
+    fn close(&self, root: &Root) -> Result<Ticket, Error> {
         self.sync(root)?;
         let (parent, _) = self.named(root)?;
-        root.sync_parent(&self.path, &parent)
+        Ok(root.changed(&self.path, &parent))
     }
 
     fn cancel(&self, root: &Root) -> Result<(), Error> {
@@ -202,6 +214,8 @@ pub(super) struct FileWriter {
     driver: Filesystem,
     upload: Upload,
     size: u64,
+    /// How far the disk was told to begin.
+    written_back: u64,
     /// A write is under way, or was dropped on its way.
     writing: bool,
 }
@@ -212,6 +226,7 @@ impl FileWriter {
             driver,
             upload,
             size,
+            written_back: size,
             writing: false,
         }
     }
@@ -227,12 +242,13 @@ impl FileWriter {
     /// Runs the last call of this writer.
     fn end(
         self: Box<Self>,
-        job: impl FnOnce(&Upload, &Root) -> Result<(), Error> + Send + 'static,
+        job: impl FnOnce(&Upload, &Root) -> Result<Vec<Ticket>, Error> + Send + 'static,
     ) -> Pending<'static, ()> {
         Box::pin(async move {
             self.check()?;
             let upload = self.upload;
-            self.driver.run(move |root| job(&upload, root)).await
+            flush::written(&self.driver.root).await?;
+            self.driver.change(move |root| job(&upload, root)).await
         })
     }
 }
@@ -251,12 +267,16 @@ impl Writer for FileWriter {
             self.check()?;
             self.writing = true;
             let (upload, offset, length) = (self.upload.clone(), self.size, bytes.len() as u64);
-            let result = self
-                .driver
-                .run(move |root| upload.write(root, &bytes, offset))
-                .await;
+            let begun = self.written_back;
+            let result = self.driver.run(move |root| {
+                upload.write(root, &bytes, offset)?;
+                Ok(upload.write_back(begun, offset + length))
+            });
+            let result = result.await;
             self.writing = false;
-            result.map(|()| self.size += length)
+            self.written_back = result?;
+            self.size += length;
+            Ok(())
         })
     }
 
@@ -267,11 +287,24 @@ impl Writer for FileWriter {
 
     fn commit_to(self: Box<Self>, to: &StoragePath) -> Pending<'static, ()> {
         let to = to.clone();
-        self.end(move |upload, root| upload.commit(root, &to))
+        self.end(move |upload, root| Ok(vec![upload.commit(root, &to)?]))
+    }
+
+    fn commit_with(self: Box<Self>, to: &StoragePath, others: Vec<Put>) -> Pending<'static, Vec<Put>> {
+        let to = to.clone();
+        Box::pin(async move {
+            let staged = self.driver.stage(others).await?;
+            let committed = self.end(move |upload, root| {
+                let mut tickets = vec![upload.commit(root, &to)?];
+                tickets.extend(place_all(root, staged, Condition::Always)?);
+                Ok(tickets)
+            });
+            committed.await.map(|()| Vec::new())
+        })
     }
 
     fn close(self: Box<Self>) -> Pending<'static, ()> {
-        self.end(Upload::close)
+        self.end(|upload, root| Ok(vec![upload.close(root)?]))
     }
 
     fn cancel(self: Box<Self>) -> Pending<'static, ()> {

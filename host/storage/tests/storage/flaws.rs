@@ -26,6 +26,7 @@ pub(super) enum Flaw {
     PromisesFiles,
     PromisesUrls,
     IgnoresCondition,
+    PutsOneGroup,
     LosesPieces,
     AppendsFromNothing,
     CutsLargePieces,
@@ -36,6 +37,7 @@ pub(super) enum Flaw {
     DropCommits,
     ForgetsOnReopen,
     CommitsToBoth,
+    LosesOthers,
     DeleteKeepsUploads,
     ListsBackwards,
     ListsSome,
@@ -59,7 +61,7 @@ pub(super) enum Flaw {
 }
 
 /// The case, and a flaw that it must find.
-const PROOFS: [(&str, Flaw); 42] = [
+const PROOFS: [(&str, Flaw); 44] = [
     ("root", Flaw::NoRoot),
     ("valid_paths", Flaw::LowerCase),
     ("long_paths", Flaw::CutNames),
@@ -72,6 +74,7 @@ const PROOFS: [(&str, Flaw); 42] = [
     ("local_file", Flaw::PromisesFiles),
     ("redirect", Flaw::PromisesUrls),
     ("put_if_absent", Flaw::IgnoresCondition),
+    ("put_all", Flaw::PutsOneGroup),
     ("write_and_read", Flaw::LosesPieces),
     ("append", Flaw::AppendsFromNothing),
     ("append_large", Flaw::CutsLargePieces),
@@ -82,6 +85,7 @@ const PROOFS: [(&str, Flaw); 42] = [
     ("dropped", Flaw::DropCommits),
     ("reopen", Flaw::ForgetsOnReopen),
     ("commit_to", Flaw::CommitsToBoth),
+    ("commit_with", Flaw::LosesOthers),
     ("deleted_uploads", Flaw::DeleteKeepsUploads),
     ("list", Flaw::ListsBackwards),
     ("list_many", Flaw::ListsSome),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::bench::{Bench, Check, Failure, ensure, noise, refused, same};
-use crate::{Condition, Error, Redirect, RedirectMethod, StoragePath, WriteMode, limits};
+use crate::{Condition, Error, Put, Redirect, RedirectMethod, StoragePath, WriteMode, limits};
 
 pub(super) async fn valid_paths(bench: &Bench) -> Check {
     let names = [
@@ -335,4 +335,36 @@ pub(super) async fn at_root(bench: &Bench) -> Check {
         );
     }
     Ok(())
+}
+
+pub(super) async fn put_all(bench: &Bench) -> Check {
+    let put = |name: &str, seed| -> Check<Put> {
+        let (path, content) = (bench.path(name)?, noise(seed, 100).into());
+        Ok(Put { path, content })
+    };
+    bench.put("old/a", b"old").await?;
+    let groups = vec![
+        vec![put("new/deep/a", 1)?, put("old/a", 2)?],
+        Vec::new(),
+        vec![put("last", 3)?],
+    ];
+    bench.driver.put_all(groups).await?;
+    for (name, seed) in [("new/deep/a", 1), ("old/a", 2), ("last", 3)] {
+        bench.expect(&bench.path(name)?, &noise(seed, 100)).await?;
+    }
+    // One that cannot be set keeps what comes in later groups from being set.
+    let root = Put {
+        path: StoragePath::root(),
+        content: Bytes::new(),
+    };
+    refused!(
+        bench
+            .driver
+            .put_all(vec![vec![root], vec![put("never", 4)?]])
+            .await,
+        Error::InvalidPath { .. },
+        "content at the root"
+    );
+    bench.expect_nothing(&bench.path("never")?).await?;
+    Ok(bench.driver.put_all(Vec::new()).await?)
 }

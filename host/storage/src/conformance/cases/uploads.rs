@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::bench::{Bench, Check, ensure, noise, refused, same};
-use crate::{Entry, Error, StoragePath, WriteMode, limits};
+use crate::{Entry, Error, Put, StoragePath, WriteMode, limits};
 
 pub(super) async fn write_and_read(bench: &Bench) -> Check {
     for (number, length) in [0, 1, 2, 32, limits::READ_CHUNK, (1 << 20) + 1]
@@ -263,6 +263,24 @@ pub(super) async fn commit_to(bench: &Bench) -> Check {
     writer.commit_to(&to).await?;
     bench.expect(&from, b"own").await?;
     same(&bench.read(&to, 0).await?, &noise(3, 10), "the other path")
+}
+
+pub(super) async fn commit_with(bench: &Bench) -> Check {
+    let (from, to) = (bench.path("uploads/1/data")?, bench.path("blobs/a/data")?);
+    let link = Put {
+        path: bench.path("links/a")?,
+        content: Bytes::from_static(b"a"),
+    };
+    let mut writer = bench.writer(&from, WriteMode::Create).await?;
+    writer.write(noise(1, 1000).into()).await?;
+    let left = writer.commit_with(&to, vec![link.clone()]).await?;
+    bench.expect(&to, &noise(1, 1000)).await?;
+    bench.expect_nothing(&from).await?;
+    if bench.driver.capabilities().together {
+        ensure!(left.is_empty(), "{} contents were given back", left.len());
+    }
+    bench.driver.put_all(vec![left]).await?;
+    bench.expect(&link.path, b"a").await
 }
 
 pub(super) async fn deleted_uploads(bench: &Bench) -> Check {

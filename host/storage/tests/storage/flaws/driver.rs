@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use transom_storage::driver::{Capabilities, Condition, Redirect, StorageDriver, WriteMode, Writer};
+use transom_storage::driver::{Capabilities, Condition, Put, Redirect, StorageDriver, WriteMode, Writer};
 use transom_storage::{Entry, Error, Kind, Memory, Pending, Reader, StoragePath, Walk};
 
 use super::Flaw;
@@ -231,6 +231,18 @@ impl StorageDriver for Flawed {
         Box::pin(self.flawed_put(path, content, condition))
     }
 
+    fn put_all(&self, mut groups: Vec<Vec<Put>>) -> Pending<'_, ()> {
+        if self.is(Flaw::PutsOneGroup) {
+            groups.truncate(1);
+        }
+        Box::pin(async move {
+            for put in groups.into_iter().flatten() {
+                self.put(&put.path, put.content, Condition::Always).await?;
+            }
+            Ok(())
+        })
+    }
+
     fn read<'a>(&'a self, path: &'a StoragePath, offset: u64) -> Pending<'a, Reader> {
         Box::pin(async move {
             let path = &self.path(path);
@@ -438,6 +450,12 @@ impl Writer for FlawedWriter {
             return Box::pin(async move { result });
         }
         inner.commit_to(to)
+    }
+
+    fn commit_with(self: Box<Self>, to: &StoragePath, others: Vec<Put>) -> Pending<'static, Vec<Put>> {
+        let loses = self.driver.is(Flaw::LosesOthers);
+        let committed = self.commit_to(to);
+        Box::pin(async move { committed.await.map(|()| if loses { Vec::new() } else { others }) })
     }
 
     fn close(mut self: Box<Self>) -> Pending<'static, ()> {
