@@ -4,11 +4,12 @@
 //! 1. [`names`] (repositories, tags, what a reference is), [`error`](mod@error), [`limits`];
 //! 2. [`server`] accepts connections, [`http`] understands requests and writes answers;
 //! 3. [`access`] (who may do what), [`event`] (what is told afterwards);
-//! 4. [`store`] does it, with [`index`] (lists that need not walk), [`manifest`] (what a manifest says) and `layout` (where everything is on the driver).
+//! 4. [`store`] does it, with [`index`] (lists that need not walk), [`manifest`] (what a manifest says) and `layout` (where
+//!    everything is on the driver).
 //!
 //! Beside that stand [`auth`] (who a client is), [`policy`] (what a file lets it do), [`notify`] (events on their way to
 //! others) and [`import`] (docker-registry's configuration); [`settings`] says how settings are read, [`config`] is the whole
-//! file, [`run`] makes a registry of it.
+//! file, [`run`] makes a registry of it, [`instance`] says which process that is.
 //!
 //! `docs/formats/registry.md` describes the files, `docs/guides/registry.md` how it is run.
 
