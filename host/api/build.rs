@@ -15,6 +15,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = tonic_prost_build::Config::new();
     // What is sent as a google.protobuf.Any says its name.
     config.enable_type_names();
+    for (package, list) in [
+        ("images", "ListImagesResponse"),
+        ("content", "ListContentResponse"),
+    ] {
+        config.extern_path(
+            format!(".containerd.services.{package}.v1.{list}"),
+            format!("crate::lists::{list}"),
+        );
+    }
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)

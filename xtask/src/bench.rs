@@ -3,7 +3,7 @@
 //! Read in this order: [`data`] (what is unpacked), [`place`] (a file system of its own, so that nothing before or
 //! beside it counts), [`measure`] (one run of a command), [`peers`] (containerd, pipes of command-line tools),
 //! [`daemon`] (requests to both daemons), [`images`] (images into snapshots and back),
-//! [`registry`] (requests to registries), [`filters`] (label filters), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
+//! [`pull`] (images from a registry into snapshots), [`registry`] (requests to registries), [`filters`] (label filters), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
 
 mod daemon;
 mod data;
@@ -12,6 +12,7 @@ mod images;
 pub(crate) mod measure;
 mod peers;
 mod place;
+mod pull;
 mod registry;
 mod report;
 
@@ -67,6 +68,8 @@ pub(crate) enum Part {
     Daemon,
     /// Import, unpack and compare by the daemon against containerd.
     Images,
+    /// Pull and unpack from a registry by the daemon against containerd, also over slow and far links.
+    Pull,
     /// Records that label filters match in a second.
     Filters,
     /// The registry's requests against docker-registry's.
@@ -157,6 +160,9 @@ impl Bench {
         }
         if wanted(Part::Images) {
             images::bench(&self.place, images, &self.plugins, options.runs)?;
+        }
+        if wanted(Part::Pull) {
+            pull::bench(&self.place, images, &folder.join("data"), options.runs)?;
         }
         if wanted(Part::Registry) {
             registry::bench(&self.place, options.runs)?;

@@ -2,10 +2,11 @@
 //!
 //! `proto/` holds the definitions, one file for each service; [`content`], [`images`] and so on are what is generated
 //! from them, each with a client and a server module. Maps are `BTreeMap`s and bytes are [`bytes::Bytes`]. Beside them:
-//! [`fields`] (looking into events of any type), [`limits`].
+//! [`fields`] (looking into events of any type), [`lists`] (answers of many objects), [`limits`].
 
 pub mod fields;
 pub mod limits;
+pub mod lists;
 
 #[allow(
     missing_docs,

@@ -3,6 +3,8 @@
 mod content;
 mod daemon;
 mod driver;
+mod plugin;
+mod pull;
 mod registry;
 mod serve;
 mod snapshot;
@@ -21,6 +23,8 @@ pub(crate) use daemon::{
     NamespaceLabels, NamespaceList, PluginList,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
+pub(crate) use plugin::{Language, PluginBuild, PluginNew, PluginTest, TemplateKind};
+pub(crate) use pull::{ContentFetch, Fetch, ImagePull, ImagePush};
 pub(crate) use registry::{
     FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
 };
@@ -191,6 +195,10 @@ pub(crate) struct Unpack {
     /// Refuse a layer with more entries than this [default: 10000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_entries: Option<u64>,
+    /// Write what plugins found out about the layers (a bill of materials, say) into this folder, an OCI layout: as artifacts that
+    /// refer to the image. It may be there already.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
     /// Leave what a failed unpack made, to look at it.
     #[arg(long)]
     pub(crate) keep_partial: bool,
@@ -227,6 +235,10 @@ pub(crate) struct Handlers {
     /// Set a plugin's configuration key; the value is a TOML value or a plain text.
     #[arg(long, value_name = "NAME.KEY=VALUE")]
     pub(crate) plugin_config: Vec<String>,
+    /// Let plugins that decrypt (ocicrypt) use a private key: a file with one, PEM or DER, or a folder of such files. The key
+    /// itself stays with the command.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) decryption_key: Vec<PathBuf>,
     /// Let an external program process a media type, with containerd's contract:
     /// id=ID,accepts=TYPE,returns=TYPE,path=PROGRAM[,arg=ARG][,env=NAME=VALUE]…, or a TOML file with
     /// containerd's [stream_processors] tables.
@@ -247,6 +259,14 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Plugin {
+    /// Make the source of a new plugin, which builds and passes its tests.
+    New(PluginNew),
+    /// Build the plugin in a folder to a component, by cargo.
+    Build(PluginBuild),
+    /// Say whether a plugin of any kind would be loaded: its world, its imports, its size, what it asks for.
+    Check(PluginInspect),
+    /// Run a processor on the cases beside its source, in one piece and in small ones.
+    Test(PluginTest),
     /// Show what a component imports and exports, whether it would be loaded, and what it says of itself.
     Inspect(PluginInspect),
     /// Run a plugin on stdin, to stdout; what it reports goes to stderr.
@@ -280,4 +300,7 @@ pub(crate) struct PluginRun {
     /// Hand a file to the plugin as its payload, typed by a URL.
     #[arg(long, value_name = "TYPE_URL=FILE")]
     pub(crate) payload: Option<String>,
+    /// Let a plugin that decrypts use a private key: a file with one, or a folder of such files.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) decryption_key: Vec<PathBuf>,
 }

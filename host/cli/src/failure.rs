@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use transom_image::ImageError;
 use transom_image::unpack::UnpackError;
 use transom_image::unpack::target::TargetError;
+use transom_keys::KeyError;
 use transom_layer::apply::ApplyError;
 use transom_layer::pump::PumpError;
 use transom_plugin::LoadError;
@@ -271,6 +272,17 @@ impl From<LoadError> for Failure {
             LoadError::NotWasm | LoadError::CoreModule | LoadError::Invalid { .. } => Kind::Damaged,
             LoadError::TooLarge { .. } => Kind::Limit,
             _ => Kind::Other,
+        };
+        Failure::of(kind, &error)
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Failure {
+        let kind = match &error {
+            KeyError::Read { source, .. } => kind_of_io(source),
+            KeyError::NoKey { .. } => Kind::Damaged,
+            KeyError::TooLarge(_) | KeyError::TooMany => Kind::Limit,
         };
         Failure::of(kind, &error)
     }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::Deserialize;
+use transom_keys::Keyring;
 use transom_layer::chain::Chain;
 use transom_layer::exec::ExternalProcessor;
 use transom_layer::stage::Payload;
 use transom_plugin::config::{Value, Values};
-use transom_plugin::{Host, HostConfig, Plugin};
+use transom_plugin::decrypt::CAPABILITY;
+use transom_plugin::{Host, HostConfig, Plugin, ProcessorGrants};
 
 use crate::arguments::Handlers;
 use crate::failure::Failure;
@@ -21,9 +23,11 @@ use crate::places;
 pub(crate) fn chain(flags: &Handlers) -> Result<Chain, Failure> {
     let mut chain = Chain::new();
     let mut config = plugin_config(&flags.plugin_config)?;
-    for plugin in load(&flags.plugin)? {
+    let plugins = load(&flags.plugin)?;
+    let grants = grants(&flags.decryption_key, &plugins)?;
+    for plugin in plugins {
         let values = config.remove(plugin.name()).unwrap_or_default();
-        chain.register(plugin.handler(&values)?);
+        chain.register(plugin.handler_with(&values, grants.clone())?);
     }
     if let Some(name) = config.keys().next() {
         return Err(Failure::usage(format!(
@@ -36,6 +40,20 @@ pub(crate) fn chain(flags: &Handlers) -> Result<Chain, Failure> {
         }
     }
     Ok(chain)
+}
+
+/// What the flags grant to plugins that ask for it. The keys are read, so that a mistake is found before anything is begun.
+pub(crate) fn grants(keys: &[PathBuf], plugins: &[Plugin]) -> Result<ProcessorGrants, Failure> {
+    let keyring = Keyring::new(keys.to_vec());
+    if !keys.is_empty() {
+        if !plugins.iter().any(|plugin| plugin.asks_for(CAPABILITY)) {
+            let text =
+                "--decryption-key is for a plugin that decrypts, and none is loaded: add --plugin …/ocicrypt";
+            return Err(Failure::usage(text));
+        }
+        keyring.check()?;
+    }
+    Ok(ProcessorGrants { keys: keyring })
 }
 
 fn load(paths: &[PathBuf]) -> Result<Vec<Plugin>, Failure> {

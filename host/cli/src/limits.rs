@@ -34,6 +34,12 @@ pub(crate) const TREE_DEPTH: usize = 8;
 /// Blobs that an image is followed to. The largest have some hundreds.
 pub(crate) const TREE_NODES: usize = 20_000;
 
+/// How long what is being written is waited for when it is not wanted any more.
+pub(crate) const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// How often it is shown how far blobs are.
+pub(crate) const SHOWN_EVERY: Duration = Duration::from_millis(100);
+
 /// Bytes of metrics that are read. A daemon has some ten kilobytes of them.
 pub(crate) const METRICS_BYTES: u64 = 4 << 20;
 

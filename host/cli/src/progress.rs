@@ -1,5 +1,7 @@
 //! Bars on a terminal: one for the layer at work, lines above it for those that are done.
 
+mod blobs;
+
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +10,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::arguments::Progress;
+
+pub(crate) use blobs::BlobBars;
 
 /// How often a bar is drawn.
 const REFRESH: Duration = Duration::from_millis(100);

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
+#[path = "command/artifacts.rs"]
+mod artifacts;
 #[path = "command/bad_image.rs"]
 mod bad_image;
 #[path = "command/bad_target.rs"]
@@ -15,6 +17,8 @@ mod content;
 mod daemon;
 #[path = "command/driver.rs"]
 mod driver;
+#[path = "command/encrypted.rs"]
+mod encrypted;
 #[path = "../../plugin/tests/support/guests.rs"]
 mod guests;
 #[path = "command/help.rs"]
@@ -27,6 +31,8 @@ mod inspect;
 mod interrupt;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/plugin_new.rs"]
+mod plugin_new;
 #[path = "command/plugins.rs"]
 mod plugins;
 #[path = "command/processors.rs"]

@@ -15,6 +15,7 @@ use transom_oci::{Descriptor, Digest, media_type};
 
 use crate::registry::Remote;
 use crate::{Error, limits};
+pub use content::{Follow, Followed, Follower};
 pub use store::{Ingest, Opening, Pending, Store, StoreError};
 
 /// What became of a blob.
@@ -82,11 +83,12 @@ impl Remote {
         let flight = self
             .client
             .inner
+            .shared
             .flights
             .of(&store.identity(), &descriptor.digest);
         let _alone = flight.lock().await;
         // Before anything is opened: an image may have more layers than a process may have files.
-        let permit = self.client.inner.downloads.acquire().await;
+        let permit = self.client.inner.shared.turn(descriptor).await;
         let Some(mut ingest) = open(descriptor, store, watch).await? else {
             watch(descriptor.size);
             return Ok(Got::Present);

@@ -77,6 +77,9 @@ pub struct Hosts {
     pub folders: Vec<PathBuf>,
     /// Whether hosts without a scheme of their own are spoken with in the clear (`--plain-http`).
     pub plain_http: bool,
+    /// Whether hosts without settings of their own are spoken with over TLS only, and have to show who they are, on this machine
+    /// as well.
+    pub tls_only: bool,
     /// Whether hosts without settings of their own may show any certificate (`--skip-verify`).
     pub skip_verify: bool,
     /// Further authorities for hosts without settings of their own.
@@ -137,6 +140,7 @@ impl Hosts {
         let loopback = is_loopback(authority);
         let scheme = match port(authority) {
             _ if self.plain_http => Scheme::Http,
+            _ if self.tls_only => Scheme::Https,
             None | Some(443) => Scheme::Https,
             Some(80) if loopback => Scheme::Http,
             Some(_) if loopback => Scheme::Either,

@@ -251,7 +251,7 @@ impl Remote {
             let observer = Arc::clone(observer);
             pushes.spawn(async move {
                 // As many up as down.
-                let _permit = remote.client.inner.downloads.acquire().await;
+                let _permit = remote.client.inner.shared.turn(&blob).await;
                 let watch = |bytes| observer.moved(&blob, bytes);
                 let source = Arc::new(Arc::new(source));
                 let pushed = remote

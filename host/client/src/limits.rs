@@ -91,6 +91,15 @@ pub const PIECES_MEMORY: u64 = 64 << 20;
 /// Blobs that are fetched at once, as many as containerd and docker fetch.
 pub const DOWNLOADS: usize = 3;
 
+/// What one of them takes of the room for all, if it is large.
+pub const DOWNLOAD_UNITS: u32 = 6;
+
+/// A blob takes a unit for each so many bytes: of small ones six times as many are fetched at once, for they are mostly delay.
+pub const DOWNLOAD_UNIT_BYTES: u64 = 1 << 20;
+
+/// Addresses of its own that a blob is tried from. Those of others than the registry are strangers, and each may stall.
+pub const BLOB_URLS: usize = 4;
+
 /// The largest blob that is uploaded in one PUT, where a cut means to start over.
 pub const MONOLITHIC_BYTES: u64 = 16 << 20;
 

@@ -1,7 +1,7 @@
 //! Registries, and what can be asked of them.
 //!
 //! Read in this order: [`client`] (settings and connections), [`remote`] (one repository and the hosts that serve it), [`manifest`]
-//! (resolve, fetch, put), [`document`] (what a manifest says it is), [`blob`] (one stream that goes on after a cut), [`pieces`]
+//! (resolve, fetch, put), [`document`] (what a manifest says it is), `urls` (where else a blob is), [`blob`] (one stream that goes on after a cut), [`pieces`]
 //! (several ranges at once), [`push`] (uploads), [`referrers`], [`lists`] (tags and repositories), [`delete`].
 
 pub mod blob;
@@ -14,6 +14,7 @@ pub(crate) mod pieces;
 pub mod push;
 pub mod referrers;
 pub mod remote;
+pub(crate) mod urls;
 
 pub use blob::BlobReader;
 pub use client::{Client, Options};

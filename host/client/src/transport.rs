@@ -40,7 +40,7 @@ impl Default for Timeouts {
 }
 
 /// The proxies of a machine, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name them. They are given, not looked up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// For hosts that are spoken with in the clear.
     pub http: Option<Secret>,

@@ -40,7 +40,7 @@ pub mod writer;
 pub use error::Error;
 pub use ingest::IngestOptions;
 pub use layout::content_root;
-pub use read::{Blob, VerifyingReader};
+pub use read::{Blob, Partial, VerifyingReader};
 pub use status::{Status, Statuses};
 pub use steps::{Observer, Step};
 pub use store::{Info, Store};

@@ -67,6 +67,27 @@ impl Seek for Blob {
     }
 }
 
+/// The bytes that an ingest has so far, to be read along while more are written. They are nobody's blob yet: whoever reads them
+/// must not rely on them before they are committed, and a truncated ingest gives fewer bytes than it had, or others.
+#[derive(Debug)]
+pub struct Partial {
+    file: File,
+}
+
+impl Partial {
+    pub(crate) fn new(file: File) -> Partial {
+        Partial { file }
+    }
+
+    /// Reads at an offset; from any number of threads.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+}
+
 /// Hashes what passes through, and fails at the end if it is not what it should be.
 ///
 /// The error is an [`io::Error`] of kind `InvalidData` around [`Error::Corrupt`] or [`Error::WrongLength`]. Bytes come

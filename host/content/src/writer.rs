@@ -16,7 +16,7 @@ use crate::ingest::{Start, rehash};
 use crate::layout::{DATA, UPDATED};
 use crate::lock::{Hold, Phase};
 use crate::store::{Inner, info_of, is_absent, seal};
-use crate::{Error, Info, IngestOptions, Status, Step, layout, limits, timestamp};
+use crate::{Error, Info, IngestOptions, Partial, Status, Step, layout, limits, timestamp};
 
 /// An ingest that this writer alone may write.
 ///
@@ -87,6 +87,17 @@ impl Writer {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.hasher.clone().finish()
+    }
+
+    /// The bytes so far, to be read beside the writing of further ones; also after the commit.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Io`].
+    pub fn partial(&self) -> Result<Partial, Error> {
+        let live = self.live.as_ref().ok_or_else(|| self.closed())?;
+        let file = live.data.try_clone();
+        let file = file.map_err(|e| Error::io("open again", &live.folder.path().join(DATA), e))?;
+        Ok(Partial::new(file))
     }
 
     /// How far the ingest is. `total` is the one given at opening, or else the one that was written down earlier.

@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Where Prometheus metrics are served over HTTP
     #[arg(long, value_name = "IP:PORT")]
     metrics_address: Option<SocketAddr>,
+    /// Where a registry is served over HTTP
+    #[arg(long, value_name = "IP:PORT")]
+    registry_listen: Option<SocketAddr>,
     /// The least level that is logged
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
@@ -80,6 +83,9 @@ impl Arguments {
         }
         config.proxy_backend |= self.proxy_backend;
         config.metrics = self.metrics_address.or(config.metrics);
+        if let Some(address) = self.registry_listen {
+            config.registry = Some(config.registry.take().unwrap_or_default().at(address));
+        }
         config.log.level = self.log_level.unwrap_or(config.log.level);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         Ok(config)

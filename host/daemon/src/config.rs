@@ -1,13 +1,16 @@
 //! The configuration file: TOML, all of it optional. A mistake names its line, and all mistakes are named at once.
 //!
-//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters. `text` writes the commented file of
+//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters, [`transfer`] the one about registries of others,
+//! [`registry`] the one about our own. `text` writes the commented file of
 //! `transomd config default`, `section` reads tables key by key, `setting` says what each kind of value looks like.
 
 pub mod layers;
+pub mod registry;
 mod section;
 mod setting;
 pub mod snapshots;
 mod text;
+pub mod transfer;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,8 +25,10 @@ use crate::limits;
 use crate::places::{Places, SOCKET};
 
 use layers::{Diff, Processors};
+pub use registry::Registry;
 use section::{Faults, Section};
 pub use snapshots::{Snapshots, Snapshotter};
+pub use transfer::{Transfer, Verifiers};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,12 +61,18 @@ pub struct Config {
     pub traces: Traces,
     /// The folders that filter plugins are loaded from.
     pub filters: Vec<PathBuf>,
+    /// Pulls and pushes.
+    pub transfer: Transfer,
+    /// Who is asked before an image is pulled.
+    pub verifiers: Verifiers,
     /// The differs.
     pub diff: Diff,
     /// The WASM plugins that layers may pass through.
     pub processors: Processors,
     /// The programs that layers may pass through, in the order of the file.
     pub stream_processors: Vec<ExternalProcessor>,
+    /// The registry that runs here; none if `None`.
+    pub registry: Option<Registry>,
 }
 
 /// Who may use the socket.
@@ -206,9 +217,12 @@ impl Config {
                 share: 1.0,
             },
             filters: Vec::new(),
+            transfer: Transfer::default(),
+            verifiers: Verifiers::default(),
             diff: Diff::default(),
             processors: Processors::default(),
             stream_processors: Vec::new(),
+            registry: None,
         }
     }
 
@@ -271,10 +285,13 @@ impl Config {
         let mut filters = top.section("filters", faults);
         filters.set("folders", &mut self.filters, faults);
         filters.end(faults);
+        self.transfer.read(&mut top.section("transfer", faults), faults);
+        self.verifiers.read(&mut top.section("verifiers", faults), faults);
         self.diff.read(&mut top.section("diff", faults), faults);
         self.processors
             .read(&mut top.section("processors", faults), faults);
         self.stream_processors = layers::read_programs(top, faults);
+        self.registry = Registry::read(top, faults).or(self.registry.take());
         top.end(faults);
     }
 }

@@ -67,6 +67,24 @@ pub enum Failure {
         /// What is wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A policy for images that may be pulled.
+    #[error(
+        "the policy {name:?} cannot be asked: {source}; see [verifiers.policies] and [filters] in the configuration"
+    )]
+    Policy {
+        /// Its name.
+        name: String,
+        /// What is wrong with its expression or plugin.
+        source: transom_meta::filter::FilterError,
+    },
+    /// The registry.
+    #[error("registry: {0}")]
+    Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Images are to be read where there are none.
+    #[error(
+        "registry.namespaces: a daemon behind a containerd (--proxy-backend) has no images; leave it out"
+    )]
+    NoImages,
     /// The blobs' store.
     #[error(transparent)]
     Content(#[from] transom_content::Error),

@@ -3,7 +3,7 @@
 //! A request flows through `socket` (who may talk), `connections` (HTTP/2), `rpc` (which service; numbers, counts, nets, and the
 //! `deadline`), one file of [`services`] (message to domain and back, with [`convert`], [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
 //! [`answers`] are what streams are made of. [`server`] puts everything together: [`config`], [`places`], [`lock`],
-//! [`identity`], [`plugins`] ([`filters`], [`processors`]), [`snapshotters`], [`parts`], [`metrics`], [`traces`], [`log`],
+//! [`identity`], [`plugins`] ([`filters`], [`processors`]), [`verifiers`], [`snapshotters`], [`registry`], [`parts`], [`metrics`], [`traces`], [`log`],
 //! [`notify`], [`shutdown`]. `main` only reads arguments and environment.
 
 pub mod answers;
@@ -24,6 +24,7 @@ pub mod parts;
 pub mod places;
 pub mod plugins;
 pub mod processors;
+pub mod registry;
 pub mod rpc;
 pub mod server;
 pub mod services;
@@ -32,6 +33,7 @@ pub mod snapshotters;
 pub mod socket;
 pub mod status;
 pub mod traces;
+pub mod verifiers;
 
 pub use config::Config;
 pub use error::Failure;

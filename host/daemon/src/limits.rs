@@ -56,6 +56,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Threads for files and records: every writer and reader, and room for requests that only look something up.
 pub const SPARE_THREADS: usize = 64;
 
+/// When a daemon has started: what clients wait for has come by then, and what has run only for the start is forgotten.
+pub const STARTED: Duration = Duration::from_secs(1);
+
 /// How long an idle thread for files and records is kept: short, as each keeps memory.
 pub const IDLE_THREAD: Duration = Duration::from_secs(5);
 
@@ -96,9 +99,21 @@ pub const TRANSFER_DATA_BYTES: usize = 32 << 10;
 /// How long the answer to a transfer waits for a client that does not read what it is told of it.
 pub const LAST_EVENTS: Duration = Duration::from_secs(1);
 
+/// Bytes of blobs that all pulls together may hold in memory, to fetch several ranges of one at once.
+pub const FETCH_MEMORY: u64 = 32 << 20;
+
+/// How long a client may take to find credentials: a person may have to type them.
+pub const CREDENTIALS: Duration = Duration::from_secs(120);
+
 /// How long a blob that was made for a containerd's client is kept there if the client does nothing with it: containerd's own
 /// time for what clients forget.
 pub const BORROWED_LEASE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a containerd may take to forget what was begun there.
 pub const REMOTE_CLEANUP: Duration = Duration::from_secs(5);
+
+/// Manifests of images of which it is remembered what they refer to, for the registry; each has some hundred bytes a layer.
+pub const KNOWN_MANIFESTS: usize = 10_000;
+
+/// Manifests that one image is followed to. The largest indexes list some hundreds.
+pub const IMAGE_NODES: usize = 10_000;

@@ -8,8 +8,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// Starts logging for the whole process. Only a program calls this, once.
-pub fn start(log: &Log) {
+/// Starts logging for the whole process, with a line for each request to the registry if `access`. Only a program calls this, once.
+pub fn start(log: &Log, access: bool) {
     let level = level(log.level);
     // What the libraries below say of every frame is only of use to who looks for a fault in them.
     let others = if level == LevelFilter::TRACE {
@@ -17,7 +17,11 @@ pub fn start(log: &Log) {
     } else {
         level.min(LevelFilter::INFO)
     };
-    let filter = Targets::new().with_default(others).with_target("transom", level);
+    let requests = if access { level } else { LevelFilter::OFF };
+    let filter = Targets::new()
+        .with_default(others)
+        .with_target("transom", level)
+        .with_target(transom_registry::http::ACCESS, requests);
     let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use arguments::{Action, Arguments, ConfigAction};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use transom_client::{Proxies, Secret};
 use transomd::config::{Config, Limits};
 use transomd::limits::SPARE_THREADS;
 use transomd::notify::Notify;
@@ -53,8 +54,13 @@ fn places() -> Result<Places, Problem> {
     places.ok_or_else(|| "HOME is not set; set it, or XDG_DATA_HOME and XDG_CONFIG_HOME".into())
 }
 
-fn serve(config: Config) -> Result<(), Problem> {
-    log::start(&config.log);
+fn serve(mut config: Config) -> Result<(), Problem> {
+    let registry = config.registry.as_ref();
+    log::start(
+        &config.log,
+        registry.is_some_and(|registry| registry.settings.log.access),
+    );
+    config.transfer.proxies = proxies();
     let notify = Notify::new(env::var_os("NOTIFY_SOCKET").as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -64,12 +70,36 @@ fn serve(config: Config) -> Result<(), Problem> {
     let served = runtime.block_on(async {
         let shutdown = Shutdown::default();
         stop_on_signals(shutdown.clone())?;
-        Daemon::open(config, shutdown).await?.serve(&notify).await?;
+        let daemon = Daemon::open(config, shutdown).await?;
+        tokio::spawn(forget_the_start());
+        daemon.serve(&notify).await?;
         Ok::<_, Problem>(())
     });
     // Writers whose clients have gone bring what they have to the disk.
     runtime.shutdown_timeout(limits::LAST_WRITES);
     served
+}
+
+/// Hands back the memory of code that only the start has run.
+async fn forget_the_start() {
+    tokio::time::sleep(limits::STARTED).await;
+    if let Err(error) = transom_sys::release_code() {
+        tracing::debug!(%error, "the memory of the start stays");
+    }
+}
+
+/// The proxies for registries, as curl and Go have them: `http_proxy` in small letters only.
+fn proxies() -> Proxies {
+    let first = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    };
+    Proxies {
+        http: first(&["http_proxy"]).map(Secret::new),
+        https: first(&["https_proxy", "HTTPS_PROXY"]).map(Secret::new),
+        none: first(&["no_proxy", "NO_PROXY"]),
+    }
 }
 
 /// Every writer and reader, every diff and what its differ asks the stores, and what only looks something up.

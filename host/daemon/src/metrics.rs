@@ -135,6 +135,11 @@ impl Metrics {
             .register_collector(Box::new(records));
     }
 
+    /// Counts what somebody else gives names.
+    pub fn also(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.registry());
+    }
+
     /// All of it, in the OpenMetrics text format.
     ///
     /// # Errors

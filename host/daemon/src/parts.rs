@@ -40,6 +40,12 @@ impl Part {
         Part::ours("processor", id.into())
     }
 
+    /// A registry.
+    #[must_use]
+    pub fn registry(id: impl Into<String>) -> Part {
+        Part::ours("registry", id.into())
+    }
+
     fn ours(kind: &str, id: String) -> Part {
         let plugin = Plugin {
             r#type: format!("io.transom.{kind}.v1"),
@@ -139,10 +145,27 @@ pub fn of_daemon(config: &Config, loaded: Vec<Part>) -> Vec<Part> {
     parts.push(Part::new("grpc", "events").requires(&["event"]));
     parts.push(Part::new("grpc", "streaming").requires(&["streaming"]));
     parts.push(Part::new("grpc", "transfer").requires(&["transfer", "streaming"]));
+    parts.extend(verifiers(config));
     parts.extend(general());
     parts.extend(traces(config));
     parts.extend(loaded);
     parts
+}
+
+/// Those who are asked before an image is pulled.
+fn verifiers(config: &Config) -> impl Iterator<Item = Part> {
+    let verifiers = &config.verifiers;
+    let programs = verifiers.bin_dir.as_ref().map(|folder| {
+        let part = Part::new("image-verifier", "bindir");
+        part.exports("bin_dir", folder.display().to_string())
+    });
+    let policies = verifiers.policies.iter();
+    let policies = policies.map(|policy| {
+        let part = Part::new("image-verifier", format!("policy-{}", policy.name));
+        part.exports("plugin", policy.plugin.as_str())
+            .exports("expression", policy.expression.as_str())
+    });
+    programs.into_iter().chain(policies)
 }
 
 /// The parts of what works behind a containerd, with its plugins and snapshotters.

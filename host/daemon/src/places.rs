@@ -81,6 +81,12 @@ pub fn used_otherwise(root: &Path, proxied: bool) -> bool {
     other.exists() && !ours.exists()
 }
 
+/// Where the registry keeps its files in a root, if nobody says otherwise.
+#[must_use]
+pub fn registry(root: &Path) -> PathBuf {
+    root.join("io.transom.registry.v1")
+}
+
 /// Where the compiled code of plugins is kept in a root.
 #[must_use]
 pub fn compiled(root: &Path) -> PathBuf {

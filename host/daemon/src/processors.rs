@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use transom_keys::{KeyError, Keyring};
 use transom_layer::chain::Chain;
 use transom_layer::exec::ExternalProcessor;
 use transom_layer::pipe::{Input, Output};
 use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError, Verdict};
-use transom_plugin::{Fault, Plugin, PluginError};
+use transom_plugin::decrypt::CAPABILITY;
+use transom_plugin::{Fault, Plugin, PluginError, ProcessorGrants};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -39,14 +41,22 @@ pub fn load(config: &Config, engine: &Engine<'_>, metrics: &Metrics) -> Loaded {
         }
     }
     loaded.parts.append(&mut refused);
-    for name in config.processors.config.keys() {
+    for name in config
+        .processors
+        .config
+        .keys()
+        .chain(config.processors.keys.keys())
+    {
         if !loaded
             .chain
             .handlers()
             .iter()
             .any(|handler| handler.name() == name)
         {
-            tracing::warn!(name, "[processors.config] is for a plugin that is not loaded");
+            tracing::warn!(
+                name,
+                "[processors.config] or [processors.keys] is for a plugin that is not loaded"
+            );
         }
     }
     for program in &config.stream_processors {
@@ -79,11 +89,27 @@ impl Loaded {
             return Err(text.into());
         }
         let values = config.processors.config.get(plugin.name());
-        let handler = plugin.handler(&values.cloned().unwrap_or_default())?;
+        let grants = grants(config, &plugin)?;
+        let handler = plugin.handler_with(&values.cloned().unwrap_or_default(), grants)?;
         self.parts.push(part(&plugin));
         self.chain.register(counted(handler, metrics));
         Ok(())
     }
+}
+
+/// The private keys that the configuration names for a plugin. They are read once here, so that a mistake is seen at the start.
+fn grants(config: &Config, plugin: &Plugin) -> Result<ProcessorGrants, KeyError> {
+    let paths = config.processors.keys.get(plugin.name());
+    let keys = Keyring::new(paths.cloned().unwrap_or_default());
+    if !keys.is_empty() && !plugin.asks_for(CAPABILITY) {
+        tracing::warn!(
+            plugin = plugin.name(),
+            "[processors.keys] names it, and it asks for no keys"
+        );
+    }
+    let count = keys.check()?;
+    tracing::debug!(plugin = plugin.name(), count, "private keys for a plugin");
+    Ok(ProcessorGrants { keys })
 }
 
 fn refuse(path: &Path, error: &dyn std::error::Error) -> Part {
@@ -134,6 +160,10 @@ impl Handler for Counted {
 
     fn offer(&self, media_type: &str) -> Option<String> {
         self.inner.offer(media_type)
+    }
+
+    fn takes_payload(&self, id: &str) -> bool {
+        self.inner.takes_payload(id)
     }
 
     fn open(&self, job: &Job) -> Result<Box<dyn Stage>, StageError> {

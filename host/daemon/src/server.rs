@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use transom_content::Store;
 use transom_diff::{Differs, Walking};
 use transom_layer::apply::ApplyLimits;
@@ -12,6 +13,7 @@ use transom_meta::filter::Plugins;
 use transom_meta::gc::{Scheduler, Settings};
 use transom_meta::kv::Kv;
 use transom_meta::{Metadata, Options, kv};
+use transom_registry::run::Running;
 use transom_sys::mount::TempMounts;
 use transom_transfer::Transfers;
 use transom_transfer::unpack::{DifferApplier, Unpacker};
@@ -28,6 +30,7 @@ use crate::plugins::Engine;
 use crate::rpc::{Builder, Services};
 use crate::services::content::backend::Backend;
 use crate::services::streaming::Streams;
+use crate::services::transfer::registries::Registries;
 use crate::services::{
     content, diff, events, health, images, introspection, leases, namespaces, snapshots, streaming, transfer,
     version,
@@ -36,7 +39,7 @@ use crate::shutdown::Shutdown;
 use crate::snapshotters;
 use crate::socket::Socket;
 use crate::traces::Traces;
-use crate::{Failure, lock, parts, places, processors};
+use crate::{Failure, lock, parts, places, processors, registry, verifiers};
 
 /// A daemon that has opened its stores and listens.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub struct Daemon {
     collector: Option<Arc<Scheduler>>,
     socket: Socket,
     listener: Option<TcpListener>,
+    registry: Option<Running>,
     metrics: Metrics,
     traces: Traces,
     streams: Streams,
@@ -92,7 +96,11 @@ impl Daemon {
             shutdown: shutdown.clone(),
             streams: streams.clone(),
         };
-        let (services, collector) = opening.services(store).await?;
+        let Opened {
+            services,
+            collector,
+            registry,
+        } = opening.services(store).await?;
         let socket = Socket::listen(&config.socket_path(), &config.socket)?;
         Ok(Daemon {
             config,
@@ -100,6 +108,7 @@ impl Daemon {
             collector,
             socket,
             listener,
+            registry,
             metrics,
             traces,
             streams,
@@ -120,14 +129,22 @@ impl Daemon {
         self.listener.as_ref()?.local_addr().ok()
     }
 
+    /// Where the registry is served; the port is the one that was taken.
+    #[must_use]
+    pub fn registry_address(&self) -> Option<std::net::SocketAddr> {
+        self.registry.as_ref()?.address().ok()
+    }
+
     /// Answers requests until the shutdown begins, and then those that have begun, for as long as the configuration allows.
     ///
     /// # Errors
     /// [`Failure::Server`].
     pub async fn serve(self, notify: &Notify) -> Result<(), Failure> {
+        let registry = self.registry_address().map(tracing::field::display);
         tracing::info!(
             root = %self.config.root.display(),
             address = %self.config.socket_path().display(),
+            registry,
             pid = std::process::id(),
             "serving"
         );
@@ -140,7 +157,16 @@ impl Daemon {
             notify.stopping();
             self.streams.end();
         };
-        let server = connections::serve(self.services, &self.socket, stop);
+        let mut registry = JoinSet::new();
+        if let Some(running) = self.registry {
+            let shutdown = self.shutdown.clone();
+            registry.spawn(running.serve(async move { shutdown.begun().await }));
+        }
+        let server = async {
+            let served = connections::serve(self.services, &self.socket, stop).await;
+            while registry.join_next().await.is_some() {}
+            served
+        };
         notify.ready();
         let deadline = async {
             self.shutdown.begun().await;
@@ -174,6 +200,13 @@ fn tidy(store: Store) {
     });
 }
 
+/// What was opened.
+struct Opened {
+    services: Services,
+    collector: Option<Arc<Scheduler>>,
+    registry: Option<Running>,
+}
+
 /// What the services are made of.
 struct Opening<'c> {
     config: &'c Config,
@@ -185,23 +218,43 @@ struct Opening<'c> {
 }
 
 impl Opening<'_> {
-    async fn services(self, store: Store) -> Result<(Services, Option<Arc<Scheduler>>), Failure> {
+    async fn services(self, store: Store) -> Result<Opened, Failure> {
         let builder = Builder::default()
             .service(version::Service.server())
             .service(health::Service::new(self.shutdown.clone()).server());
         let plugins = self.plugins().await;
         let differs = self.differs(plugins.chain).await?;
-        let (builder, collector) = if self.config.proxy_backend {
-            (self.proxied(builder, store, differs, plugins.parts).await?, None)
+        let (builder, collector, registry) = if self.config.proxy_backend {
+            let (builder, registry) = self.proxied(builder, store, differs, plugins.parts).await?;
+            (builder, None, registry)
         } else {
             let (plugins, parts) = (plugins.filters, plugins.parts);
-            let (builder, collector) = self.whole(builder, store, differs, plugins, parts).await?;
-            (builder, Some(collector))
+            let (builder, collector, registry) = self.whole(builder, store, differs, plugins, parts).await?;
+            (builder, Some(collector), registry)
         };
-        Ok((
-            builder.build(self.metrics.clone(), self.traces.clone()),
+        Ok(Opened {
+            services: builder.build(self.metrics.clone(), self.traces.clone()),
             collector,
-        ))
+            registry,
+        })
+    }
+
+    /// The registry, if there is to be one; it is among the parts.
+    async fn registry(
+        &self,
+        metadata: Option<&Metadata>,
+        parts: &mut Vec<Part>,
+    ) -> Result<Option<Running>, Failure> {
+        let Some(settings) = &self.config.registry else {
+            return Ok(None);
+        };
+        if metadata.is_none() && !settings.namespaces.is_empty() {
+            return Err(Failure::NoImages);
+        }
+        let running = registry::open(settings, &self.config.root, metadata).await?;
+        self.metrics.also(|counters| running.register(counters));
+        parts.push(registry::part(settings, running.address().ok()));
+        Ok(Some(running))
     }
 
     /// The content, the differ and the snapshots of a containerd, which keeps all other records itself.
@@ -211,7 +264,7 @@ impl Opening<'_> {
         store: Store,
         differs: Differs,
         mut parts: Vec<Part>,
-    ) -> Result<Builder, Failure> {
+    ) -> Result<(Builder, Option<Running>), Failure> {
         let kv = open_kv(self.config, places::proxy_metadata(&self.config.root)).await?;
         let loaded = snapshotters::load(self.config, &kv).await;
         snapshotters::tidy(&loaded);
@@ -219,17 +272,19 @@ impl Opening<'_> {
         let default = self.config.snapshots.default.name();
         let flat = snapshots::backend::Flat::new(loaded.working, default);
         let snapshots = snapshots::backend::Backend::flat(flat);
+        let registry = self.registry(None, &mut parts).await?;
         let parts = parts::of_proxy(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
         let backend = Backend::flat(store);
         let address = self.config.diff.content_address.as_deref();
         let content = diff::content::Content::behind(backend.clone(), address);
         let at_once = self.config.limits.diffs;
-        Ok(builder
+        let builder = builder
             .service(introspection.server())
             .service(self.content(backend).server())
             .service(diff::Service::new(differs, content, at_once).server())
-            .service(snapshots::Service::new(snapshots).server()))
+            .service(snapshots::Service::new(snapshots).server());
+        Ok((builder, registry))
     }
 
     fn content(&self, backend: Backend) -> content::Service {
@@ -248,7 +303,7 @@ impl Opening<'_> {
         differs: Differs,
         plugins: Plugins,
         mut parts: Vec<Part>,
-    ) -> Result<(Builder, Arc<Scheduler>), Failure> {
+    ) -> Result<(Builder, Arc<Scheduler>, Option<Running>), Failure> {
         let metadata = open_metadata(self.config, store, plugins.clone()).await?;
         self.metrics.records(metadata.clone());
         metadata.register(Arc::new(self.streams.clone()));
@@ -258,13 +313,17 @@ impl Opening<'_> {
         parts.extend(loaded.parts);
         let unpacker = unpacker(&differs, &metadata);
         let seals = snapshots::seals::Seals::new(metadata.clone(), unpacker.clone());
-        let transfers = Transfers::new(metadata.clone(), Some(unpacker));
+        let verifiers = verifiers::of(self.config, &plugins)?;
+        let transfers = Transfers::new(metadata.clone(), Some(unpacker)).verified_by(verifiers);
+        let registries = Registries::new(&self.config.transfer);
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
+        let registry = self.registry(Some(&metadata), &mut parts).await?;
         let parts = parts::of_daemon(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
         let backend = Backend::whole(metadata.clone(), plugins.clone());
         let blobs = diff::content::Content::Here(backend.clone());
         let diff = diff::Service::new(differs, blobs, self.config.limits.diffs);
+        let diff = diff.telling(metadata.events().clone());
         let content = self.content(backend);
         let snapshots = snapshots::backend::Backend::whole(metadata.clone(), plugins.clone());
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
@@ -278,8 +337,8 @@ impl Opening<'_> {
             .service(images::Service::new(metadata.clone(), Arc::clone(&collector)).server())
             .service(leases::Service::new(metadata, Arc::clone(&collector)).server())
             .service(streaming::Service::new(self.streams.clone()).server())
-            .service(transfer::Service::new(transfers, self.streams.clone()).server());
-        Ok((builder, collector))
+            .service(transfer::Service::new(transfers, self.streams.clone(), registries).server());
+        Ok((builder, collector, registry))
     }
 
     async fn plugins(&self) -> Loaded {

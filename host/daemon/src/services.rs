@@ -8,6 +8,7 @@ pub mod images;
 pub mod introspection;
 pub mod leases;
 pub mod namespaces;
+pub mod objects;
 pub mod snapshots;
 pub mod streaming;
 pub mod transfer;

@@ -10,6 +10,8 @@ mod containerd;
 mod content;
 #[path = "daemon/crash.rs"]
 mod crash;
+#[path = "daemon/crash_imports.rs"]
+mod crash_imports;
 #[path = "daemon/crash_snapshots.rs"]
 mod crash_snapshots;
 #[path = "daemon/ctr.rs"]
@@ -32,12 +34,23 @@ mod encrypted;
 mod errors;
 #[path = "daemon/events.rs"]
 mod events;
+#[path = "../../client/tests/client/fake.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the client's tests use all of it, and so"
+)]
+mod fake;
 #[path = "daemon/filters.rs"]
 mod filters;
 #[path = "daemon/introspection.rs"]
 mod introspection;
 #[path = "daemon/layers.rs"]
 mod layers;
+#[path = "daemon/lists.rs"]
+mod lists;
+#[path = "daemon/ocicrypt.rs"]
+mod ocicrypt;
 #[path = "daemon/panics.rs"]
 mod panics;
 #[path = "daemon/process.rs"]
@@ -48,6 +61,12 @@ mod program;
 mod python;
 #[path = "daemon/races.rs"]
 mod races;
+#[path = "daemon/registries.rs"]
+mod registries;
+#[path = "daemon/registries_cut.rs"]
+mod registries_cut;
+#[path = "daemon/registry.rs"]
+mod registry;
 #[path = "daemon/rig.rs"]
 mod rig;
 #[path = "daemon/server.rs"]

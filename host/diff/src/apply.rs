@@ -131,7 +131,7 @@ impl Work<'_> {
         let layer = pump::Layer {
             blob: opened.bytes,
             descriptor: &descriptor,
-            verify: true,
+            verify: !opened.verified,
             steps: self.steps,
             diff_algorithm: Algorithm::Sha256,
             payloads: self.request.payloads,

@@ -48,6 +48,8 @@ pub struct Opened {
     pub bytes: Box<dyn Read + Send>,
     /// How many there are.
     pub size: u64,
+    /// Whether the reader fails at its end if the bytes are not those of the digest: then nobody else hashes them.
+    pub verified: bool,
 }
 
 /// A blob in the making.

@@ -253,7 +253,9 @@ fn load(source: &Source, descriptor: Descriptor, name: Option<String>) -> Result
     let mut layers = Vec::with_capacity(manifest.layers.len());
     for (layer, diff_id) in manifest.layers.iter().zip(diff_ids) {
         // Now rather than after the layers below it have been unpacked.
-        source.find_blob(layer)?;
+        if !source.coming {
+            source.find_blob(layer)?;
+        }
         layers.push(Layer {
             descriptor: layer.clone(),
             diff_id: diff_id.clone(),

@@ -113,6 +113,8 @@ pub struct Source {
     format: Format,
     pub(crate) store: Store,
     pub(crate) listing: Listing,
+    /// Whether its layers may come later.
+    pub(crate) coming: bool,
 }
 
 impl Source {
@@ -137,7 +139,15 @@ impl Source {
             format,
             store,
             listing,
+            coming: false,
         })
+    }
+
+    /// The same, of which the layers are still on their way: an image is found without them.
+    #[must_use]
+    pub fn coming(mut self) -> Source {
+        self.coming = true;
+        self
     }
 
     /// The path it was opened from, for messages.

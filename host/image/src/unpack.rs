@@ -2,6 +2,7 @@
 
 pub mod target;
 
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,6 +51,21 @@ pub trait Observer {
     fn layer_started(&self, index: usize, layer: &Layer, steps: &[Step], progress: &Arc<AtomicU64>);
     /// A layer is on its place and verified.
     fn layer_done(&self, unpacked: &UnpackedLayer);
+}
+
+/// Where the layers of an image are read.
+pub trait Layers {
+    /// Opens a layer from its start. The bytes are not verified. May wait until there are some.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, ImageError>;
+}
+
+impl Layers for Source {
+    fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, ImageError> {
+        Ok(Box::new(self.open_layer(layer)?))
+    }
 }
 
 /// What became of a layer.
@@ -142,7 +158,7 @@ fn altered_by(suspects: &[String]) -> String {
 /// # Errors
 /// [`UnpackError`] names the layer and the stage.
 pub fn unpack(
-    source: &Source,
+    source: &dyn Layers,
     image: &Image,
     target: &Path,
     options: &UnpackOptions,
@@ -175,7 +191,7 @@ pub fn plan(image: &Image, chain: &Chain) -> Result<Vec<Vec<Step>>, UnpackError>
 }
 
 fn fill(
-    source: &Source,
+    source: &dyn Layers,
     image: &Image,
     plans: &[Vec<Step>],
     target: &Target,
@@ -225,7 +241,7 @@ struct Shared {
 
 /// One layer's unpacking.
 struct Work<'a> {
-    source: &'a Source,
+    source: &'a dyn Layers,
     index: usize,
     layer: &'a Layer,
     steps: &'a [Step],
@@ -240,7 +256,7 @@ impl Work<'_> {
         let (index, options) = (self.index, self.options);
         let blob = self
             .source
-            .open_layer(self.layer)
+            .open(self.layer)
             .map_err(|source| UnpackError::Open { index, source })?;
         let folder = self.target.folder();
         let apply_options = ApplyOptions {
@@ -250,7 +266,7 @@ impl Work<'_> {
             limits: options.apply_limits,
         };
         let flow = pump::Layer {
-            blob: Box::new(blob),
+            blob,
             descriptor: &self.layer.descriptor,
             verify: true,
             steps: self.steps,

@@ -8,6 +8,10 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 /// stages to run side by side on two cores.
 pub const PIPE_CHUNKS: usize = 8;
 
+/// A blob of at most so many bytes goes through its stages on one thread: waking another one costs some 30 µs, and each
+/// stage would need two. What it becomes may be large; then other threads help as soon as a pipe is full.
+pub const SMALL_BLOB_BYTES: u64 = 64 << 10;
+
 /// Idle threads kept for the next layer: those of eight layers with a plugin each. What a burst needed beyond them ends.
 pub const IDLE_THREADS: usize = 40;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes, BytesMut};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::buffer::{Buffer, Pool};
 use crate::cancel::Cancel;
@@ -34,6 +34,12 @@ pub struct Guard {
     pub blob_size: u64,
 }
 
+/// Somebody who reads a pipe, but has not begun to.
+pub(crate) trait Start: Send + Sync {
+    /// Begins, if that was not yet done.
+    fn start(&self);
+}
+
 /// A pipe with `readers` reading ends, each of which sees every chunk.
 pub fn pipe(readers: usize, guard: Guard, pool: Pool) -> (Output, Vec<Input>) {
     let (senders, inputs): (Vec<_>, Vec<_>) = (0..readers)
@@ -44,6 +50,7 @@ pub fn pipe(readers: usize, guard: Guard, pool: Pool) -> (Output, Vec<Input>) {
         .unzip();
     let output = Output {
         senders,
+        starts: Vec::new(),
         guard,
         pool,
         partial: None,
@@ -172,9 +179,9 @@ impl ChunkSource for Input {
 }
 
 /// The writing end of a pipe.
-#[derive(Debug)]
 pub struct Output {
     senders: Vec<Sender<Message>>,
+    starts: Vec<Arc<dyn Start>>,
     guard: Guard,
     pool: Pool,
     partial: Option<Buffer>,
@@ -223,6 +230,11 @@ impl Output {
         filled
     }
 
+    /// Starts these readers when the pipe is full; before that they need not be at work.
+    pub(crate) fn start_when_full(&mut self, starts: Vec<Arc<dyn Start>>) {
+        self.starts = starts;
+    }
+
     /// A counter of the bytes passed on, for progress; it can be read while the stage runs.
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.sent)
@@ -231,10 +243,7 @@ impl Output {
     /// Announces the end. Only the pump calls it, when the stage has returned without an error.
     pub(crate) fn finish(mut self) -> Result<(), StageError> {
         self.send_partial()?;
-        for sender in &self.senders {
-            sender.send(Message::End).map_err(|_| self.closed())?;
-        }
-        Ok(())
+        (0..self.senders.len()).try_for_each(|reader| self.give(reader, Message::End))
     }
 
     fn send_partial(&mut self) -> Result<(), StageError> {
@@ -253,16 +262,24 @@ impl Output {
         }
         let sent = self.sent.load(Ordering::Relaxed) + chunk.len() as u64;
         self.guard.check(sent)?;
-        if let Some((last, others)) = self.senders.split_last() {
-            for sender in others {
-                sender
-                    .send(Message::Chunk(chunk.clone()))
-                    .map_err(|_| self.closed())?;
-            }
-            last.send(Message::Chunk(chunk)).map_err(|_| self.closed())?;
+        if let Some(last) = self.senders.len().checked_sub(1) {
+            (0..last).try_for_each(|reader| self.give(reader, Message::Chunk(chunk.clone())))?;
+            self.give(last, Message::Chunk(chunk))?;
         }
         self.sent.store(sent, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Waits while there is no room; then nobody may sleep who could make some.
+    fn give(&mut self, reader: usize, message: Message) -> Result<(), StageError> {
+        match self.senders[reader].try_send(message) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(message)) => {
+                self.starts.drain(..).for_each(|reader| reader.start());
+                self.senders[reader].send(message).map_err(|_| self.closed())
+            }
+            Err(TrySendError::Disconnected(_)) => Err(self.closed()),
+        }
     }
 
     fn closed(&self) -> StageError {
@@ -317,6 +334,15 @@ impl Guard {
             });
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output")
+            .field("readers", &self.senders.len())
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,9 +5,12 @@
 //!                                       └▶ sink (tar apply)
 //! ```
 //!
-//! Each box is a [thread](crate::workers), each arrow a bounded [pipe](crate::pipe). The reader announces the blob's end only after its
-//! digest was found right, so nothing downstream takes a damaged blob for a whole one. When several boxes fail, the one
-//! nearest the blob that is not merely an echo of another is the cause.
+//! Each box is a [thread](crate::workers), each arrow a bounded [pipe](crate::pipe). Of a small layer one thread does box after box
+//! ([`rest`]), until a pipe is full. The reader announces the blob's end only after its digest was found right, so nothing
+//! downstream takes a damaged blob for a whole one. When several boxes fail, the one nearest the blob that is not merely an
+//! echo of another is the cause.
+
+mod rest;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -21,10 +24,12 @@ use crate::apply::ApplyError;
 use crate::buffer::Pool;
 use crate::cancel::Cancel;
 use crate::chain::Step;
-use crate::limits::OutputLimits;
-use crate::pipe::{Guard, Input, Output, pipe};
+use crate::limits::{OutputLimits, SMALL_BLOB_BYTES};
+use crate::pipe::{Guard, Input, Output, Start, pipe};
 use crate::stage::{HandlerKind, Job, Outcome, Payload, Stage, StageError, Verdict};
-use crate::workers::{Running, Workers};
+use crate::workers::Workers;
+
+use rest::{Rest, here};
 
 /// A layer and the way it shall take.
 pub struct Layer<'a> {
@@ -163,43 +168,54 @@ where
     };
     let workers = layer.workers.clone();
     let suspect = Suspicion::default();
+    let at_once = !layer.is_small();
     let mut ends = pipes(stages.len(), &guard, &layer.pool);
-    let (blob, head) = (BlobReader::new(layer), ends.heads.remove(0));
+    let blob = BlobReader::new(layer);
+    let (mut to_hash, to_sink) = (ends.to_hash, ends.to_sink);
+    let hasher = Rest::new(&workers, move || timed(|| hash(algorithm, &mut to_hash)));
     let doubt = suspect.clone();
-    let reader = workers.run(move || timed(|| blob.run(head, &doubt)));
+    let applier = Rest::new(&workers, move || timed(|| apply(sink, to_sink, &doubt)));
+    let mut readers = vec![hasher.starter(), applier.starter()];
     let mut working = Vec::with_capacity(stages.len());
-    for (stage, (input, output)) in stages.into_iter().zip(ends.tails.into_iter().zip(ends.heads)) {
-        let suspect = suspect.clone();
-        working.push(workers.run(move || timed(|| work(stage, input, output, &suspect))));
+    for ((stage, input), output) in stages
+        .into_iter()
+        .zip(ends.tails)
+        .zip(ends.heads.drain(1..))
+        .rev()
+    {
+        let (doubt, output) = (suspect.clone(), started(output, &mut readers, at_once));
+        let rest = Rest::new(&workers, move || timed(|| work(stage, input, output, &doubt)));
+        readers = vec![rest.starter()];
+        working.push(rest);
     }
-    let (mut to_hash, mut to_sink) = (ends.to_hash, ends.to_sink);
-    let hasher = workers.run(move || timed(|| hash(algorithm, &mut to_hash)));
-    let applier = workers.run(move || {
-        timed(|| {
-            let applied = sink(&mut to_sink);
-            suspect.raise_if(applied.as_ref().is_err_and(E::may_be_damage));
-            // The pipe closes after the suspicion is raised.
-            drop(to_sink);
-            applied
-        })
-    });
+    let head = started(ends.heads.remove(0), &mut readers, at_once);
     let joined = Joined {
-        applied: applier.join(),
-        hashed: hasher.join(),
-        worked: working.into_iter().map(Running::join).collect(),
-        read: reader.join(),
+        read: here(|| timed(|| blob.run(head, &suspect))),
+        worked: working.into_iter().rev().map(Rest::finish).collect(),
+        hashed: hasher.finish(),
+        applied: applier.finish(),
     };
     joined.settle(steps, &cancel, start)
+}
+
+/// The writing end whose readers are at work at once, or when it is full.
+fn started(mut output: Output, readers: &mut Vec<Arc<dyn Start>>, at_once: bool) -> Output {
+    let readers = std::mem::take(readers);
+    if at_once {
+        readers.iter().for_each(|reader| reader.start());
+    } else {
+        output.start_when_full(readers);
+    }
+    output
 }
 
 fn open_stages<E>(layer: &Layer<'_>) -> Result<Vec<Box<dyn Stage>>, PumpError<E>> {
     let open = |step: &Step| {
         let name = step.handler.name();
-        let payload = layer
-            .payloads
-            .iter()
-            .find(|(to, _)| to == name)
-            .map(|(_, payload)| payload.clone());
+        let mut payloads = layer.payloads.iter();
+        let payload = payloads.clone().find(|(to, _)| to == name);
+        let payload = payload.or_else(|| payloads.find(|(to, _)| step.handler.takes_payload(to)));
+        let payload = payload.map(|(_, payload)| payload.clone());
         let job = Job {
             input_media_type: step.input.clone(),
             output_media_type: step.output.clone(),
@@ -290,6 +306,17 @@ fn work(
         bytes_in: input.consumed(),
         bytes_out: bytes_out.load(Ordering::Relaxed),
     })
+}
+
+fn apply<T, E: SinkError>(
+    sink: impl FnOnce(&mut Input) -> Result<T, E>,
+    mut input: Input,
+    suspect: &Suspicion,
+) -> Result<T, E> {
+    let applied = sink(&mut input);
+    // Before the pipe closes.
+    suspect.raise_if(applied.as_ref().is_err_and(E::may_be_damage));
+    applied
 }
 
 fn hash(algorithm: Algorithm, input: &mut Input) -> Result<(Digest, u64), StageError> {
@@ -478,6 +505,13 @@ fn report(step: &Step, done: Worked, cpu: Duration) -> StageReport {
         bytes_out: done.bytes_out,
         cpu,
         outcome: done.outcome,
+    }
+}
+
+impl Layer<'_> {
+    /// Whether it is done sooner than handed on.
+    fn is_small(&self) -> bool {
+        self.verify && self.descriptor.size <= SMALL_BLOB_BYTES
     }
 }
 

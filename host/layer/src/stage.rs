@@ -72,6 +72,12 @@ pub trait Handler: Send + Sync {
     /// The media type it would put out for this one, or `None` if it does not take it.
     fn offer(&self, media_type: &str) -> Option<String>;
 
+    /// Whether a payload under this id is for it: its name is, and ids under which clients know another program that does the
+    /// same.
+    fn takes_payload(&self, id: &str) -> bool {
+        id == self.name()
+    }
+
     /// A stage for one layer.
     fn open(&self, job: &Job) -> Result<Box<dyn Stage>, StageError>;
 }
@@ -93,8 +99,27 @@ pub struct Outcome {
     pub annotations: BTreeMap<String, String>,
     /// What it found.
     pub findings: Vec<Finding>,
+    /// Documents that it made of the layer, for whoever keeps them with the image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<Document>,
     /// Whether the layer may be used.
     pub verdict: Verdict,
+}
+
+/// A document that a stage made of a layer, such as a bill of materials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// What it is.
+    pub media_type: String,
+    /// Said about it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The document itself; a report leaves it out.
+    #[serde(skip)]
+    pub bytes: Bytes,
 }
 
 /// One thing that a stage found in a layer.

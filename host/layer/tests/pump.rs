@@ -14,7 +14,7 @@ use transom_layer::buffer::Pool;
 use transom_layer::cancel::Cancel;
 use transom_layer::chain::Chain;
 use transom_layer::exec::ExternalProcessor;
-use transom_layer::limits::{OutputLimits, RATIO_FREE_BYTES};
+use transom_layer::limits::{CHUNK_BYTES, OutputLimits, PIPE_CHUNKS, RATIO_FREE_BYTES, SMALL_BLOB_BYTES};
 use transom_layer::pipe::{Input, Output};
 use transom_layer::pump::{self, Layer, LayerReport, PumpError, SinkError};
 use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Payload, Stage, StageError, Verdict};
@@ -175,6 +175,34 @@ fn every_built_in_format_is_read() {
             (blob.len() as u64, plain.len() as u64)
         );
     }
+}
+
+/// A small layer is done by the thread that brings it, unless there is more of it than pipes hold.
+#[test]
+fn other_threads_help_where_there_is_enough_to_do() {
+    let large = vec![0; 2 * PIPE_CHUNKS * CHUNK_BYTES];
+    for (tar, alone) in [(sample(20_000), true), (large, false)] {
+        let blob = gzip(&tar);
+        assert!(blob.len() as u64 <= SMALL_BLOB_BYTES, "{}", blob.len());
+        let run = Run::default();
+        let here = std::thread::current().id();
+        let sink = move |input: &mut Input| {
+            assert_eq!(std::thread::current().id() == here, alone);
+            collect(input)
+        };
+        let report = run.described(&blob, &run.descriptor(&blob), sink).unwrap();
+        assert_eq!(report.applied.len(), tar.len());
+        assert_eq!(report.diff_id, Digest::of(Algorithm::Sha256, &tar));
+    }
+    let blob = gzip(&sample(200_000));
+    assert!(blob.len() as u64 > SMALL_BLOB_BYTES);
+    let run = Run::default();
+    let here = std::thread::current().id();
+    let sink = move |input: &mut Input| {
+        assert_ne!(std::thread::current().id(), here);
+        collect(input)
+    };
+    run.described(&blob, &run.descriptor(&blob), sink).unwrap();
 }
 
 #[test]

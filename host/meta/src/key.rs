@@ -84,6 +84,11 @@ fn split(key: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(key).ok()?.get(2..)?.split_once('/')
 }
 
+/// Whether the key is that of an image.
+pub(crate) fn is_image(key: &[u8]) -> bool {
+    key.starts_with(b"i/")
+}
+
 /// The key of a namespace.
 pub(crate) fn namespace(namespace: &Namespace) -> Bytes {
     format!("n/{namespace}").into()

@@ -125,6 +125,18 @@ impl Metadata {
         &self.inner.blobs
     }
 
+    /// A number that is another one whenever images of any namespace were made, changed or removed since.
+    #[must_use]
+    pub fn images_generation(&self) -> u64 {
+        self.inner.activity.images.load(Ordering::Acquire)
+    }
+
+    /// Whether namespaces share blobs.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        self.inner.options.sharing
+    }
+
     /// The key-value store.
     #[must_use]
     pub fn kv(&self) -> &Arc<dyn Kv> {
@@ -271,6 +283,8 @@ pub(crate) struct Activity {
     pub(crate) mutations: AtomicU64,
     pub(crate) deletions: AtomicU64,
     pub(crate) changed: Notify,
+    /// Transactions that changed images; never forgotten.
+    images: AtomicU64,
 }
 
 impl Activity {
@@ -278,6 +292,10 @@ impl Activity {
         self.mutations.fetch_add(1, Ordering::Relaxed);
         self.deletions.fetch_add(removed, Ordering::Relaxed);
         self.changed.notify_one();
+    }
+
+    pub(crate) fn images_changed(&self, changed: bool) {
+        self.images.fetch_add(u64::from(changed), Ordering::Release);
     }
 
     /// Forgets it: a collection begins.

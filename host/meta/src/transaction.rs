@@ -142,9 +142,11 @@ impl<'m> Txn<'m> {
         // A task of its own: a client that hangs up takes its request away, but not what the store has already been given.
         // Until that has happened the gate stays shut for the collector, and afterwards the event must come.
         let task = tokio::spawn(async move {
+            let images = changes_images(&transaction.writes);
             let outcome = kv.commit(transaction).await;
             if matches!(outcome, Ok(Outcome::Committed)) {
                 activity.count(removed);
+                activity.images_changed(images);
                 events.into_iter().for_each(|event| exchange.send(event));
             }
             drop((gate, held));
@@ -152,6 +154,11 @@ impl<'m> Txn<'m> {
         });
         Ok(joined(task.await)? == Outcome::Committed)
     }
+}
+
+/// Whether some of these are images.
+pub(crate) fn changes_images(writes: &[Write]) -> bool {
+    writes.iter().any(|write| key::is_image(write.key()))
 }
 
 /// Counts the tries of one request.

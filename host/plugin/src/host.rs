@@ -18,7 +18,7 @@ use crate::limits::{COMPONENT_BYTES_MAX, Limits, MANIFEST_BYTES_MAX, POOL_MEMORY
 use crate::manifest::Manifest;
 use crate::plugin::{self, Plugin, Shared};
 use crate::state::State;
-use crate::wit::{storage_v0_1, v0_1};
+use crate::wit::{artifacts_v0_1, keys_v0_1, storage_v0_1, v0_1};
 use crate::world::{self, World};
 
 /// How a host loads plugins.
@@ -78,7 +78,10 @@ impl Host {
             .map(|folder| Cache::open(folder, &engine))
             .transpose()?;
         let mut linker = Linker::new(&engine);
-        let added = v0_1::add_to_linker(&mut linker).and_then(|()| storage_v0_1::add_to_linker(&mut linker));
+        let added = v0_1::add_to_linker(&mut linker)
+            .and_then(|()| keys_v0_1::add_to_linker(&mut linker))
+            .and_then(|()| artifacts_v0_1::add_to_linker(&mut linker))
+            .and_then(|()| storage_v0_1::add_to_linker(&mut linker));
         added.map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(&engine)?;
         Ok(Self {

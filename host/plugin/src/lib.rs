@@ -7,11 +7,12 @@
 //! Read in that order: [`host`] (the pipeline and the engine's owner), [`manifest`] (what `plugin.toml` says),
 //! [`mod@inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
 //! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
-//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged) and `wit/` (one adapter for each
+//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged), [`decrypt`] (keys), `documents` (what is made beside the layer) and `wit/` (one adapter for each
 //! version of the interface), [`filter`] (label filters, by the same pipeline), [`storage`] (storage drivers, by
 //! the same pipeline). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
 
 pub mod config;
+pub mod decrypt;
 pub mod error;
 pub mod filter;
 pub mod host;
@@ -24,12 +25,14 @@ pub mod storage;
 
 mod cache;
 mod component;
+mod documents;
 mod echo;
 mod engine;
 mod state;
 mod wit;
 mod world;
 
+pub use decrypt::Grants as ProcessorGrants;
 pub use error::{Fault, GuestError, LoadError, PluginError};
 pub use filter::{Filter, FilterInfo, FilterSet};
 pub use host::{Host, HostConfig};

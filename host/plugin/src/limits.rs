@@ -125,8 +125,21 @@ pub const ECHO_BYTES_MIN: usize = 32 * 1024;
 /// this much for a `write`.
 pub const CALL_BYTES_MAX: usize = 4 << 20;
 
-/// Handles a guest may hold. It is given two.
-pub const HANDLES_MAX: usize = 16;
+/// Bytes that a guest may give to a cipher in one call. The WIT promises it.
+pub const CIPHER_BYTES_MAX: usize = 1 << 20;
+
+/// Documents that a job may make. The WIT promises it; one is usual.
+pub const DOCUMENTS_MAX: usize = 16;
+
+/// Bytes of all documents of a job, which are held in memory until the layer is done. The WIT promises it. A bill of materials of
+/// ten thousand packages has 5 MB.
+pub const DOCUMENT_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of a document in one call. The WIT promises it.
+pub const DOCUMENT_WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Handles a guest may hold. It is given two; a cipher, a code and some documents may come to them.
+pub const HANDLES_MAX: usize = 32;
 
 /// Core instances in one component: the guest, its adapters and the shims of the toolchain.
 pub const INSTANCES_MAX: usize = 32;

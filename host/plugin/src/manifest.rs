@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::{Kind, Value};
+use crate::decrypt;
 use crate::error::LoadError;
 use crate::limits::{Limits, MANIFEST_BYTES_MAX};
 use crate::plugin::{Conversion, Info};
@@ -32,7 +33,8 @@ pub struct Manifest {
     /// The media types that a processor accepts and returns, the same as the component's own.
     #[serde(default)]
     pub converts: Vec<Conversion>,
-    /// Powers that it asks for: of a storage driver, some of [`DRIVER_CAPABILITIES`]. Others cannot have any.
+    /// Powers that it asks for: of a storage driver, some of [`DRIVER_CAPABILITIES`]; of a processor, [`decrypt::CAPABILITY`]. Others
+    /// cannot have any.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// The configuration keys that it knows.
@@ -207,25 +209,26 @@ impl Manifest {
 impl Manifest {
     /// Checks that it asks for nothing that its kind cannot have.
     fn check_capabilities(&self) -> Result<(), (String, String)> {
-        let gets = match self.kind {
-            PluginKind::Processor => "a processor gets the layer's bytes and the log",
-            PluginKind::Filter => "a filter gets the records of a list and the log",
-            PluginKind::Driver => {
-                let known = |capability: &&String| !DRIVER_CAPABILITIES.contains(&capability.as_str());
-                let Some(unknown) = self.capabilities.iter().find(known) else {
-                    return Ok(());
-                };
-                let known = DRIVER_CAPABILITIES.join(", ");
-                let message = format!("there is no capability {unknown:?}; a driver can ask for {known}");
-                return Err(("capabilities".into(), message));
-            }
+        let (gets, known): (_, &[&str]) = match self.kind {
+            PluginKind::Processor => (
+                "a processor gets the layer's bytes and the log",
+                &[decrypt::CAPABILITY],
+            ),
+            PluginKind::Filter => ("a filter gets the records of a list and the log", &[]),
+            PluginKind::Driver => ("a driver gets its settings and the log", &DRIVER_CAPABILITIES),
         };
-        let Some(capability) = self.capabilities.first() else {
+        let is_unknown = |capability: &&String| !known.contains(&capability.as_str());
+        let Some(unknown) = self.capabilities.iter().find(is_unknown) else {
             return Ok(());
         };
-        let message = format!(
-            "the capability {capability:?} cannot be had: {gets}, nothing else; leave `capabilities` empty"
-        );
+        let message = if known.is_empty() {
+            format!(
+                "the capability {unknown:?} cannot be had: {gets}, nothing else; leave `capabilities` empty"
+            )
+        } else {
+            let known = known.join(", ");
+            format!("there is no capability {unknown:?}: {gets}, and can ask for {known}, nothing else")
+        };
         Err(("capabilities".into(), message))
     }
 

@@ -10,6 +10,7 @@ use transom_oci::Digest;
 use wasmtime::Engine;
 
 use crate::config::{self, Values};
+use crate::decrypt;
 use crate::engine::Ticker;
 use crate::error::LoadError;
 use crate::limits::{DESCRIBE_CPU, Limits};
@@ -107,11 +108,30 @@ impl Plugin {
     /// [`LoadError::Config`] for a key that the manifest does not declare, a value of the wrong type, or a required key that
     /// is missing.
     pub fn handler(&self, config: &Values) -> Result<Arc<dyn Handler>, LoadError> {
+        self.handler_with(config, decrypt::Grants::default())
+    }
+
+    /// The same, with what the operator grants it besides. What the manifest does not ask for it does not get.
+    ///
+    /// # Errors
+    ///
+    /// As [`handler`](Plugin::handler).
+    pub fn handler_with(
+        &self,
+        config: &Values,
+        grants: decrypt::Grants,
+    ) -> Result<Arc<dyn Handler>, LoadError> {
         let config = config::resolve(&self.manifest, config)?;
         Ok(Arc::new(WasmHandler {
             plugin: self.clone(),
             config: Arc::new(config),
+            grants,
         }))
+    }
+
+    /// Whether its manifest asks for a capability.
+    pub fn asks_for(&self, capability: &str) -> bool {
+        self.manifest.capabilities.iter().any(|asked| asked == capability)
     }
 }
 

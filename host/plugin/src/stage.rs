@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use transom_keys::Keyring;
 use transom_layer::buffer::Pool;
 use transom_layer::limits::OutputLimits;
 use transom_layer::pipe::{Guard, Input, Output, pipe};
@@ -9,6 +10,7 @@ use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::config::Values;
+use crate::decrypt;
 use crate::error::{Fault, GuestError, PluginError};
 use crate::limits::{Limits, STACK_BYTES, TEXT_BYTES_MAX};
 use crate::plugin::Plugin;
@@ -18,6 +20,7 @@ use crate::state::{Log, State, Stop};
 pub(crate) struct WasmHandler {
     pub(crate) plugin: Plugin,
     pub(crate) config: Arc<Values>,
+    pub(crate) grants: decrypt::Grants,
 }
 
 impl Handler for WasmHandler {
@@ -35,24 +38,50 @@ impl Handler for WasmHandler {
         Some(conversion.returns.clone())
     }
 
+    fn takes_payload(&self, id: &str) -> bool {
+        id == self.name() || self.plugin.asks_for(decrypt::CAPABILITY) && decrypt::takes(id)
+    }
+
     fn open(&self, job: &Job) -> Result<Box<dyn Stage>, StageError> {
         let (plugin, config) = (self.plugin.clone(), Arc::clone(&self.config));
+        let mut job = job.clone();
+        let asks = plugin.asks_for(decrypt::CAPABILITY);
+        let keys = if asks {
+            decrypt::take_keys(&mut job, &self.grants)
+                .map_err(|error| failed(&plugin, &job, Fault::Guest(GuestError::Denied(error.to_string()))))?
+        } else {
+            Keyring::default()
+        };
         Ok(Box::new(WasmStage {
             plugin,
             config,
-            job: job.clone(),
+            job,
+            powers: decrypt::Powers::new(asks, keys),
         }))
     }
+}
+
+/// The failure of a plugin on a layer.
+fn failed(plugin: &Plugin, job: &Job, fault: Fault) -> StageError {
+    StageError::Plugin(Box::new(PluginError {
+        name: plugin.name().to_owned(),
+        version: plugin.version().to_owned(),
+        digest: plugin.digest.clone(),
+        layer: job.descriptor.digest.clone(),
+        fault,
+    }))
 }
 
 struct WasmStage {
     plugin: Plugin,
     config: Arc<Values>,
     job: Job,
+    powers: decrypt::Powers,
 }
 
 impl Stage for WasmStage {
-    fn run(self: Box<Self>, input: &mut Input, output: &mut Output) -> Result<Outcome, StageError> {
+    fn run(mut self: Box<Self>, input: &mut Input, output: &mut Output) -> Result<Outcome, StageError> {
+        let powers = std::mem::take(&mut self.powers);
         let plugin = &self.plugin;
         let layer = self.job.descriptor.digest.to_string();
         let log = Log::new(plugin.name(), plugin.version(), &layer, plugin.limits.log_lines);
@@ -61,6 +90,8 @@ impl Stage for WasmStage {
         let (closed_output, closed_input) = closed(&self.job);
         state.input = Some(std::mem::replace(input, closed_input));
         state.output = Some(std::mem::replace(output, closed_output));
+        state.decrypt = Some(Box::new(powers));
+        state.documents = Some(Box::default());
 
         let mut store = state.into_store(&plugin.shared.engine);
         let ticking = plugin.shared.ticker.tick();
@@ -101,20 +132,18 @@ impl WasmStage {
                 match (state.stopped, answer) {
                     (Some(Stop::Fault(fault)), _) => fault,
                     (_, Err(error)) => Fault::Guest(error),
-                    (_, Ok(outcome)) => match check(&outcome, limits) {
-                        Ok(()) => return Ok(outcome),
-                        Err(rule) => Fault::Protocol(rule),
-                    },
+                    (_, Ok(mut outcome)) => {
+                        let documents = state.documents.take();
+                        outcome.documents = documents.map(|made| made.finish()).unwrap_or_default();
+                        match check(&outcome, limits) {
+                            Ok(()) => return Ok(outcome),
+                            Err(rule) => Fault::Protocol(rule),
+                        }
+                    }
                 }
             }
         };
-        Err(StageError::Plugin(Box::new(PluginError {
-            name: self.plugin.name().to_owned(),
-            version: self.plugin.version().to_owned(),
-            digest: self.plugin.digest.clone(),
-            layer: self.job.descriptor.digest.clone(),
-            fault,
-        })))
+        Err(failed(&self.plugin, &self.job, fault))
     }
 }
 
@@ -181,7 +210,15 @@ fn check(outcome: &Outcome, limits: &Limits) -> Result<(), String> {
     };
     count("annotations", outcome.annotations.len(), limits.annotations)?;
     count("findings", outcome.findings.len(), limits.findings)?;
-    let annotations = outcome.annotations.iter().flat_map(|(key, value)| [key, value]);
+    let about = outcome.documents.iter().map(|document| &document.annotations);
+    for annotations in about.clone() {
+        count("annotations of a document", annotations.len(), limits.annotations)?;
+    }
+    let media_types = outcome.documents.iter().map(|document| &document.media_type);
+    let annotations = outcome.annotations.iter().chain(about.flatten());
+    let annotations = annotations
+        .flat_map(|(key, value)| [key, value])
+        .chain(media_types);
     let findings = outcome
         .findings
         .iter()

@@ -8,6 +8,8 @@ use transom_layer::pipe::{Input, Output};
 use transom_layer::stage::StageError;
 use wasmtime::{ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
 
+use crate::decrypt;
+use crate::documents::Documents;
 use crate::echo::Echo;
 use crate::error::Fault;
 use crate::limits::{
@@ -33,6 +35,10 @@ pub(crate) struct State {
     pub(crate) stopped: Option<Stop>,
     /// What a storage driver may use besides; nothing else has it.
     pub(crate) powers: Option<Box<Powers>>,
+    /// What a processor may use to decrypt; nothing else has it. Taken out while bytes are looked at.
+    pub(crate) decrypt: Option<Box<decrypt::Powers>>,
+    /// What a processor has made beside its output; nothing else has it.
+    pub(crate) documents: Option<Box<Documents>>,
 }
 
 /// Why the host stopped a guest.
@@ -70,7 +76,21 @@ impl State {
             failed: None,
             stopped: None,
             powers: None,
+            decrypt: None,
+            documents: None,
         }
+    }
+
+    /// The means to decrypt of a processor at work.
+    pub(crate) fn decrypting(&mut self) -> wasmtime::Result<&mut decrypt::Powers> {
+        let powers = self.decrypt.as_deref_mut();
+        powers.ok_or_else(|| wasmtime::Error::msg("only a processor at work can decrypt"))
+    }
+
+    /// The documents of a processor at work.
+    pub(crate) fn documents(&mut self) -> wasmtime::Result<&mut Documents> {
+        let documents = self.documents.as_deref_mut();
+        documents.ok_or_else(|| wasmtime::Error::msg("only a processor at work can make documents"))
     }
 
     /// Begins another call of an instance that is used again: its times and its log lines count from here.

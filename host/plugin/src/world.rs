@@ -23,7 +23,14 @@ pub(crate) struct World {
 pub(crate) const PROCESSOR: World = World {
     name: "transom:processor/processor@0.1.0",
     export: "transom:processor/stage",
-    allowed: &["transom:common/types", "transom:common/io", "transom:common/log"],
+    allowed: &[
+        "transom:common/types",
+        "transom:common/io",
+        "transom:common/log",
+        "transom:keys/unwrap",
+        "transom:keys/cipher",
+        "transom:artifacts/documents",
+    ],
 };
 
 /// The world of label filters.

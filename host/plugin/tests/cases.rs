@@ -1,7 +1,7 @@
 //! The first-party processors, built as components, in the real host: every folder in `plugins/<name>/cases` is a test.
 //!
 //! `case.toml` says what goes in: a tar made of `[[entry]]`s or `raw` text, encoded, cut short, and with which configuration.
-//! `expect.toml` says what must come out, or `error.txt` what the error must contain. Each case is run with the input in one
+//! `expect.toml` says what must come out, with the documents beside it, or `error.txt` what the error must contain. Each case is run with the input in one
 //! piece and in small ones.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use transom_layer::stage::Verdict;
+use transom_layer::stage::{Outcome, Verdict};
 use transom_oci::media_type::LAYER_TAR;
 use transom_plugin::config::{Value, Values};
 use transom_plugin::manifest::PluginKind;
@@ -59,8 +59,20 @@ struct Expect {
     output: String,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
+    /// Whether they are not compared, because nobody wants to compute them by hand.
+    #[serde(default)]
+    ignore_annotations: bool,
     #[serde(default)]
     findings: Vec<ExpectFinding>,
+    #[serde(default)]
+    documents: Vec<ExpectDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectDocument {
+    media_type: String,
+    contains: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -192,24 +204,41 @@ fn check(plugin: &Plugin, folder: &Path) {
         let expect: Expect = toml::from_str(&read("expect.toml").unwrap())
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let (output, outcome) = ran.unwrap_or_else(|error| panic!("{place}: {error}"));
-        assert!(
-            output == if expect.output == "input" { &input } else { &tar }.as_slice(),
-            "{place}: the output"
-        );
+        let expected = match expect.output.as_str() {
+            "input" => &input,
+            _ => &tar,
+        };
+        let output = match expect.output.as_str() {
+            "zstd" => zstd::decode_all(output.as_slice()).unwrap(),
+            _ => output,
+        };
+        assert!(output == *expected, "{place}: the output");
+        compare(&outcome, &expect, &place);
+    }
+}
+
+fn compare(outcome: &Outcome, expect: &Expect, place: &str) {
+    if !expect.ignore_annotations {
         assert_eq!(outcome.annotations, expect.annotations, "{place}");
-        assert_eq!(outcome.verdict, Verdict::Continue, "{place}");
-        let found: Vec<_> = outcome
-            .findings
-            .iter()
-            .map(|found| format!("{:?} {} {}", found.severity, found.rule, found.location).to_lowercase())
-            .collect();
-        let expected = expect.findings.iter();
-        let expected: Vec<_> = expected
-            .map(|finding| {
-                format!("{} {} {}", finding.severity, finding.rule, finding.location).to_lowercase()
-            })
-            .collect();
-        assert_eq!(found, expected, "{place}");
+    }
+    assert_eq!(outcome.verdict, Verdict::Continue, "{place}");
+    let found: Vec<_> = outcome
+        .findings
+        .iter()
+        .map(|found| format!("{:?} {} {}", found.severity, found.rule, found.location).to_lowercase())
+        .collect();
+    let expected = expect.findings.iter();
+    let expected: Vec<_> = expected
+        .map(|finding| format!("{} {} {}", finding.severity, finding.rule, finding.location).to_lowercase())
+        .collect();
+    assert_eq!(found, expected, "{place}");
+    assert_eq!(outcome.documents.len(), expect.documents.len(), "{place}");
+    for (document, expected) in outcome.documents.iter().zip(&expect.documents) {
+        let text = String::from_utf8_lossy(&document.bytes);
+        assert_eq!(document.media_type, expected.media_type, "{place}");
+        for part in &expected.contains {
+            assert!(text.contains(part), "{place}: {part} is not in {text}");
+        }
     }
 }
 
@@ -247,6 +276,28 @@ fn encode(case: &Case, tar: &[u8]) -> Vec<u8> {
             let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
             writer.write_all(tar).unwrap();
             writer.finish().unwrap()
+        }
+        Some("gzip") => {
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            writer.write_all(tar).unwrap();
+            writer.finish().unwrap()
+        }
+        Some("lz4") => {
+            let mut writer = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            writer.write_all(tar).unwrap();
+            writer.finish().unwrap()
+        }
+        Some("bzip2") => {
+            let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+            writer.write_all(tar).unwrap();
+            writer.finish().unwrap()
+        }
+        Some("brotli") => {
+            let mut encoded = Vec::new();
+            let mut writer = brotli::CompressorWriter::new(&mut encoded, 4096, 5, 22);
+            writer.write_all(tar).unwrap();
+            drop(writer);
+            encoded
         }
         Some(other) => panic!("the encoding {other} is not known"),
     };

@@ -2,6 +2,7 @@
 //!
 //! `docs/guides/registry.md` describes every key. [`Config::parse`] reads it, `run` makes a registry of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,14 +11,16 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::server::{ClientCertificates, TlsFiles};
 use crate::settings::{Mistake, Period, SetupError};
 use crate::store::{Collection, Options};
-use crate::{auth, index, limits, notify, policy};
+use crate::{auth, index, limits, notify, policy, proxy};
 
 /// Everything that can be configured.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The driver and its parameters.
@@ -58,12 +61,16 @@ pub struct Config {
     /// Who is told what has happened.
     #[serde(default)]
     pub notifications: Vec<notify::Settings>,
-    /// The folder of what is kept beside the storage: events that wait to be told, and the index.
+    /// Repositories that come from other registries.
+    #[serde(default)]
+    pub proxy: Vec<proxy::Settings>,
+    /// The folder of what is kept beside the storage: events that wait to be told, blobs that arrive from other registries,
+    /// and the index.
     pub state: Option<PathBuf>,
 }
 
 /// `[http]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// The address and port.
@@ -87,7 +94,7 @@ pub struct Http {
 }
 
 /// `[http.tls]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The chain of certificates.
@@ -102,7 +109,7 @@ pub struct Tls {
 }
 
 /// `[delete]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Delete {
     /// Whether clients can delete.
@@ -114,7 +121,7 @@ pub struct Delete {
 }
 
 /// `[gc]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gc {
     /// How often; 0 for never.
@@ -128,7 +135,7 @@ pub struct Gc {
 }
 
 /// `[log]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// The least level.
@@ -168,7 +175,7 @@ pub enum LogFormat {
 }
 
 /// `[metrics]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
     /// The address and port, which only operators should reach.
@@ -176,7 +183,7 @@ pub struct Metrics {
 }
 
 /// `[limits]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Repositories on a page, at most.
@@ -188,12 +195,15 @@ pub struct Limits {
 }
 
 /// `[manifests]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifests {
     /// Take indexes whose manifests are not all here.
     pub sparse_indexes: bool,
 }
+
+/// The one key that must be there.
+const STORAGE: &str = "storage";
 
 fn yes() -> bool {
     true
@@ -291,6 +301,7 @@ impl Config {
             auth: auth::Settings::default(),
             policy: None,
             notifications: Vec::new(),
+            proxy: Vec::new(),
             state: None,
         }
     }
@@ -305,6 +316,18 @@ impl Config {
             return Err(Mistake { line: 1, message });
         }
         crate::settings::parse(text)
+    }
+
+    /// Reads a table of a text, which holds other things, too. Where there is no storage, it is for the caller to choose.
+    ///
+    /// # Errors
+    /// The first mistake, with its line in the text.
+    pub fn read(text: &str, mut table: Spanned<DeTable<'_>>) -> Result<Config, Mistake> {
+        let at = table.span();
+        let storage = Spanned::new(at.clone(), Cow::Borrowed(STORAGE));
+        let nothing = Spanned::new(at, DeValue::Table(DeTable::default()));
+        table.get_mut().entry(storage).or_insert(nothing);
+        crate::settings::read(text, table)
     }
 
     /// What the store goes by. `open` says that everybody may do everything.

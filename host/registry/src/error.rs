@@ -1,5 +1,8 @@
 //! What can go wrong, as meanings. Status and code of each are decided in `http/errors.rs`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use transom_oci::{Algorithm, Digest};
 
 use crate::access::Refusal;
@@ -105,6 +108,49 @@ pub enum Error {
     /// The registry is read-only at the moment.
     #[error("the registry is read-only at the moment")]
     ReadOnly,
+    /// The repository is here to be read only.
+    #[error("{repository} cannot be written to: {reason}")]
+    NotWritable {
+        /// The repository.
+        repository: RepositoryName,
+        /// Where what is in it comes from.
+        reason: String,
+    },
+    /// Another registry does not let this one have what was asked for.
+    #[error("{host} does not let this registry have {what}; the operator can give it a login in [[proxy]]")]
+    UpstreamRefuses {
+        /// The other registry.
+        host: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// Another registry has too much to do.
+    #[error("{host} has too many requests from this registry; try again later")]
+    UpstreamBusy {
+        /// The other registry.
+        host: String,
+        /// When to ask again, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// Another registry cannot be asked at the moment.
+    #[error("{host} cannot be asked at the moment: {reason}")]
+    UpstreamUnavailable {
+        /// The other registry.
+        host: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Another registry sent what cannot be used. Nothing of it is kept.
+    #[error("{host} sent what cannot be used: {reason}")]
+    UpstreamWrong {
+        /// The other registry.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The error of something that several have waited for.
+    #[error(transparent)]
+    Shared(Arc<Error>),
     /// The client may not.
     #[error("{}", reason(.0))]
     Refused(Refusal),
@@ -158,6 +204,15 @@ impl Error {
         Error::ManifestUnknown {
             repository: repository.clone(),
             reference: Reference::Digest(digest.clone()),
+        }
+    }
+
+    /// The error itself, of one that several have.
+    #[must_use]
+    pub fn cause(&self) -> &Error {
+        match self {
+            Error::Shared(error) => error.cause(),
+            other => other,
         }
     }
 

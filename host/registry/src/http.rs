@@ -1,7 +1,8 @@
 //! Requests to answers: who asks for what, may they, and what comes of it.
 //!
 //! [`Registry`] takes a request. `route` says what the path is about, `query` reads what follows the `?`, `call` asks the gate
-//! and tells listeners; `blobs`, `uploads`, `manifests` and `lists` do what is asked. `range` and `accept` read headers,
+//! and tells listeners; `blobs`, `uploads`, `manifests` and `lists` do what is asked, `foreign` where
+//! a repository is not in the store. `range` and `accept` read headers,
 //! `incoming` is the body of a request, `body` and `file` are that of an answer, `errors` decides what an error looks like, `log`
 //! writes the line in the access log.
 
@@ -19,6 +20,7 @@ use crate::access::Gate;
 use crate::event::Listener;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::source::Source;
 use crate::store::Store;
 
 mod accept;
@@ -27,6 +29,7 @@ mod body;
 mod call;
 pub(crate) mod errors;
 mod file;
+mod foreign;
 mod incoming;
 mod lists;
 mod log;
@@ -104,6 +107,7 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    sources: Vec<Arc<dyn Source>>,
     gate: Arc<dyn Gate>,
     listener: Arc<dyn Listener>,
     settings: Settings,
@@ -126,9 +130,23 @@ impl Registry {
         settings: Settings,
         metrics: Metrics,
     ) -> Registry {
+        Registry::with_sources(store, Vec::new(), gate, listener, settings, metrics)
+    }
+
+    /// A registry of what is in a store, and of what others have. Of several that have a repository, the first is asked.
+    #[must_use]
+    pub fn with_sources(
+        store: Store,
+        sources: Vec<Arc<dyn Source>>,
+        gate: Arc<dyn Gate>,
+        listener: Arc<dyn Listener>,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> Registry {
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let inner = Inner {
             store,
+            sources,
             gate,
             listener,
             settings,

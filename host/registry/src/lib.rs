@@ -5,7 +5,8 @@
 //! 2. [`server`] accepts connections, [`http`] understands requests and writes answers;
 //! 3. [`access`] (who may do what), [`event`] (what is told afterwards);
 //! 4. [`store`] does it, with [`index`] (lists that need not walk), [`manifest`] (what a manifest says) and `layout` (where
-//!    everything is on the driver).
+//!    everything is on the driver);
+//! 5. or, for repositories that are not there, a [`source`] does: [`proxy`] has those of other registries.
 //!
 //! Beside that stand [`auth`] (who a client is), [`policy`] (what a file lets it do), [`notify`] (events on their way to
 //! others) and [`import`] (docker-registry's configuration); [`settings`] says how settings are read, [`config`] is the whole
@@ -29,9 +30,11 @@ pub mod metrics;
 pub mod names;
 pub mod notify;
 pub mod policy;
+pub mod proxy;
 pub mod run;
 pub mod server;
 pub mod settings;
+pub mod source;
 pub mod store;
 mod watched;
 

@@ -18,9 +18,11 @@ use crate::index;
 use crate::instance;
 use crate::metrics::{self, Metrics};
 use crate::notify::{self, Notifier};
+use crate::proxy::{self, Proxies};
 use crate::server::admin::Admin;
 use crate::server::{Protocols, Server, Tls, TlsError};
 use crate::settings::SetupError;
+use crate::source::Source;
 use crate::store::{Collection, Store};
 
 /// Why a registry cannot be served as it is configured.
@@ -61,8 +63,30 @@ pub struct Running {
     notifier: Option<Arc<Notifier>>,
     uploads: Option<(Duration, Duration)>,
     gc: Option<(Collection, Duration)>,
+    proxies: Option<Evicting>,
+    counted: Counted,
     index: Option<index::Place>,
 }
+
+/// Everything that is counted.
+#[derive(Debug)]
+struct Counted {
+    http: Metrics,
+    proxy: proxy::Metrics,
+    store: Store,
+    notifier: Option<Arc<Notifier>>,
+}
+
+impl Counted {
+    fn register(&self, counters: &mut Counters) {
+        self.http.register(counters);
+        self.proxy.register(counters);
+        metrics::states(counters, self.store.clone(), self.notifier.clone());
+    }
+}
+
+/// A cache whose content goes with time, and how garbage is collected after that, where it is not collected anyway.
+type Evicting = (Proxies, Option<Collection>);
 
 impl Running {
     /// Opens everything and listens. Requests wait until [`serve`](Running::serve).
@@ -70,10 +94,22 @@ impl Running {
     /// # Errors
     /// [`RunError`].
     pub async fn open(config: &Config, factory: &Factory) -> Result<Running, RunError> {
+        Running::open_with(config, factory, Vec::new()).await
+    }
+
+    /// The same with repositories that others have, who are asked before the caches of the configuration.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open_with(
+        config: &Config,
+        factory: &Factory,
+        mut sources: Vec<Arc<dyn Source>>,
+    ) -> Result<Running, RunError> {
         let driver: Arc<dyn StorageDriver> = factory.open(&config.storage)?;
         let gate: Arc<dyn Gate> = auth::gate(&config.auth, config.policy.as_ref())?;
         let open = config.auth == auth::Settings::default() && config.policy.is_none();
-        if open && !config.http.listen.ip().is_loopback() {
+        if open && !config.read_only && !config.http.listen.ip().is_loopback() {
             tracing::warn!(
                 address = %config.http.listen,
                 "everybody who reaches this address may push and delete; see [auth]"
@@ -85,36 +121,43 @@ impl Running {
             Some(notifier) => Arc::clone(notifier) as Arc<dyn Listener>,
             None => Arc::new(Nobody),
         };
-        let settings = Settings {
-            delete: config.delete.enabled,
-            redirect: config.http.redirect,
-            origin: config.http.host.clone(),
-            relative_urls: config.http.relative_urls,
-            headers: config.headers()?,
-            tags_page: config.limits.tags_page,
-            catalog_page: config.limits.catalog_page,
-        };
         let store = Store::new(driver, options);
+        let counted = Counted {
+            http: Metrics::default(),
+            proxy: proxy::Metrics::default(),
+            store: store.clone(),
+            notifier: notifier.clone(),
+        };
         let index = config.index()?;
         if let Some(place) = index.as_ref().filter(|place| place.only_writer()) {
             // Every change is to be seen. An index that is in use says that somebody else writes, too.
             store.use_index(place.open().await?);
         }
-        let metrics = Metrics::default();
-        let mut counters = Counters::default();
-        metrics.register(&mut counters);
-        metrics::states(&mut counters, store.clone(), notifier.clone());
-        let registry = Registry::new(store, gate, listener, settings, metrics);
+        let proxies = proxies(config, &store, &counted.proxy)?;
+        sources.extend(
+            proxies
+                .iter()
+                .map(|(proxies, _)| Arc::new(proxies.clone()) as Arc<dyn Source>),
+        );
+        let metrics = counted.http.clone();
+        let registry = Registry::with_sources(store, sources, gate, listener, of_http(config)?, metrics);
         registry.set_read_only(config.read_only);
         Ok(Running {
             server: listen(config, &registry).await?,
-            admin: admin(config, &registry, counters).await?,
+            admin: admin(config, &registry, &counted).await?,
+            counted,
             uploads: config.uploads(),
             gc: Some((config.gc.collection(false), config.gc.every.0)).filter(|(_, every)| !every.is_zero()),
             registry,
             notifier,
+            proxies,
             index,
         })
+    }
+
+    /// Gives everything that is counted its name in `counters`, besides in those of its own listener for operators.
+    pub fn register(&self, counters: &mut Counters) {
+        self.counted.register(counters);
     }
 
     /// Where it listens.
@@ -145,16 +188,44 @@ impl Running {
         let collecting = self
             .gc
             .map(|(collection, every)| tokio::spawn(store.collect_for_ever(collection, every)));
+        let evicting = self
+            .proxies
+            .map(|(proxies, collection)| tokio::spawn(proxies.evict_for_ever(collection)));
         let store = self.registry.store().clone();
         let indexing = self.index.map(|place| tokio::spawn(keep_index(store, place)));
         self.server.serve(stop).await;
-        for task in admin.into_iter().chain(purging).chain(collecting).chain(indexing) {
+        let tasks = admin.into_iter().chain(purging).chain(collecting);
+        for task in tasks.chain(evicting).chain(indexing) {
             task.abort();
         }
         if let Some(notifier) = self.notifier {
             notifier.stop().await;
         }
     }
+}
+
+/// What requests go by.
+fn of_http(config: &Config) -> Result<Settings, SetupError> {
+    Ok(Settings {
+        delete: config.delete.enabled,
+        redirect: config.http.redirect,
+        origin: config.http.host.clone(),
+        relative_urls: config.http.relative_urls,
+        headers: config.headers()?,
+        tags_page: config.limits.tags_page,
+        catalog_page: config.limits.catalog_page,
+    })
+}
+
+/// The cache of other registries, if there are some.
+fn proxies(config: &Config, store: &Store, metrics: &proxy::Metrics) -> Result<Option<Evicting>, SetupError> {
+    if config.proxy.is_empty() {
+        return Ok(None);
+    }
+    let folder = config.state.as_ref().map(|state| state.join(proxy::ARRIVING));
+    let proxies = Proxies::new(&config.proxy, store.clone(), folder, metrics.clone())?;
+    let collection = config.gc.every.0.is_zero().then(|| config.gc.collection(false));
+    Ok(Some((proxies, collection)))
 }
 
 /// Opens the index, if it is not open yet, and builds it, while requests are answered.
@@ -187,7 +258,7 @@ async fn listen(config: &Config, registry: &Registry) -> Result<Server, RunError
 async fn admin(
     config: &Config,
     registry: &Registry,
-    counters: Counters,
+    counted: &Counted,
 ) -> Result<Option<(TcpListener, Admin)>, RunError> {
     let Some(metrics) = &config.metrics else {
         return Ok(None);
@@ -195,6 +266,8 @@ async fn admin(
     let address = metrics.listen;
     let bound = TcpListener::bind(address).await;
     let listener = bound.map_err(|source| RunError::Listen { address, source })?;
+    let mut counters = Counters::default();
+    counted.register(&mut counters);
     Ok(Some((listener, Admin::new(registry.clone(), Arc::new(counters)))))
 }
 

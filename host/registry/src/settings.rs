@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Spanned;
+use toml::de::DeTable;
 
 /// One mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,10 +80,22 @@ impl SetupError {
 /// # Errors
 /// The first mistake.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
-    toml::from_str(text).map_err(|error| Mistake {
+    toml::from_str(text).map_err(|error| mistake(text, &error))
+}
+
+/// The same of a table of a text.
+///
+/// # Errors
+/// The first mistake.
+pub(crate) fn read<T: DeserializeOwned>(text: &str, table: Spanned<DeTable<'_>>) -> Result<T, Mistake> {
+    T::deserialize(toml::Deserializer::from(table)).map_err(|error| mistake(text, &error))
+}
+
+fn mistake(text: &str, error: &toml::de::Error) -> Mistake {
+    Mistake {
         line: line_of(text, error.span().map_or(0, |span| span.start)),
         message: with_nearest(error.message()),
-    })
+    }
 }
 
 /// The line of a byte, from 1.

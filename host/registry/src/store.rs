@@ -1,8 +1,8 @@
 //! The registry's content on a driver: what can be asked of it and done to it, without HTTP.
 //!
 //! `blobs`, `uploads`, `manifests`, `tags`, `referrers`, `catalog` are its parts; `indexed` and `folders` answer lists from the
-//! index, `build` fills it and compares it; `purge` deletes uploads that did not end, `gc` what nothing leads to, `cache` keeps
-//! manifests in memory, `locks` keeps what must not happen at the same time apart.
+//! index, `build` fills it and compares it; `purge` deletes uploads that did not end, `gc` what nothing leads to, `cached` keeps what
+//! comes from other registries, `cache` keeps manifests in memory, `locks` keeps what must not happen at the same time apart.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::{Error, limits};
 mod blobs;
 mod build;
 mod cache;
+mod cached;
 mod catalog;
 mod folders;
 mod gc;
@@ -30,6 +31,7 @@ mod tags;
 mod uploads;
 
 pub use blobs::Blob;
+pub use cached::{Arrived, Evicted};
 pub use build::{Built, Compared};
 pub use gc::{Collected, Collection};
 pub use manifests::{ManifestPush, Pushed, Stored};

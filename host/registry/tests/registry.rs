@@ -14,6 +14,9 @@ mod clients;
 mod crash;
 #[path = "registry/errors.rs"]
 mod errors;
+#[expect(dead_code, reason = "the client's tests need all of it")]
+#[path = "../../client/tests/client/fake.rs"]
+mod fake;
 #[path = "registry/garbage.rs"]
 mod garbage;
 #[path = "registry/gates.rs"]
@@ -28,6 +31,8 @@ mod lists;
 mod manifests;
 #[path = "registry/notifications.rs"]
 mod notifications;
+#[path = "registry/proxy.rs"]
+mod proxy;
 #[path = "registry/running.rs"]
 mod running;
 #[path = "registry/secure.rs"]

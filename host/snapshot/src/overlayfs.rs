@@ -32,9 +32,6 @@ pub struct OverlayOptions {
     pub async_remove: bool,
     /// Let clients change owners file by file where the kernel cannot map ids. Without it `only-remap-ids` tells them not to.
     pub slow_chown: bool,
-    /// Whether the kernel can mount lower folders with mapped ids, as `transom_sys` finds out. Without it the labels that ask
-    /// for a mapping decide only who owns the upper folder.
-    pub remap_ids: bool,
     /// What the kernel needs and can on this file system; `None` to find out by mounting a small overlay.
     pub features: Option<Features>,
 }
@@ -46,6 +43,9 @@ pub struct Features {
     pub index: bool,
     /// Its marks must be in the `user.` namespace: this process is in a user namespace.
     pub userxattr: bool,
+    /// Lower folders can be mounted with mapped ids. Without it the labels that ask for a mapping decide only who owns the
+    /// upper folder.
+    pub remap_ids: bool,
 }
 
 /// The driver.
@@ -53,6 +53,7 @@ pub struct Features {
 pub(crate) struct Overlayfs {
     root: String,
     options: OverlayOptions,
+    remap_ids: bool,
 }
 
 impl Overlayfs {
@@ -71,6 +72,7 @@ impl Overlayfs {
         Overlayfs {
             root: root.display().to_string(),
             options,
+            remap_ids: features.remap_ids,
         }
     }
 
@@ -79,7 +81,7 @@ impl Overlayfs {
     }
 
     fn mapping(&self, labels: &Labels) -> Vec<String> {
-        if !self.options.remap_ids {
+        if !self.remap_ids {
             return Vec::new();
         }
         let option = |name: &str, label: &str| labels.get(label).map(|mapping| format!("{name}={mapping}"));
@@ -111,7 +113,7 @@ impl Driver for Overlayfs {
 
     fn capabilities(&self) -> Vec<String> {
         let mut names = vec!["rebase"];
-        if self.options.remap_ids {
+        if self.remap_ids {
             names.push("remap-ids");
         }
         if !self.options.slow_chown {

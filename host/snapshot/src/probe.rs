@@ -15,11 +15,13 @@ use transom_sys::{Errno, FileType, Linux, OFlags, Sys as _};
 use crate::overlayfs::Features;
 use crate::tree::{each, remove::remove};
 
+mod ids;
+
 /// Where the kernel says which options it knows.
 const INDEX: &str = "/sys/module/overlay/parameters/index";
 
-/// Mounts a small overlay of folders in `root`, looks through it and writes to it. It is mounted nowhere in the tree, so
-/// that nothing of it can be left over but a folder.
+/// Mounts a small overlay of folders in `root`, looks through it and writes to it. It is mounted nowhere in the tree; then one with
+/// mapped ids is mounted in a folder for a moment. [`sweep`] removes what is left if that is the last moment.
 ///
 /// # Errors
 /// [`SnapshotError::Unusable`] with the reason: no overlayfs, no permission, a file system that cannot be its upper folder.
@@ -34,20 +36,25 @@ pub fn overlayfs(root: &Path) -> Result<Features, SnapshotError> {
     let dir = Linux.openat(CWD, root.as_os_str().as_bytes(), flags, 0);
     let dir = dir.map_err(|error| said("open it", error))?;
     let name = format!("probe-{}", std::process::id());
-    let cleaned = || remove(dir.as_fd(), &name).map_err(|failure| said("remove probe files", failure.error));
+    let folder = root.join(&name);
+    let cleaned = || {
+        ids::unmount(&folder);
+        remove(dir.as_fd(), &name).map_err(|failure| said("remove probe files", failure.error))
+    };
     cleaned()?;
     let found = make(dir.as_fd(), &name)
         .map_err(|error| said("make folders", error))
-        .and_then(|folder| {
-            typed(folder.as_fd()).map_err(|reason| fail(reason.to_owned()))?;
+        .and_then(|made| {
+            typed(made.as_fd()).map_err(|reason| fail(reason.to_owned()))?;
             let in_userns = Linux.in_user_namespace();
-            let userxattr = in_userns && try_mount(folder.as_fd(), true).is_ok();
+            let userxattr = in_userns && try_mount(made.as_fd(), true).is_ok();
             if !userxattr {
-                try_mount(folder.as_fd(), false).map_err(|(what, error)| said(what, error))?;
+                try_mount(made.as_fd(), false).map_err(|(what, error)| said(what, error))?;
             }
             Ok(Features {
                 index: Path::new(INDEX).exists(),
                 userxattr,
+                remap_ids: !in_userns && ids::can_map(&folder),
             })
         });
     cleaned()?;
@@ -65,8 +72,10 @@ pub(crate) fn sweep(root: &Path) -> Result<(), Errno> {
         }
         Ok(())
     })?;
-    left.iter()
-        .try_for_each(|name| remove(folder.as_fd(), name).map_err(|failure| failure.error))
+    left.iter().try_for_each(|name| {
+        ids::unmount(&root.join(name));
+        remove(folder.as_fd(), name).map_err(|failure| failure.error)
+    })
 }
 
 fn make(root: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {

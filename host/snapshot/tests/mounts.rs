@@ -10,6 +10,7 @@ use transom_meta::names::Labels;
 use transom_meta::snapshots::{SnapshotError, Snapshotter as _};
 use transom_snapshot::{Features, Local, OverlayOptions, Place, snapshotter_root};
 use transom_sys::Mount;
+use transom_sys::mount::UnmountFlags;
 
 use crate::helpers::{Which, World, labels, on, run};
 
@@ -64,6 +65,7 @@ fn overlayfs_mounts_are_containerds() {
             features: Some(Features {
                 index: true,
                 userxattr: true,
+                remap_ids: false,
             }),
             ..OverlayOptions::default()
         };
@@ -130,6 +132,7 @@ fn an_option_that_is_given_is_not_added_again() {
             features: Some(Features {
                 index: true,
                 userxattr: false,
+                remap_ids: false,
             }),
             ..OverlayOptions::default()
         };
@@ -169,8 +172,12 @@ fn capabilities_say_what_works() {
             local.capabilities()
         };
         assert_eq!(capabilities(quiet()).await, ["rebase", "only-remap-ids"]);
-        let remap = OverlayOptions {
+        let mapping = Some(Features {
             remap_ids: true,
+            ..Features::default()
+        });
+        let remap = OverlayOptions {
+            features: mapping,
             slow_chown: true,
             ..quiet()
         };
@@ -188,7 +195,10 @@ fn mapped_ids_are_in_the_mounts_and_own_the_upper_folder() {
     run(async || {
         let dir = tempfile::tempdir().unwrap();
         let options = OverlayOptions {
-            remap_ids: true,
+            features: Some(Features {
+                remap_ids: true,
+                ..Features::default()
+            }),
             ..quiet()
         };
         let local = overlayfs(dir.path(), options).await.unwrap();
@@ -263,6 +273,65 @@ fn the_probe_finds_overlayfs_and_leaves_nothing() {
         let index = Path::new("/sys/module/overlay/parameters/index").exists();
         let mounts = local.view("v", "2", Labels::new()).await.unwrap();
         assert_eq!(mounts[0].options.iter().any(|o| o == "index=off"), index);
+    });
+}
+
+/// What the probe says of mapped ids is what a client finds that mounts such a snapshot.
+#[test]
+fn the_probe_knows_whether_ids_can_be_mapped() {
+    if !transom_tests::require_root() {
+        return;
+    }
+    run(async || {
+        let dir = tempfile::tempdir().unwrap();
+        let local = overlayfs(dir.path(), OverlayOptions::default()).await.unwrap();
+        let mapped = labels(&[(UIDS, "0:1000:65536"), (GIDS, "0:2000:65536")]);
+        let one = local.prepare("one", "", Labels::new()).await.unwrap();
+        std::fs::write(crate::helpers::own_files(&one).join("of root"), "").unwrap();
+        local.commit("1", "one", "", Labels::new()).await.unwrap();
+        let mounts = local.prepare("k", "1", mapped).await.unwrap();
+        let says = local.capabilities().iter().any(|name| name == "remap-ids");
+        let asks = mounts[0]
+            .options
+            .iter()
+            .any(|option| option.starts_with("uidmap="));
+        assert_eq!(says, asks, "{mounts:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let always = [
+            format!("uidmap={}", "0:1000:65536"),
+            format!("gidmap={}", "0:2000:65536"),
+        ];
+        let mut with_maps = mounts.clone();
+        with_maps[0].options.retain(|option| !option.contains("idmap="));
+        with_maps[0].options.splice(..0, always);
+        let mounted = transom_sys::mount::mount_all(&with_maps, folder.path());
+        let owner = std::fs::metadata(folder.path().join("of root")).map(|of| (of.uid(), of.gid()));
+        transom_sys::mount::unmount_all(folder.path(), UnmountFlags::empty()).unwrap();
+        assert_eq!(
+            says,
+            mounted.is_ok() && owner.unwrap() == (1000, 2000),
+            "{mounted:?}"
+        );
+    });
+}
+
+#[test]
+fn a_probe_that_was_killed_leaves_nothing_mounted() {
+    if !transom_tests::require_root() {
+        return;
+    }
+    run(async || {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join("root/probe-1/mapped/mount1");
+        std::fs::create_dir_all(&left).unwrap();
+        let precious = tempfile::tempdir().unwrap();
+        std::fs::write(precious.path().join("kept"), "").unwrap();
+        let bind = Mount::bind(precious.path().to_str().unwrap(), false);
+        transom_sys::mount::mount_all(&[bind], &left).unwrap();
+        let local = overlayfs(dir.path(), OverlayOptions::default()).await.unwrap();
+        local.cleanup().await.unwrap();
+        assert!(!dir.path().join("root/probe-1").exists());
+        assert!(precious.path().join("kept").exists());
     });
 }
 

@@ -1,8 +1,10 @@
 //! [`StorageDriver`]: what a registry asks of the place where its bytes are.
 
 use std::fmt;
+use std::fs::File;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -143,6 +145,12 @@ impl Stamp {
 pub trait Writer: Send + fmt::Debug {
     /// How many bytes there are, with those that were there when it was opened to append.
     fn size(&self) -> u64;
+
+    /// A file of this machine in which everything that was written can be read while more is written, and after the content
+    /// was committed or thrown away, too. `None` where there is none.
+    fn file(&self) -> Option<Arc<File>> {
+        None
+    }
 
     /// Appends bytes.
     ///

@@ -6,11 +6,12 @@
 //! 3. [`recorded`]: [`Recorded`], which counts and notes the calls of another implementation and can make any of them
 //!    fail, so that code above can be proved without root, without a full disk and without an old kernel;
 //! 4. [`umask`] and [`clock`]: the thread's own umask, and what CPU time a thread and the process have used;
-//! 5. [`process`]: child processes; [`writeback`]: telling the disk to begin;
+//! 5. [`process`]: child processes; [`writeback`]: telling the disk to begin; [`code`]: memory of code that has run;
 //! 6. [`mount`](mod@mount): mounts, with a trait and an order of their own.
 
 pub mod calls;
 pub mod clock;
+pub mod code;
 pub mod linux;
 pub mod mount;
 pub mod process;
@@ -19,6 +20,7 @@ pub mod umask;
 pub mod writeback;
 
 pub use calls::{DirEntry, Result, Sys, Times};
+pub use code::release_code;
 pub use linux::Linux;
 pub use mount::Mount;
 pub use recorded::{Call, Op, Recorded};

@@ -95,6 +95,41 @@ pub enum TransferError {
         /// Why.
         source: std::io::Error,
     },
+    /// A registry.
+    #[error(transparent)]
+    Registry(#[from] Box<transom_client::Error>),
+    /// What a name stands for cannot be found out.
+    #[error("failed to resolve image: {source}")]
+    Resolve {
+        /// Why.
+        source: Box<transom_client::Error>,
+    },
+    /// A verifier does not want the image.
+    #[error("image verifier {verifier} blocked pull of {name} with digest {digest} for reason: {reason}")]
+    Refused {
+        /// The verifier.
+        verifier: String,
+        /// The image.
+        name: String,
+        /// What the name stands for.
+        digest: Digest,
+        /// In the verifier's words.
+        reason: String,
+    },
+    /// A verifier has come to no judgement.
+    #[error(
+        "blocking pull of {name} with digest {digest}: image verifier {verifier} returned error: {reason}"
+    )]
+    Verifier {
+        /// The verifier.
+        verifier: String,
+        /// The image.
+        name: String,
+        /// What the name stands for.
+        digest: Digest,
+        /// What went wrong.
+        reason: String,
+    },
     /// The stores.
     #[error(transparent)]
     Meta(#[from] Error),
@@ -128,9 +163,33 @@ impl TransferError {
             TransferError::NotFound { .. } => Class::NotFound,
             TransferError::Unimplemented { .. } => Class::Unimplemented,
             TransferError::Damaged { .. } => Class::DataLoss,
+            TransferError::Registry(error) | TransferError::Resolve { source: error } => of_registry(error),
+            TransferError::Refused { .. } => Class::PermissionDenied,
+            TransferError::Verifier { .. } => Class::FailedPrecondition,
             TransferError::Meta(error) => error.class(),
             TransferError::Unpack(error) => error.class(),
             TransferError::Read { .. } | TransferError::Panicked { .. } => Class::Unknown,
         }
+    }
+}
+
+/// The class of an error of a registry's client.
+fn of_registry(error: &transom_client::Error) -> Class {
+    use transom_client::Error as Client;
+    match error.cause() {
+        Client::Reference { .. } | Client::Setup { .. } => Class::InvalidArgument,
+        Client::File { .. } | Client::NoHost { .. } => Class::FailedPrecondition,
+        Client::Unauthorized { .. } | Client::Denied { .. } | Client::Helper { .. } => {
+            Class::PermissionDenied
+        }
+        Client::NotFound { .. } => Class::NotFound,
+        Client::Unsupported { .. } => Class::Unimplemented,
+        Client::Busy { .. } | Client::Unreachable { .. } | Client::Tls { .. } | Client::Stalled { .. } => {
+            Class::Unavailable
+        }
+        Client::TooLarge { .. } => Class::ResourceExhausted,
+        Client::WrongDigest { .. } | Client::WrongSize { .. } => Class::DataLoss,
+        Client::Store { source, .. } => source.downcast_ref().map_or(Class::Unknown, Error::class),
+        _ => Class::Unknown,
     }
 }

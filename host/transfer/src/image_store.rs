@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use transom_content::timestamp;
 use transom_meta::images::{Image, NewImage, Target};
 use transom_meta::{Caller, Error, Labels, Metadata};
-use transom_oci::{Descriptor, Platform};
+use transom_oci::{Descriptor, Platform, media_type};
 
 use crate::error::TransferError;
 use crate::{limits, reference};
@@ -101,6 +101,40 @@ impl ImageStore {
             what: "the references of an image store".to_owned(),
             limit: limits::REFERENCES as u64,
         })
+    }
+
+    /// What is wanted of what a manifest or index lists.
+    ///
+    /// # Errors
+    /// [`TransferError::NotFound`] if a limited number of manifests is wanted, and none suits.
+    pub fn wanted(
+        &self,
+        of: &Descriptor,
+        mut children: Vec<Descriptor>,
+    ) -> Result<Vec<Descriptor>, TransferError> {
+        let platforms = &self.platforms;
+        if !self.all_metadata {
+            children.retain(|child| platforms.take(child));
+        } else if media_type::is_manifest(&of.media_type) && !platforms.take(of) {
+            children.retain(|child| media_type::is_image_config(&child.media_type));
+        }
+        let limit = self.manifest_limit;
+        if limit > 0 && media_type::is_index(&of.media_type) {
+            if children.is_empty() {
+                return Err(TransferError::NotFound {
+                    object: "no match for platform in manifest".to_owned(),
+                });
+            }
+            let rank = |child: &Descriptor| {
+                let platform = child.platform.as_ref();
+                platform.map_or(usize::MAX, |platform| {
+                    platforms.rank(platform).unwrap_or(usize::MAX - 1)
+                })
+            };
+            children.sort_by_key(rank);
+            children.truncate(limit);
+        }
+        Ok(children)
     }
 
     /// The names and labels for what an archive lists at its top, by its annotations.

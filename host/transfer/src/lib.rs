@@ -3,11 +3,11 @@
 //! Read in the order in which an image travels: [`bytes`] (streams of bytes from and to a client), [`import`] (an archive
 //! becomes content and images, in one pass), [`image_store`] (which platforms of it, under which names), [`children`] and
 //! [`document`] (what a manifest or index lists, and how its parent keeps it), [`mod@unpack`] (its layers become snapshots),
-//! [`export`] (images become an archive), [`mod@tag`], [`mod@echo`]. Beside them: [`transfers`] (the front door), [`lease`] (what
+//! [`registry`], [`verify`] and `pull` (from a registry; [`arriving`] is a blob that is read while it comes), [`export`]
+//! (images become an archive), `push` (to a registry), [`mod@tag`], [`mod@echo`]. Beside them: [`transfers`] (the front door), [`lease`] (what
 //! keeps a transfer's content meanwhile), [`reference`] (names of images), [`progress`], [`limits`], [`error`].
-//!
-//! Registries will stand beside import and export, over a client of their own.
 
+pub mod arriving;
 pub mod bytes;
 pub mod children;
 pub mod document;
@@ -19,10 +19,14 @@ pub mod import;
 pub mod lease;
 pub mod limits;
 pub mod progress;
+mod pull;
+mod push;
 pub mod reference;
+pub mod registry;
 pub mod tag;
 pub mod transfers;
 pub mod unpack;
+pub mod verify;
 
 pub use bytes::{ByteSink, ByteSource, StreamError};
 pub use error::TransferError;
@@ -30,4 +34,6 @@ pub use export::ExportOptions;
 pub use image_store::{ImageStore, Platforms, Reference, UnpackTo};
 pub use import::ImportOptions;
 pub use progress::{Progress, ProgressSink};
+pub use registry::Registry;
 pub use transfers::Transfers;
+pub use verify::Verifiers;

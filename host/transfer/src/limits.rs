@@ -37,11 +37,33 @@ pub const SAVE_TRIES: u32 = 16;
 /// How long the lease of a transfer keeps what it has, should the daemon end before the transfer does; containerd's.
 pub const LEASE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
+/// How long what a failed pull has fetched is kept for the next try.
+pub const PULL_KEPT: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Bytes of a download that are gathered while the ones before them are written. Beyond that the download waits.
+pub const FETCH_BATCH: usize = 1 << 20;
+
+/// Bytes for which a write is worth its change of threads.
+pub const FETCH_BATCH_LEAST: usize = 256 << 10;
+
+/// Bytes of a label with its key, as metadata allow.
+pub const LABEL_BYTES: usize = 4096;
+
+/// Repositories that a registry is asked to take a blob from before it is uploaded: each is a request.
+pub const MOUNTS: usize = 4;
+
+/// What of an image verifier's output is kept; containerd's.
+pub const VERIFIER_OUTPUT_BYTES: u64 = 32 << 10;
+
 /// Names given to images in one request: each is a record.
 pub const REFERENCES: usize = 4096;
 
 /// Layers that are unpacked at once, for all transfers together, where the machine has more processors than that.
 pub const UNPACKS: usize = 8;
+
+/// Layers that are unpacked while they arrive, beside those: as many as are fetched at once, and one that has just come. They wait
+/// for the network most of the time.
+pub const UNPACKS_ALONG: usize = 4;
 
 /// How often an unpack prepares a snapshot again that others committed and removed meanwhile; containerd's.
 pub const PREPARE_TRIES: u32 = 3;

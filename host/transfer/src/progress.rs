@@ -1,13 +1,15 @@
 //! What a transfer tells of itself while it runs: containerd's events, with the texts that its clients render.
 
+use std::borrow::Cow;
+
 use transom_meta::Labels;
 use transom_oci::{Descriptor, media_type};
 
 /// An event of a transfer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// What happens: one of the constants here. Without a `name` it is about the transfer as a whole.
-    pub event: &'static str,
+    /// What happens: one of the constants here, or a text for the whole transfer. Without a `name` it is about that.
+    pub event: Cow<'static, str>,
     /// What it happens to: an image's name, or a key made of kind and digest.
     pub name: String,
     /// The names of what lists it.
@@ -30,6 +32,18 @@ pub const IMPORTED: &str = "Completed import";
 pub const EXPORTING: &str = "Exporting";
 /// An export has come to its good end.
 pub const EXPORTED: &str = "Completed export";
+/// The content of an image is being fetched.
+pub const FETCHING: &str = "fetching image content";
+/// A blob will be moved.
+pub const WAITING: &str = "waiting";
+/// A blob is on its way in.
+pub const DOWNLOADING: &str = "downloading";
+/// A blob was where it should be.
+pub const EXISTS: &str = "already exists";
+/// The content of an image is being sent.
+pub const PUSHING: &str = "pushing content";
+/// The content of an image was sent.
+pub const PUSHED: &str = "pushed content";
 /// A blob is on its way out.
 pub const UPLOADING: &str = "uploading";
 /// A blob is where it should be.
@@ -53,9 +67,9 @@ impl ProgressSink for () {
 impl Progress {
     /// An event of the whole transfer.
     #[must_use]
-    pub fn of_all(event: &'static str) -> Progress {
+    pub fn of_all(event: impl Into<Cow<'static, str>>) -> Progress {
         Progress {
-            event,
+            event: event.into(),
             name: String::new(),
             parents: Vec::new(),
             progress: 0,
@@ -68,7 +82,7 @@ impl Progress {
     #[must_use]
     pub fn of_blob(event: &'static str, descriptor: &Descriptor, parents: &[String], done: u64) -> Progress {
         Progress {
-            event,
+            event: Cow::Borrowed(event),
             name: key(descriptor),
             parents: parents.to_vec(),
             progress: done,
@@ -81,7 +95,6 @@ impl Progress {
     #[must_use]
     pub fn of_image(name: &str, target: &Descriptor) -> Progress {
         Progress {
-            event: SAVED,
             name: name.to_owned(),
             descriptor: Some(target.clone()),
             ..Progress::of_all(SAVED)
@@ -91,7 +104,8 @@ impl Progress {
     /// Whether a later event of the same thing makes this one worthless.
     #[must_use]
     pub fn passing(&self) -> bool {
-        matches!(self.event, UPLOADING | EXTRACTING) || self.event == IMPORTING && self.progress > 0
+        matches!(&*self.event, DOWNLOADING | UPLOADING | EXTRACTING)
+            || self.event == IMPORTING && self.progress > 0
     }
 }
 

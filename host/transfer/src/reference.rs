@@ -9,6 +9,9 @@ pub const IMAGE_NAME: &str = "io.containerd.image.name";
 /// The annotation of a descriptor that is listed because of what it refers to; it is no image of its own.
 pub const SUBJECT: &str = "io.containerd.manifest.subject";
 
+/// Labels of content with this prefix and a host name the repositories there that it came from.
+pub const SOURCE: &str = "containerd.io/distribution.source.";
+
 const DOCKER: &str = "docker.io";
 const LIBRARY: &str = "library/";
 

@@ -11,14 +11,17 @@ use crate::bytes::{ByteSink, ByteSource};
 use crate::error::TransferError;
 use crate::image_store::ImageStore;
 use crate::progress::ProgressSink;
+use crate::registry::Registry;
 use crate::unpack::Unpacker;
-use crate::{ExportOptions, ImportOptions, export, import, limits, tag};
+use crate::verify::Verifiers;
+use crate::{ExportOptions, ImportOptions, export, import, limits, pull, push, tag};
 
 /// Moves images. Clones share what limits them.
 #[derive(Clone, Debug)]
 pub struct Transfers {
     metadata: Metadata,
     unpacker: Option<Unpacker>,
+    verifiers: Verifiers,
     turns: Arc<Semaphore>,
 }
 
@@ -29,8 +32,61 @@ impl Transfers {
         Transfers {
             metadata,
             unpacker,
+            verifiers: Verifiers::default(),
             turns: Arc::new(Semaphore::new(limits::TRANSFERS)),
         }
+    }
+
+    /// The same, where all of these must allow an image before it is pulled.
+    #[must_use]
+    pub fn verified_by(mut self, verifiers: Verifiers) -> Transfers {
+        self.verifiers = verifiers;
+        self
+    }
+
+    /// Fetches an image, and unpacks its layers while they arrive. Gives the images that were saved.
+    ///
+    /// Dropping the future cancels the pull; what has come until then is kept for some time for the next one.
+    ///
+    /// # Errors
+    /// [`TransferError`]. Nothing of the image is unpacked then that was not before.
+    pub fn pull<'a>(
+        &'a self,
+        caller: &'a Caller,
+        from: &'a Registry,
+        into: &'a ImageStore,
+        progress: Arc<dyn ProgressSink>,
+    ) -> Pending<'a, Result<Vec<Image>, TransferError>> {
+        Box::pin(async move {
+            into.check()?;
+            let _turn = self.turn().await?;
+            let pull = pull::Pull {
+                metadata: &self.metadata,
+                unpacker: self.unpacker.as_ref(),
+                verifiers: &self.verifiers,
+                from,
+                into,
+                progress,
+            };
+            pull.run(caller).await
+        })
+    }
+
+    /// Sends an image to a registry: what that lacks of it, what is listed before what lists it.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn push<'a>(
+        &'a self,
+        caller: &'a Caller,
+        image: &'a ImageStore,
+        to: &'a Registry,
+        progress: Arc<dyn ProgressSink>,
+    ) -> Pending<'a, Result<(), TransferError>> {
+        Box::pin(async move {
+            let _turn = self.turn().await?;
+            push::push(&self.metadata, caller, image, to, progress).await
+        })
     }
 
     /// Takes an archive apart: its blobs become content while it arrives, and in the end images name them. Gives the images.

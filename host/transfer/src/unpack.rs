@@ -2,17 +2,19 @@
 //!
 //! Read in this order: [`parts`] (who keeps snapshots, who applies layers), [`differs`] (differs as the latter), [`job`] (the images of one transfer), `image`
 //! (the layers of one image, one after the other or at the same time), `layer` (one layer), `sealed` (encrypted layers that others
-//! have unpacked), `arrivals` (blobs that are still on their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
+//! have unpacked), `leading` (which snapshots an image leads to), `twins` (what is known of all images), `arrivals` (blobs that are still on their way), `locks` (one layer is unpacked once, however many ask for it), [`error`].
 
-mod arrivals;
+pub(crate) mod arrivals;
 pub mod differs;
 pub mod error;
 mod image;
 pub mod job;
 mod layer;
+mod leading;
 mod locks;
 pub mod parts;
 mod sealed;
+mod twins;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ pub use job::Unpacking;
 pub use parts::{Applier, ApplyError, Authorizer, Layer, Sealed, Snapshots};
 
 use locks::Locks;
+use twins::Twins;
 
 /// The snapshotter where neither a request nor its namespace names one; containerd's.
 const DEFAULT: &str = "overlayfs";
@@ -75,7 +78,10 @@ pub struct Unpacker {
     applier: Arc<dyn Applier>,
     authorizer: Arc<dyn Authorizer>,
     locks: Locks,
+    twins: Twins,
     permits: Arc<Semaphore>,
+    /// For layers that are applied while they arrive.
+    along: Arc<Semaphore>,
 }
 
 impl Unpacker {
@@ -92,7 +98,9 @@ impl Unpacker {
             applier,
             authorizer,
             locks: Locks::default(),
+            twins: Twins::default(),
             permits: Arc::new(Semaphore::new(at_once.max(1))),
+            along: Arc::new(Semaphore::new(limits::UNPACKS_ALONG)),
         }
     }
 

@@ -2,28 +2,32 @@
 //!
 //! Precision comes before recall: a scanner that cries wolf over every copy of a TLS library is switched off.
 
+use std::borrow::Cow;
+
+use regex::bytes::Regex;
 use transom_sdk::Severity;
 
 /// Bytes after the start of a candidate that a rule may look at.
 pub(crate) const LOOKAHEAD: usize = 1024;
 
 /// One kind of secret.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rule {
     /// Its name in findings.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// What it starts with.
-    pub(crate) literal: &'static [u8],
+    pub(crate) literal: Cow<'static, [u8]>,
     /// How much it matters.
     pub(crate) severity: Severity,
     /// What it is, for a person.
-    pub(crate) message: &'static str,
+    pub(crate) message: Cow<'static, str>,
     /// What must follow the literal.
-    follows: Follows,
+    pub(crate) follows: Follows,
 }
 
-#[derive(Debug)]
-enum Follows {
+/// What must follow a rule's literal.
+#[derive(Clone, Debug)]
+pub(crate) enum Follows {
     /// This many bytes of a class and then none of them.
     Exactly(usize, Class),
     /// At least this many bytes of a class.
@@ -32,10 +36,13 @@ enum Follows {
     PrivateKey,
     /// The rest of a token's first part, a dot, and the start of the second.
     Token,
+    /// A pattern of the operator's, which begins with the literal itself.
+    Pattern(Box<Regex>),
 }
 
+/// A kind of bytes.
 #[derive(Clone, Copy, Debug)]
-enum Class {
+pub(crate) enum Class {
     /// Upper-case letters and digits.
     Upper,
     /// Letters and digits.
@@ -66,22 +73,22 @@ const fn rule(
     follows: Follows,
 ) -> Rule {
     Rule {
-        name,
-        literal,
+        name: Cow::Borrowed(name),
+        literal: Cow::Borrowed(literal),
         severity,
-        message,
+        message: Cow::Borrowed(message),
         follows,
     }
 }
 
 use Class::{Alphanumeric, Upper, Url};
-use Follows::{AtLeast, Exactly, PrivateKey, Token};
+use Follows::{AtLeast, Exactly, Pattern, PrivateKey, Token};
 use Severity::{Critical, Warning};
 
 const GITHUB: &str = "a token for GitHub";
 const JWT: &str = "a JSON web token";
 
-/// All rules. Every literal has at least [`SHORTEST`](crate::search::SHORTEST) bytes.
+/// The rules that come with the plugin. Every literal has at least [`SHORTEST`](crate::search::SHORTEST) bytes.
 pub(crate) static RULES: [Rule; 19] = [
     rule(
         "private-key",
@@ -196,13 +203,14 @@ impl Rule {
         let window = &window[..window.len().min(LOOKAHEAD)];
         let rest = &window[self.literal.len()..];
         let starts_a_word = before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && byte != b'_');
-        match self.follows {
-            Exactly(count, class) => {
+        match &self.follows {
+            &Exactly(count, class) => {
                 starts_a_word && class.run(rest) == count && !rest[..count].ends_with(b"EXAMPLE")
             }
-            AtLeast(count, class) => starts_a_word && class.run(rest) >= count,
+            &AtLeast(count, class) => starts_a_word && class.run(rest) >= count,
             PrivateKey => private_key(rest),
             Token => starts_a_word && token(rest),
+            Pattern(pattern) => pattern.is_match(window),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! pair further left. All literals have four bytes or more, so most steps jump three bytes, with one load each. It is
 //! few bytes of text are looked at at all.
 
-use crate::rules::{RULES, Rule};
+use crate::rules::Rule;
 
 /// The length of the shortest literal, and of the window.
 pub(crate) const SHORTEST: usize = 4;
@@ -14,13 +14,14 @@ const FARTHEST: u8 = (SHORTEST - 1) as u8;
 /// The table.
 #[derive(Debug)]
 pub(crate) struct Search {
+    rules: Vec<Rule>,
     jumps: Box<[u8; 1 << 16]>,
 }
 
 impl Search {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
         let mut jumps = Box::new([FARTHEST; 1 << 16]);
-        for rule in &RULES {
+        for rule in &rules {
             let window = &rule.literal[..SHORTEST];
             for (at, pair) in window.windows(2).enumerate() {
                 let distance = (SHORTEST - 2 - at) as u8;
@@ -28,11 +29,11 @@ impl Search {
                 *jump = distance.min(*jump);
             }
         }
-        Self { jumps }
+        Self { rules, jumps }
     }
 
     /// Calls `found` for each literal that starts before `limit` and lies wholly in `bytes`, from left to right.
-    pub(crate) fn each(&self, bytes: &[u8], limit: usize, mut found: impl FnMut(usize, &'static Rule)) {
+    pub(crate) fn each(&self, bytes: &[u8], limit: usize, mut found: impl FnMut(usize, &Rule)) {
         // `end` is the last byte of the window.
         let mut end = SHORTEST - 1;
         let limit = limit.saturating_add(SHORTEST - 1).min(bytes.len());
@@ -40,10 +41,8 @@ impl Search {
             match self.jumps[index(bytes[end - 1], bytes[end])] {
                 0 => {
                     let start = end + 1 - SHORTEST;
-                    for rule in RULES
-                        .iter()
-                        .filter(|rule| bytes[start..].starts_with(rule.literal))
-                    {
+                    let begins = |rule: &&Rule| bytes[start..].starts_with(&rule.literal);
+                    for rule in self.rules.iter().filter(begins) {
                         found(start, rule);
                     }
                     end += 1;
@@ -61,6 +60,7 @@ fn index(first: u8, second: u8) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::RULES;
 
     #[test]
     fn it_finds_what_a_plain_search_finds() {
@@ -81,11 +81,13 @@ mod tests {
             for start in 0..text.len() {
                 let rules = RULES
                     .iter()
-                    .filter(|rule| text[start..].starts_with(rule.literal));
-                plain.extend(rules.map(|rule| (start, rule.literal)));
+                    .filter(|rule| text[start..].starts_with(&rule.literal));
+                plain.extend(rules.map(|rule| (start, rule.literal.clone())));
             }
             let mut quick = Vec::new();
-            Search::new().each(&text, text.len(), |start, rule| quick.push((start, rule.literal)));
+            Search::new(RULES.to_vec()).each(&text, text.len(), |start, rule| {
+                quick.push((start, rule.literal.clone()));
+            });
             assert_eq!(quick, plain);
         }
     }

@@ -7,7 +7,7 @@ use crate::rules::{LOOKAHEAD, Rule};
 use crate::search::Search;
 
 /// What is found is told here: the rule and the offset in the file.
-pub(crate) type Found<'a> = &'a mut dyn FnMut(&'static Rule, u64);
+pub(crate) type Found<'a> = &'a mut dyn FnMut(&Rule, u64);
 
 /// Looks through a file.
 #[derive(Debug)]
@@ -22,9 +22,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
         Self {
-            search: Search::new(),
+            search: Search::new(rules),
             tail: Vec::with_capacity(8 * LOOKAHEAD),
             offset: 0,
             before: None,

@@ -25,6 +25,9 @@ fn harness() -> Harness {
         .config("severity", "info")
         .config("max_findings", 100)
         .config("ignore", Vec::<String>::new())
+        .config("rules", Vec::<String>::new())
+        .config("disable", Vec::<String>::new())
+        .config("allow", Vec::<String>::new())
 }
 
 /// Rules that fire on a text in the middle of a file.
@@ -135,4 +138,49 @@ fn findings_beyond_the_limit_are_counted() {
 fn a_secret_is_never_repeated_in_the_report() {
     let run = harness().run::<Secrets>(&tar("f", b"AKIAQ3EGR7ZXJ5T2WY4M"));
     assert!(!format!("{:?}", run.outcome()).contains("Q3EGR7ZXJ5T2WY4M"));
+}
+
+#[test]
+fn the_operators_rules_are_looked_for_and_the_plugins_can_be_left_out() {
+    let layer = tar("etc/app", b"token acme_0123456789abcdef and AKIAQ3EGR7ZXJ5T2WY4M");
+    let custom = harness()
+        .config("rules", ["acme-token critical acme_[a-f0-9]{16}\\b"])
+        .config("disable", ["aws-access-key"])
+        .config("refuse", true);
+    let run = custom.run::<Secrets>(&layer);
+    let outcome = run.outcome();
+    assert_eq!(outcome.findings.len(), 1, "{outcome:?}");
+    assert_eq!(outcome.findings[0].rule, "acme-token");
+    assert_eq!(
+        outcome.annotations["dev.transom.secrets.findings"],
+        "acme-token etc/app:+6"
+    );
+    assert!(matches!(outcome.verdict, Verdict::Refuse { .. }));
+    custom.assert_chunking_invariant::<Secrets>(&layer);
+    let none = tar("etc/app", b"acme_0123456789abcdefg");
+    assert!(custom.run::<Secrets>(&none).outcome().findings.is_empty());
+}
+
+#[test]
+fn what_is_allowed_is_counted_and_no_reason_to_refuse() {
+    let layer = tar("usr/share/test/key", b"AKIAQ3EGR7ZXJ5T2WY4M");
+    let with = |allow: &str| {
+        harness()
+            .config("refuse", true)
+            .config("allow", [allow])
+            .run::<Secrets>(&layer)
+    };
+    for allow in ["aws-access-key usr/share/test/*", "* **/key"] {
+        let run = with(allow);
+        let outcome = run.outcome();
+        assert_eq!(outcome.verdict, Verdict::Continue, "{allow}");
+        assert_eq!(outcome.annotations["dev.transom.secrets.allowed"], "1");
+        assert_eq!(outcome.annotations["dev.transom.secrets.count"], "0");
+    }
+    for allow in ["github-token usr/share/test/*", "aws-access-key usr/*"] {
+        assert!(
+            matches!(with(allow).outcome().verdict, Verdict::Refuse { .. }),
+            "{allow}"
+        );
+    }
 }

@@ -1,8 +1,9 @@
 //! Decompresses layers in the xz format: several streams, several blocks, padding, all checks and branch filters.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{BufRead, Write};
 
 use lzma_rust2::XzReader;
+use transom_sdk::decode::{Counted, copy};
 use transom_sdk::media_type::LAYER_TAR;
 use transom_sdk::{Error, Info, Job, Outcome, Processor};
 
@@ -12,9 +13,6 @@ pub const ACCEPTS: [&str; 3] = [
     "application/vnd.oci.image.layer.nondistributable.v1.tar+xz",
     "application/vnd.docker.image.rootfs.diff.tar.xz",
 ];
-
-/// Bytes decompressed at a time, as many as the host likes to be given.
-const CHUNK: usize = 128 * 1024;
 
 /// The processor. See `plugin.toml`.
 #[derive(Debug, Default)]
@@ -35,52 +33,19 @@ impl Processor for Xz {
 
     fn run(&mut self, job: &Job, input: &mut dyn BufRead, output: &mut dyn Write) -> Result<Outcome, Error> {
         let Config { memory_mib } = job.config()?;
-        let mut counted = Counted {
-            inner: input,
-            offset: 0,
-        };
-        let mut decoder = XzReader::new_mem_limit(&mut counted, true, memory_mib.saturating_mul(1024));
-        let mut chunk = vec![0; CHUNK];
-        let end = loop {
-            match decoder.read(&mut chunk) {
-                Ok(0) => break Ok(()),
-                Ok(count) => output.write_all(&chunk[..count])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        drop(decoder);
-        match end {
-            Ok(()) if counted.offset == 0 => Err(Error::corrupt_at(0, "an xz file cannot be empty")),
+        let mut input = Counted::new(input);
+        let decoded = copy(
+            &mut XzReader::new_mem_limit(&mut input, true, memory_mib.saturating_mul(1024)),
+            output,
+        );
+        match decoded {
+            Ok(()) if input.offset() == 0 => Err(Error::corrupt_at(0, "an xz file cannot be empty")),
             Ok(()) => Ok(Outcome::default()),
-            Err(error) => Err(explain(error, counted.offset, memory_mib)),
+            Err(Error::Limit(_)) => Err(Error::Limit(format!(
+                "the xz dictionary needs more than {memory_mib} MiB; raise memory_mib of the plugin xz, and its memory limit with it"
+            ))),
+            Err(error) => Err(error.near(input.offset())),
         }
-    }
-}
-
-/// Adds what the decoder does not know: where it was, and which limit can be raised.
-fn explain(error: io::Error, offset: u64, memory_mib: u32) -> Error {
-    match Error::from(error) {
-        // The decoder has no kind of its own for some damage.
-        Error::Corrupt { message, .. } | Error::Other(message) => Error::corrupt_at(offset, message),
-        Error::Limit(_) => Error::Limit(format!(
-            "the xz dictionary needs more than {memory_mib} MiB; raise memory_mib of the plugin xz, and its memory limit with it"
-        )),
-        other => other,
-    }
-}
-
-/// Counts what the decoder has taken.
-struct Counted<'a> {
-    inner: &'a mut dyn BufRead,
-    offset: u64,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.offset += count as u64;
-        Ok(count)
     }
 }
 

@@ -47,6 +47,18 @@ impl Error {
             message: message.into(),
         }
     }
+
+    /// The same error; of damaged input, with the place, if it has none.
+    #[must_use]
+    pub fn near(self, offset: u64) -> Self {
+        match self {
+            Self::Corrupt {
+                offset: None,
+                message,
+            } => Self::corrupt_at(offset, message),
+            other => other,
+        }
+    }
 }
 
 impl From<io::Error> for Error {

@@ -10,9 +10,13 @@ mod component;
 #[cfg(target_arch = "wasm32")]
 mod convert;
 #[cfg(target_arch = "wasm32")]
+pub(crate) mod documents;
+#[cfg(target_arch = "wasm32")]
 pub(crate) mod driver;
 #[cfg(target_arch = "wasm32")]
 mod filter;
+#[cfg(target_arch = "wasm32")]
+pub(crate) mod keys;
 #[cfg(target_arch = "wasm32")]
 mod streams;
 

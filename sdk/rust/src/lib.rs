@@ -104,8 +104,12 @@
 //! the rest: see `plugins/encrypt`.
 //!
 //! Read `processor.rs` first (the trait and its words), `filter.rs` or `storage.rs`, then `error.rs`, `config.rs`, `guest.rs` (how it meets the host) and
-//! `testing.rs`. `tar.rs` is a helper for inspectors that look into the tar as it passes.
+//! `testing.rs`. `tar.rs` is a helper for inspectors that look into the tar as it passes, `decode.rs` for those that decompress, `keys.rs` for those that decrypt, `documents.rs` for
+//! those that report more than annotations hold.
 
+pub mod decode;
+pub mod documents;
+pub mod keys;
 pub mod media_type;
 pub mod storage;
 pub mod tar;

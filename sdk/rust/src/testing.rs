@@ -3,7 +3,10 @@
 //! See the example at the crate's front page. The harness hands the input over in any chunking, because a processor that
 //! is right for one chunking and wrong for another is the most common mistake there is.
 
+pub(crate) mod documents;
 mod filter;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod keys;
 mod storage;
 
 use std::cell::RefCell;
@@ -12,6 +15,7 @@ use std::sync::Once;
 
 use crate::{ConfigValue, Descriptor, Error, IoError, Job, Outcome, Payload, Processor};
 
+pub use documents::MadeDocument;
 pub use filter::{TestRecord, select};
 pub use storage::{MemoryStore, TestHost};
 #[cfg(not(target_arch = "wasm32"))]
@@ -35,6 +39,8 @@ pub struct Harness {
     job: Job,
     media_type: Option<String>,
     break_output_after: Option<u64>,
+    #[cfg(not(target_arch = "wasm32"))]
+    unwrapping: keys::Unwrapping,
 }
 
 impl Default for Harness {
@@ -51,7 +57,20 @@ impl Harness {
             job: Job::new("", ""),
             media_type: None,
             break_output_after: None,
+            #[cfg(not(target_arch = "wasm32"))]
+            unwrapping: keys::Unwrapping::default(),
         }
+    }
+
+    /// Grants keys: says what [`keys::unwrap`](crate::keys::unwrap) opens, by its scheme. Without this it is denied.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn unwrapping(
+        mut self,
+        unwrap: impl Fn(&str, &[u8]) -> Result<Vec<u8>, crate::keys::UnwrapError> + 'static,
+    ) -> Self {
+        self.unwrapping = keys::Unwrapping::new(unwrap);
+        self
     }
 
     /// Sets the chunking.
@@ -123,6 +142,9 @@ impl Harness {
         job.output_media_type.clone_from(&conversion.returns);
 
         collect_logs();
+        documents::take();
+        #[cfg(not(target_arch = "wasm32"))]
+        keys::set(self.unwrapping.clone());
         let mut chunks = Chunks::new(input, self.chunking);
         let mut sink = Sink {
             bytes: Vec::new(),
@@ -133,6 +155,7 @@ impl Harness {
             output: sink.bytes,
             result,
             logs: LOGS.with(RefCell::take),
+            documents: documents::take(),
             unread: chunks.rest.len(),
         }
     }
@@ -157,6 +180,10 @@ impl Harness {
                 run.result, whole.result,
                 "the result depends on the chunking: {chunking:?}"
             );
+            assert!(
+                run.documents == whole.documents,
+                "the documents depend on the chunking: {chunking:?}"
+            );
         }
     }
 }
@@ -170,6 +197,8 @@ pub struct Run {
     pub result: Result<Outcome, Error>,
     /// What it logged through the `log` crate, in order.
     pub logs: Vec<(log::Level, String)>,
+    /// The documents that it made, in order.
+    pub documents: Vec<MadeDocument>,
     /// How many bytes of the input it left unread.
     pub unread: usize,
 }

@@ -224,7 +224,7 @@ fn image(folder: &Path, name: &'static str, codec: Codec, tar: &Path) -> Result<
     })
 }
 
-fn digest_of(path: &Path) -> Result<(Digest, u64)> {
+pub(crate) fn digest_of(path: &Path) -> Result<(Digest, u64)> {
     let mut file = File::open(path).map_err(file_error(path))?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut block = vec![0; 1 << 20];

@@ -26,13 +26,13 @@ const REPOSITORIES: u32 = 10_000;
 
 /// Which registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub(super) enum Which {
     Ours,
     Theirs,
 }
 
 /// A running registry; it is stopped when dropped.
-struct Registry {
+pub(super) struct Registry {
     which: Which,
     folder: PathBuf,
     address: String,
@@ -182,15 +182,24 @@ fn lists(registries: &mut [Registry; 2], runs: usize) -> Result<()> {
 
 impl Registry {
     fn new(which: Which, place: &Place) -> Result<Registry> {
+        Registry::in_folder(which, place.fresh_folder("registry")?)
+    }
+
+    /// One in a folder that is there.
+    pub(super) fn in_folder(which: Which, folder: PathBuf) -> Result<Registry> {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .map_err(|error| Error::Other(format!("no port is free: {error}")))?;
         Ok(Registry {
             which,
-            folder: place.fresh_folder("registry")?,
+            folder,
             address: port.to_string(),
             child: None,
         })
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     fn name(&self) -> &'static str {
@@ -201,7 +210,7 @@ impl Registry {
     }
 
     /// Starts it; gives the seconds until it answered.
-    fn start(&mut self) -> Result<f64> {
+    pub(super) fn start(&mut self) -> Result<f64> {
         let log = self.folder.join("log");
         let log = File::create(&log).map_err(file_error(&log))?;
         let storage = self.folder.join("storage");

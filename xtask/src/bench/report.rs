@@ -18,6 +18,11 @@ impl Series {
         self.0.push(run);
     }
 
+    /// The runs in their order.
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.0
+    }
+
     fn median(&self, figure: impl Fn(&Run) -> f64) -> f64 {
         median(&mut self.0.iter().map(figure).collect::<Vec<_>>())
     }

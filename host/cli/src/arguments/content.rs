@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use transom_oci::Digest;
 
+use super::pull::ContentFetch;
 use super::registry::{FetchObject, PushObject};
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +31,8 @@ pub(crate) enum Content {
     /// Take away what keeps blobs from being collected.
     #[command(subcommand)]
     Prune(Prune),
+    /// Fetch all blobs of an image from a registry into a daemon, without unpacking them.
+    Fetch(Box<ContentFetch>),
     /// Write a manifest or blob of a registry to stdout, checked.
     FetchObject(FetchObject),
     /// Bring a blob or manifest to a registry.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
+use super::pull::{ImagePull, ImagePush};
 use super::registry::ImageCopy;
 use super::snapshot::{ImageExport, ImageImport, ImageMount, ImageUnmount, ImageUnpack, ImageUsage};
 
@@ -20,6 +21,10 @@ pub(crate) enum Image {
     Inspect(ImageName),
     /// Tell whether all blobs of images are there, platform by platform, and whether they are unpacked.
     Check(ImageCheck),
+    /// Fetch an image from a registry, and unpack it while it comes.
+    Pull(Box<ImagePull>),
+    /// Send an image to a registry.
+    Push(Box<ImagePush>),
     /// Read images from an archive, and unpack them.
     Import(ImageImport),
     /// Write images to an archive.

@@ -123,6 +123,11 @@ impl Pipe {
         }
     }
 
+    /// Sends a message. That the other end has gone shows elsewhere.
+    pub(crate) async fn reply(&self, message: Any) {
+        drop(self.outgoing.send(message).await);
+    }
+
     /// The next message, until the other end closes the stream or is lost.
     pub(crate) async fn next(&mut self) -> Option<Any> {
         self.incoming.message().await.ok().flatten()

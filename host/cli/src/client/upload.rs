@@ -123,6 +123,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Waits until the daemon has everything; the digest of what it has, as far as it says.
+    pub(crate) async fn settled(&mut self) -> Result<&str, Failure> {
+        while self.waiting > 0 {
+            self.answered().await?;
+        }
+        Ok(&self.digest)
+    }
+
     /// Ends the stream with what was sent, for another time.
     pub(crate) async fn close(mut self) -> Result<(), Failure> {
         while self.waiting > 0 {

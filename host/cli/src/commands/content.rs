@@ -33,7 +33,7 @@ pub(crate) fn run(command: Content, place: Place, json: bool, interrupt: &Interr
     let daemons_own = match &command {
         Content::Ingest(command) => command.lease.is_some(),
         Content::Ls(command) => !command.filters.is_empty(),
-        Content::Label(_) | Content::Edit(_) | Content::Prune(_) => true,
+        Content::Label(_) | Content::Edit(_) | Content::Prune(_) | Content::Fetch(_) => true,
         _ => false,
     };
     match place.root {

@@ -3,6 +3,7 @@
 mod check;
 mod inspect;
 mod mount;
+pub(crate) mod registry;
 mod transfer;
 
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ pub(crate) fn run(command: Image, place: &Place, json: bool, interrupt: &Interru
         Image::Ls(command) => list(client, command, json).await,
         Image::Get(command) => show(&client.image(&command.name).await?, json),
         Image::Inspect(command) => inspect::run(client, &command.name, json).await,
+        Image::Pull(command) => registry::pull(client, *command, json).await,
+        Image::Push(command) => registry::push(client, &command, json).await,
         Image::Import(command) => transfer::import(client, command, json, interrupt).await,
         Image::Export(command) => transfer::export(client, command, json).await,
         Image::Unpack(command) => mount::unpack(client, command, json).await,

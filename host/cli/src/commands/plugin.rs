@@ -1,7 +1,11 @@
-//! `transom plugin`: look at one, run one, list a daemon's.
+//! `transom plugin`: make one, build, test, check and run it, look at one, list a daemon's.
 
+mod build;
+mod check;
 mod driver;
 mod list;
+mod new;
+mod test;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,6 +34,10 @@ use crate::show::{printable, size};
 
 pub(crate) fn run(command: Plugin, place: &Place, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     match command {
+        Plugin::New(command) => new::run(&command, json),
+        Plugin::Build(command) => build::run(&command, json),
+        Plugin::Test(command) => test::run(&command, json, interrupt),
+        Plugin::Check(command) => check::run(&command, json),
         Plugin::Ls(command) => list::run(&command, &Target::new(place)?, json, interrupt),
         Plugin::Inspect(command) => inspect_plugin(&command, json),
         Plugin::Run(command) => run_plugin(&command, json, interrupt),
@@ -150,6 +158,9 @@ fn plugin_text(plugin: &transom_plugin::Plugin) -> String {
             printable(&declared.doc)
         );
     }
+    for capability in &plugin.manifest().capabilities {
+        let _ = writeln!(text, "  asks for  {}", printable(capability));
+    }
     let limits = plugin.limits();
     let _ = writeln!(
         text,
@@ -162,7 +173,8 @@ fn plugin_text(plugin: &transom_plugin::Plugin) -> String {
 
 fn run_plugin(command: &PluginRun, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     let plugin = handlers::host()?.load(&command.plugin)?;
-    let handler = plugin.handler(&handlers::values(&command.config)?)?;
+    let grants = handlers::grants(&command.decryption_key, std::slice::from_ref(&plugin))?;
+    let handler = plugin.handler_with(&handlers::values(&command.config)?, grants)?;
     let first = plugin.info().conversions.first().map(|both| both.accepts.clone());
     let input = command.media_type.clone().or(first).unwrap_or_default();
     let output = handler.offer(&input).ok_or_else(|| {

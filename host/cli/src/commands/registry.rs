@@ -5,13 +5,13 @@ pub(crate) mod copy;
 mod credentials;
 mod gc;
 mod import;
-mod layout;
+pub(super) mod layout;
 pub(crate) mod objects;
 mod policy;
 pub(crate) mod pull;
 mod reindex;
 mod serve;
-mod settings;
+pub(crate) mod settings;
 
 use serde_json::json;
 use transom_client::auth::{Credentials, Fixed};

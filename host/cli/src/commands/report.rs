@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use transom_image::unpack::UnpackedLayer;
 use transom_layer::pump::StageReport;
-use transom_layer::stage::{Finding, HandlerKind, Severity};
+use transom_layer::stage::{Document, Finding, HandlerKind, Severity};
 use transom_oci::Digest;
 
 use crate::show::{count, duration, printable, size};
@@ -56,6 +56,7 @@ pub(crate) struct StageJson<'a> {
     cpu_seconds: f64,
     annotations: &'a BTreeMap<String, String>,
     findings: &'a [Finding],
+    documents: &'a [Document],
 }
 
 impl<'a> LayerJson<'a> {
@@ -104,6 +105,7 @@ impl<'a> StageJson<'a> {
             cpu_seconds: stage.cpu.as_secs_f64(),
             annotations: &stage.outcome.annotations,
             findings: &stage.outcome.findings,
+            documents: &stage.outcome.documents,
         }
     }
 }
@@ -186,6 +188,14 @@ pub(crate) fn stage_text(stage: &StageReport) -> String {
     }
     for (key, value) in &stage.outcome.annotations {
         let _ = writeln!(text, "      {} = {}", printable(key), printable(value));
+    }
+    for document in &stage.outcome.documents {
+        let _ = writeln!(
+            text,
+            "      wrote {}, {}",
+            printable(&document.media_type),
+            size(document.size)
+        );
     }
     text
 }

@@ -1,18 +1,22 @@
 //! `transom unpack`: an image on disk into a folder.
 
+mod artifacts;
+
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use serde_json::json;
-use transom_image::unpack::{Observer, UnpackOptions, UnpackedLayer, unpack};
+use transom_image::unpack::{Observer, UnpackError, UnpackOptions, UnpackedLayer, unpack};
 use transom_image::{Image, Layer, PlatformChoice, resolve};
 use transom_layer::apply::{ApplyLimits, Ownership};
 use transom_layer::chain::Step;
 use transom_layer::limits::OutputLimits;
 
-use super::registry::pull;
+use super::registry::layout::Layout;
+use super::registry::pull::{self, Coming};
 use super::report::{LayerJson, layer_text};
 use super::{open_image, print, print_json};
 use crate::arguments::{Owner, Unpack};
@@ -26,11 +30,14 @@ use crate::show::{count, duration, printable, size};
 pub(crate) fn run(command: Unpack, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     let start = Instant::now();
     let options = options(&command, interrupt)?;
-    let fetched = fetched(&command, interrupt)?;
-    let image = fetched
+    let coming = coming(&command, interrupt)?;
+    let image = coming
         .as_ref()
-        .map_or(command.image.as_os_str(), |folder| folder.path().as_os_str());
-    let (source, selector) = open_image(image, interrupt)?;
+        .map_or(command.image.as_os_str(), |coming| coming.folder().as_os_str());
+    let (mut source, selector) = open_image(image, interrupt)?;
+    if coming.is_some() {
+        source = source.coming();
+    }
     let platform = command
         .platform
         .map_or(PlatformChoice::Host, PlatformChoice::Only);
@@ -44,7 +51,15 @@ pub(crate) fn run(command: Unpack, json: bool, interrupt: &Interrupt) -> Result<
         layers: image.layers.len(),
         json,
     };
-    let done = unpack(&source, &image, &command.target, &options, &shown)?;
+    let layout = command.artifacts.as_deref().map(Layout::open).transpose()?;
+    let done = match &coming {
+        Some(coming) => unpack_coming(coming, &image, &command.target, &options, &shown)?,
+        None => unpack(&source, &image, &command.target, &options, &shown)?,
+    };
+    let artifacts = match &layout {
+        Some(layout) => artifacts::write(layout, &image, &done)?,
+        None => Vec::new(),
+    };
     let target = command.target.display().to_string();
     if json {
         let layers: Vec<LayerJson<'_>> = done.iter().map(LayerJson::of).collect();
@@ -55,16 +70,42 @@ pub(crate) fn run(command: Unpack, json: bool, interrupt: &Interrupt) -> Result<
             "target": target,
             "chainID": done.last().map(|layer| &layer.chain_id),
             "layers": layers,
+            "artifacts": artifacts,
             "seconds": start.elapsed().as_secs_f64(),
         }));
     }
-    print(&summary(&image, &done, &target, start))
+    print(&summary(&image, &done, &target, start))?;
+    artifacts
+        .iter()
+        .try_for_each(|artifact| print(&artifact.to_string()))
 }
 
-/// An image of a registry, fetched; `None` for one that is here.
-fn fetched(command: &Unpack, interrupt: &Interrupt) -> Result<Option<tempfile::TempDir>, Failure> {
+/// Unpacks an image while it comes. That a layer could not be fetched is the failure, whatever was made of its beginning.
+fn unpack_coming(
+    coming: &Coming,
+    image: &Image,
+    target: &Path,
+    options: &UnpackOptions,
+    shown: &Shown,
+) -> Result<Vec<UnpackedLayer>, Failure> {
+    match unpack(coming, image, target, options, shown) {
+        Ok(done) => Ok(done),
+        Err(error @ UnpackError::Cancelled { .. }) => Err(error.into()),
+        Err(error) => {
+            coming.end()?;
+            if !coming.has_lost() {
+                return Err(error.into());
+            }
+            // Bytes that were wrong came right in the end.
+            Ok(unpack(coming, image, target, options, shown)?)
+        }
+    }
+}
+
+/// An image of a registry, on its way; `None` for one that is here.
+fn coming(command: &Unpack, interrupt: &Interrupt) -> Result<Option<Coming>, Failure> {
     match command.image.to_str() {
-        Some(image) if pull::is_remote(&command.image) => pull::fetch(
+        Some(image) if pull::is_remote(&command.image) => pull::begin(
             image,
             command.platform.as_ref(),
             &command.registries,

@@ -2,10 +2,11 @@
 
 use crate::support::{USAGE, run};
 
-const IMAGE_FLAGS: [&str; 5] = [
+const IMAGE_FLAGS: [&str; 6] = [
     "--platform",
     "--plugin",
     "--plugin-config",
+    "--decryption-key",
     "--processor",
     "IMAGE",
 ];
@@ -18,6 +19,7 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         "--max-layer-size",
         "--max-ratio",
         "--max-entries",
+        "--artifacts",
         "--keep-partial",
         "--progress",
         "DIR",
@@ -55,6 +57,7 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
                 "rm",
                 "abort",
                 "prune",
+                "fetch",
                 "fetch-object",
                 "push-object",
             ],
@@ -100,8 +103,46 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         ("completion", vec!["bash", "zsh", "fish"]),
         ("content rm", vec!["DIGEST"]),
         ("content abort", vec!["REF"]),
-        ("plugin", vec!["inspect", "run", "ls"]),
+        (
+            "plugin",
+            vec!["new", "build", "test", "check", "inspect", "run", "ls"],
+        ),
+        ("plugin new", vec!["NAME", "--kind", "--lang", "--sdk"]),
+        ("plugin build", vec!["DIR", "--out"]),
+        ("plugin test", vec!["DIR", "--plugin"]),
+        ("plugin check", vec!["FILE.wasm"]),
+        (
+            "plugin run",
+            vec!["--config", "--annotation", "--payload", "--decryption-key"],
+        ),
         ("plugin inspect", vec!["FILE.wasm"]),
+        (
+            "content fetch",
+            vec![
+                "NAME",
+                "--platform",
+                "--all-platforms",
+                "--label",
+                "--local",
+                "--plain-http",
+            ],
+        ),
+        (
+            "image pull",
+            vec![
+                "NAME",
+                "--platform",
+                "--no-unpack",
+                "--snapshotter",
+                "--local",
+                "--hosts-dir",
+                "--progress",
+            ],
+        ),
+        (
+            "image push",
+            vec!["NAME", "IMAGE", "--local", "--user", "--progress"],
+        ),
         ("content fetch-object", vec!["NAME", "--plain-http"]),
         ("content push-object", vec!["NAME", "FILE", "TYPE"]),
         (

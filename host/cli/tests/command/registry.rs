@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use transom_tests::sample::{Compression, ImageBuilder, Meta, Sample, Shape};
 
 use crate::support::{
-    DAMAGED, Done, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, assert_tree, run, transom, unpack, wait_until,
+    DAMAGED, Done, INTERRUPTED, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, assert_empty, assert_tree, finish,
+    run, signal, transom, unpack, wait_until,
 };
 
 /// docker-registry on a folder of its own; it ends with this.
@@ -197,6 +198,51 @@ fn a_copy_that_was_killed_goes_on() {
     assert!(moved < 3_100_000, "{done}");
     let hex = digest.trim_start_matches("sha256:");
     assert!(fs::read(layout.join("blobs/sha256").join(hex)).unwrap() == layer);
+}
+
+#[test]
+fn a_layer_is_unpacked_while_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut image = ImageBuilder::new();
+    let made = image.layer("files", Compression::None, |layer| {
+        layer.file(b"first", &Meta::new(0o644), b"1");
+        layer.file(b"second", &Meta::new(0o644), &vec![2; 8_000_000]);
+        Ok(())
+    });
+    made.unwrap();
+    let sample = image
+        .write(&folder.path().join("image"), "v1", Shape::Flat)
+        .unwrap();
+    let blob = |of: &transom_oci::Descriptor| {
+        fs::read(sample.layout.join("blobs/sha256").join(of.digest.hex())).unwrap()
+    };
+    let (kind, manifest) = (sample.manifest.media_type.clone(), blob(&sample.manifest));
+    let whole = vec![
+        ("/manifests/v1".to_owned(), kind.clone(), manifest.clone()),
+        (sample.manifest.digest.hex().to_owned(), kind, manifest),
+        (
+            sample.config.digest.hex().to_owned(),
+            "application/octet-stream".to_owned(),
+            blob(&sample.config),
+        ),
+    ];
+    let layer = &sample.layers[0].blob;
+    let half = layer[..layer.len() / 2].to_vec();
+    let address = stalling(whole, half, layer.len());
+    let target = folder.path().join("rootfs");
+    fs::create_dir(&target).unwrap();
+    let image = format!("docker://{address}/team/app:v1");
+    let mut command = transom(["unpack", "--plain-http", &image]);
+    let child = command
+        .arg(&target)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the first file is there", || target.join("first").exists());
+    signal(&child, rustix::process::Signal::INT);
+    finish(child).fails(INTERRUPTED, &[]);
+    assert_empty(&target);
 }
 
 fn copy(source: &str, destination: &str) -> Done {

@@ -8,7 +8,8 @@ use http::{HeaderValue, Method, StatusCode};
 use transom_oci::limits::CONFIG_BYTES_MAX;
 use transom_oci::{Descriptor, Digest, Hasher, media_type};
 
-use super::remote::{Action, Remote, Tried, accept, accepting};
+use super::remote::{Remote, Tried, accept, accepting};
+use super::urls::Place;
 use crate::transport::retry::Backoff;
 use crate::transport::wire::Trouble;
 use crate::transport::{Answer, Call, Endpoint};
@@ -19,7 +20,7 @@ use crate::{Error, limits};
 pub struct BlobReader {
     remote: Remote,
     descriptor: Descriptor,
-    hosts: Vec<Arc<Endpoint>>,
+    hosts: Vec<Place>,
     /// Which of the hosts is asked.
     at: usize,
     tried: Tried,
@@ -71,11 +72,14 @@ impl Remote {
     }
 
     /// The bytes from `start` to before `end`, whose digest nobody checks here.
-    pub(crate) fn part(&self, descriptor: &Descriptor, start: u64, end: u64) -> Result<BlobReader, Error> {
+    ///
+    /// # Errors
+    /// [`Error::NoHost`].
+    pub fn part(&self, descriptor: &Descriptor, start: u64, end: u64) -> Result<BlobReader, Error> {
         Ok(BlobReader {
             remote: self.clone(),
             descriptor: descriptor.clone(),
-            hosts: self.hosts(Action::Pull)?,
+            hosts: self.places(descriptor)?,
             at: 0,
             tried: Tried::default(),
             backoff: None,
@@ -140,6 +144,10 @@ impl BlobReader {
     }
 
     pub(crate) fn host(&self) -> &Arc<Endpoint> {
+        &self.place().endpoint
+    }
+
+    fn place(&self) -> &Place {
         &self.hosts[self.at.min(self.hosts.len() - 1)]
     }
 
@@ -223,10 +231,13 @@ impl BlobReader {
         } else {
             "blobs"
         };
-        let url = self
-            .remote
-            .url(endpoint, &format!("{folder}/{digest}"), &[])
-            .await?;
+        let url = match &self.place().url {
+            Some(url) => url.clone(),
+            None => {
+                let path = format!("{folder}/{digest}");
+                self.remote.url(endpoint, &path, &[]).await?
+            }
+        };
         let what = format!("{digest} of {}", self.remote.repository());
         let call = accepting(self.remote.read(Method::GET, url, what), accept(kind));
         let partial = self.position > 0 || self.end < self.descriptor.size;

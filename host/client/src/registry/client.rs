@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use transom_oci::Descriptor;
 
 use super::remote::Remote;
 use crate::auth::authorizer::Authorizer;
@@ -68,10 +69,42 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) options: Options,
     registries: Mutex<HashMap<String, Vec<Arc<Endpoint>>>>,
-    pub(crate) downloads: Semaphore,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What clients beside each other have together.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// In units, of which a large blob takes [`limits::DOWNLOAD_UNITS`].
+    downloads: Semaphore,
     /// In units of [`MEMORY_UNIT`].
     pub(crate) memory: Arc<Semaphore>,
     pub(crate) flights: Flights,
+}
+
+impl Shared {
+    fn new(options: &Options) -> Shared {
+        let units = usize::try_from(options.memory / MEMORY_UNIT).unwrap_or(Semaphore::MAX_PERMITS);
+        let downloads = options
+            .downloads
+            .clamp(1, Semaphore::MAX_PERMITS / limits::DOWNLOAD_UNITS as usize);
+        Shared {
+            downloads: Semaphore::new(downloads * limits::DOWNLOAD_UNITS as usize),
+            memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
+            flights: Flights::default(),
+        }
+    }
+
+    /// A turn to move a blob: one large one leaves as much room as some small ones, of which most of the time is delay.
+    pub(crate) async fn turn(&self, blob: &Descriptor) -> Option<SemaphorePermit<'_>> {
+        let units = blob.size.div_ceil(limits::DOWNLOAD_UNIT_BYTES);
+        let units = u32::try_from(units).unwrap_or(limits::DOWNLOAD_UNITS);
+        // Nobody closes it.
+        let turn = self
+            .downloads
+            .acquire_many(units.clamp(1, limits::DOWNLOAD_UNITS));
+        turn.await.ok()
+    }
 }
 
 /// What memory is counted in: semaphores count in 32 bits.
@@ -81,13 +114,22 @@ impl Client {
     /// A client with these settings. Nothing is read or connected yet.
     #[must_use]
     pub fn new(options: Options) -> Client {
-        let units = usize::try_from(options.memory / MEMORY_UNIT).unwrap_or(Semaphore::MAX_PERMITS);
+        let shared = Arc::new(Shared::new(&options));
+        Client::with(options, shared)
+    }
+
+    /// A client with settings of its own, which shares with this one how much is fetched at once, and what is on its way: such
+    /// as one with the credentials of somebody else.
+    #[must_use]
+    pub fn beside(&self, options: Options) -> Client {
+        Client::with(options, Arc::clone(&self.inner.shared))
+    }
+
+    fn with(options: Options, shared: Arc<Shared>) -> Client {
         let inner = Inner {
-            downloads: Semaphore::new(options.downloads.clamp(1, Semaphore::MAX_PERMITS)),
-            memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
             options,
             registries: Mutex::default(),
-            flights: Flights::default(),
+            shared,
         };
         Client {
             inner: Arc::new(inner),

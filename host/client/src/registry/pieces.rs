@@ -1,7 +1,9 @@
 //! A blob in several ranges at once, given out in order.
 //!
 //! The range that comes next is passed on as it arrives; those after it are gathered in memory, as far as there is room for
-//! them in all downloads of the client together. Without room there is one stream, as there is when a host knows no ranges.
+//! them in all downloads of the client together. Without room there is one stream, as there is when a host knows no ranges. The
+//! end of a blob is one stream as well: several ranges at once would all end with the last byte, and whoever makes something of
+//! the bytes meanwhile would have most of their work still to do.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,6 +21,9 @@ use super::client::MEMORY_UNIT;
 use super::remote::Remote;
 use crate::Error;
 use crate::transport::Endpoint;
+
+/// How many ranges the last stream is as long as.
+const TAIL: u64 = 2;
 
 /// The bytes of a blob from an offset on. Dropping it ends all its downloads.
 #[derive(Debug)]
@@ -74,8 +79,11 @@ impl Remote {
         let options = &self.client.inner.options;
         let size = options.piece_bytes.max(MEMORY_UNIT);
         let left = descriptor.size - offset;
-        // Two ranges at least, or it is not worth a second request.
-        let parallel = if left >= 2 * size { options.pieces } else { 1 };
+        // Two ranges at least before the end, or it is not worth a second request.
+        let parallel = match left >= (2 + TAIL) * size {
+            true => options.pieces,
+            false => 1,
+        };
         let end = if parallel > 1 {
             offset + size
         } else {
@@ -153,19 +161,23 @@ impl Pieces {
         }
     }
 
+    /// Where the last stream begins.
+    fn tail(&self) -> u64 {
+        self.descriptor.size.saturating_sub(TAIL * self.size)
+    }
+
     fn end_after(&self, start: u64) -> u64 {
-        if self.parallel > 1 {
-            (start + self.size).min(self.descriptor.size)
-        } else {
-            self.descriptor.size
+        match self.parallel > 1 && start < self.tail() {
+            true => (start + self.size).min(self.tail()),
+            false => self.descriptor.size,
         }
     }
 
     /// Asks for further ranges while there is room for them.
     fn ask_ahead(&mut self) -> Result<(), Error> {
-        while self.ahead.len() + 1 < self.parallel && self.next < self.descriptor.size {
+        while self.ahead.len() + 1 < self.parallel && self.next < self.tail() {
             let end = self.end_after(self.next);
-            let Some(room) = room(&self.remote.client.inner.memory, end - self.next) else {
+            let Some(room) = room(&self.remote.client.inner.shared.memory, end - self.next) else {
                 return Ok(());
             };
             let mut reader = self.remote.part(&self.descriptor, self.next, end)?;

@@ -59,6 +59,15 @@ fn without_settings_a_registry_serves_itself() {
         ..Hosts::default()
     };
     assert_eq!(brief(&plain.lookup("quay.io").unwrap()), ["Http quay.io/v2"]);
+    let tls_only = Hosts {
+        tls_only: true,
+        ..Hosts::default()
+    };
+    for registry in ["localhost:80", "127.0.0.1:5000", "quay.io"] {
+        let found = tls_only.lookup(registry).unwrap();
+        assert_eq!(brief(&found), [format!("Https {registry}/v2")]);
+        assert!(!found[0].skip_verify);
+    }
 }
 
 #[test]

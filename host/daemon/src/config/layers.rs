@@ -34,6 +34,8 @@ pub struct Processors {
     pub folders: Vec<PathBuf>,
     /// What each of them is told, by its name.
     pub config: BTreeMap<String, Values>,
+    /// Where the private keys are that each of them may use, by its name: files, and folders of files.
+    pub keys: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl Default for Diff {
@@ -114,6 +116,7 @@ impl Processors {
             let values = values.values(faults);
             self.config.insert(name, values);
         }
+        self.keys = section.section("keys", faults).paths(faults);
         section.end(faults);
     }
 
@@ -129,6 +132,16 @@ impl Processors {
             "folders",
             format!("[{}]", folders.join(", ")),
         );
+        out.push_str(
+            "\n# Private keys that plugins may use which ask for that, by the plugin's name: files, PEM or DER, and folders of files. They are\n\
+             # read anew for each layer, and never leave the daemon.\n\
+             [processors.keys]\n\
+             #ocicrypt = [\"/etc/transom/keys\"]\n",
+        );
+        for (name, paths) in &self.keys {
+            let paths: Vec<String> = paths.iter().map(|path| quoted(path.display())).collect();
+            out.push_str(&format!("{} = [{}]\n", quoted(name), paths.join(", ")));
+        }
         for (name, values) in &self.config {
             out.push_str(&format!("[processors.config.{}]\n", quoted(name)));
             if let Ok(text) = toml::to_string(values) {

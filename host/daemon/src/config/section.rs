@@ -1,5 +1,8 @@
 //! A table that is read key by key. What nobody asked for is a mistake, with the nearest name that somebody asked for.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 use transom_plugin::config::{Value, Values};
@@ -85,6 +88,34 @@ impl<'t> Section<'t> {
             }
         }
         values
+    }
+
+    /// All keys of this table as lists of paths, by their names.
+    pub(super) fn paths(&mut self, faults: &mut Faults) -> BTreeMap<String, Vec<PathBuf>> {
+        let mut paths = BTreeMap::new();
+        for (key, value) in std::mem::take(&mut self.table) {
+            let line = line_of(self.text, value.span().start);
+            match Vec::<PathBuf>::read(value.get_ref()) {
+                Ok(value) => drop(paths.insert(key.into_inner().into_owned(), value)),
+                Err(expected) => faults.add(line, format!("{} must be {expected}", key.get_ref())),
+            }
+        }
+        paths
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    /// The line where it begins.
+    pub(super) fn line(&self) -> usize {
+        line_of(self.text, self.at)
+    }
+
+    /// What nobody asked for, to be read by somebody else, and the text that it is in.
+    pub(super) fn rest(self) -> (&'t str, Spanned<DeTable<'t>>) {
+        (self.text, Spanned::new(self.at..self.at, self.table))
     }
 
     fn table_of(

@@ -18,11 +18,32 @@ pub(super) fn write(config: &Config) -> String {
     snapshots(&mut out, config);
     gc(&mut out, config);
     rest(&mut out, config);
+    config.transfer.write(&mut out);
+    config.verifiers.write(&mut out);
     config.diff.write(&mut out);
     config.processors.write(&mut out);
     layers::write_programs(&config.stream_processors, &mut out);
+    out.push_str(REGISTRY);
     out
 }
+
+/// There is no registry by default, so that it is a comment altogether.
+const REGISTRY: &str = "
+# A registry that runs in the daemon, also with --registry-listen. All keys of the registry's own file are taken below `registry`:
+# see docs/guides/registry.md.
+#[registry]
+# Namespaces whose images can be read, as /v2/<host>/<path>.
+#namespaces = [\"k8s.io\"]
+# Folders that storage drivers are loaded from.
+#plugins = []
+# Who may push where, if not everybody: [registry.auth], [registry.policy].
+#[registry.http]
+#listen = \"127.0.0.1:5000\"
+# Without this, files below `root`; or none, if there are namespaces.
+#[registry.storage]
+#driver = \"filesystem\"
+#rootdirectory = \"/var/lib/registry\"
+";
 
 fn top(out: &mut String, config: &Config) {
     set(
@@ -331,7 +352,7 @@ fn name(value: &impl ValueEnum) -> String {
 }
 
 /// The largest unit that leaves no rest.
-fn duration(value: Duration) -> String {
+pub(super) fn duration(value: Duration) -> String {
     let nanos = value.as_nanos();
     let units = [
         ("h", 3_600_000_000_000),

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 use transom_api::content as api;
 use transom_api::content::content_server::{Content, ContentServer};
+use transom_api::lists::ListContentResponse;
 use transom_meta::content::{IngestStatus, Record};
 use transom_meta::{Class, names};
 use transom_oci::Digest;
@@ -145,7 +146,7 @@ impl Content for Service {
         Ok(Response::new(api::UpdateResponse { info }))
     }
 
-    type ListStream = Answers<api::ListContentResponse>;
+    type ListStream = Answers<ListContentResponse>;
 
     async fn list(
         &self,

@@ -1,10 +1,11 @@
 //! `containerd.services.diff.v1.Diff`: layers applied to mounts, and mounts compared.
 //!
 //! [`content`] is where a request's blobs are: `local` (here) or `remote` (in the containerd that this daemon is behind);
-//! `errors` says what failures are to clients.
+//! `errors` says what failures are to clients, `findings` who is told what processors found.
 
 pub mod content;
 mod errors;
+mod findings;
 mod local;
 mod remote;
 
@@ -16,9 +17,10 @@ use tonic::{Request, Response, Status};
 use transom_api::diff as api;
 use transom_api::diff::diff_server::{Diff, DiffServer};
 use transom_api::types;
-use transom_diff::{Applied, ApplyRequest, CompareRequest, DiffError, Differs};
+use transom_diff::{ApplyRequest, CompareRequest, DiffError, Differs};
 use transom_layer::cancel::Cancel;
-use transom_layer::stage::{Outcome, Payload, Severity};
+use transom_layer::stage::Payload;
+use transom_meta::events::Exchange;
 use transom_meta::{Class, names};
 use transom_oci::Descriptor;
 use transom_sys::Mount;
@@ -33,6 +35,7 @@ pub struct Service {
     differs: Differs,
     content: Content,
     places: Arc<Semaphore>,
+    events: Option<Exchange>,
 }
 
 impl Service {
@@ -43,7 +46,15 @@ impl Service {
             differs,
             content,
             places: Arc::new(Semaphore::new(at_once)),
+            events: None,
         }
+    }
+
+    /// The same, with events about what processors find in layers.
+    #[must_use]
+    pub fn telling(mut self, events: Exchange) -> Service {
+        self.events = Some(events);
+        self
     }
 
     /// The service for a server.
@@ -66,8 +77,10 @@ impl Diff for Service {
     ) -> Result<Response<api::ApplyResponse>, Status> {
         let cancel = Stop::default();
         let blobs = self.content.of(&request, &cancel.0)?;
+        let namespace = convert::caller(&request).ok().map(|caller| caller.namespace);
         let request = request.into_inner();
         let descriptor = descriptor(request.diff)?;
+        let layer = descriptor.digest.clone();
         let place = self.place().await?;
         let (differs, stop) = (self.differs.clone(), cancel.0.clone());
         let work = move || {
@@ -85,8 +98,10 @@ impl Diff for Service {
                 },
             )
         };
-        let applied = blocking(work).await?.map_err(|error| errors::status(&error))?;
-        tell(&applied);
+        let applied = blocking(work).await?;
+        let events = self.events.as_ref().zip(namespace.as_ref());
+        findings::tell(&applied, &layer, events);
+        let applied = applied.map_err(|error| errors::status(&error))?;
         let applied = Some(message(applied.descriptor));
         Ok(Response::new(api::ApplyResponse { applied }))
     }
@@ -129,34 +144,6 @@ struct Stop(Cancel);
 impl Drop for Stop {
     fn drop(&mut self) {
         self.0.cancel();
-    }
-}
-
-/// What processors have found is for whoever reads the log; clients have no field for it.
-fn tell(applied: &Applied) {
-    let Some(report) = &applied.report else { return };
-    let warnings = &report.applied.warnings;
-    for warning in &warnings.kept {
-        tracing::debug!(entry = warning.entry, "{}", warning.message);
-    }
-    if warnings.total > 0 {
-        tracing::info!(
-            count = warnings.total,
-            "the layer has entries that cannot be made as they are"
-        );
-    }
-    for stage in &report.stages {
-        tell_findings(&stage.name, &stage.outcome);
-    }
-}
-
-fn tell_findings(processor: &str, outcome: &Outcome) {
-    for finding in &outcome.findings {
-        let (rule, location, message) = (&finding.rule, &finding.location, &finding.message);
-        match finding.severity {
-            Severity::Info => tracing::info!(processor, rule, location, "{message}"),
-            Severity::Warning | Severity::Critical => tracing::warn!(processor, rule, location, "{message}"),
-        }
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tonic::{Code, Request, Response, Status};
 use transom_api::images as api;
 use transom_api::images::images_server::{Images, ImagesServer};
+use transom_api::lists::ListImagesResponse;
 use transom_api::types::Descriptor;
 use transom_meta::gc::Scheduler;
 use transom_meta::images::{Image, NewImage, Target};
 use transom_meta::{Error, Metadata};
 
 use super::limited;
+use super::objects::Objects;
 use crate::convert::{caller, paths, time, timestamp};
 use crate::status;
 
@@ -99,15 +101,27 @@ impl Images for Service {
     async fn list(
         &self,
         request: Request<api::ListImagesRequest>,
-    ) -> Result<Response<api::ListImagesResponse>, Status> {
+    ) -> Result<Response<ListImagesResponse>, Status> {
         let caller = caller(&request)?;
+        if request.get_ref().filters.is_empty() {
+            let mut objects = Objects::new();
+            let all = self.metadata.see_images(&caller, |image| objects.image(image));
+            all.await.map_err(|e| list_failed(&e))?;
+            return Ok(Response::new(ListImagesResponse {
+                encoded: objects.take(),
+                ..ListImagesResponse::default()
+            }));
+        }
         let images = self.metadata.images(&caller, &request.get_ref().filters).await;
         let images = images
             .map_err(|e| list_failed(&e))?
             .into_iter()
             .map(message)
             .collect();
-        Ok(Response::new(api::ListImagesResponse { images }))
+        Ok(Response::new(ListImagesResponse {
+            images,
+            ..ListImagesResponse::default()
+        }))
     }
 
     async fn create(

@@ -1,8 +1,11 @@
 //! `containerd.services.transfer.v1.Transfer`: from one end to the other, where `ends` says what an end is, `bytes` how bytes
-//! run over a client's streams, and `telling` how it is told what happens.
+//! run over a client's streams, `registries` how registries are reached, `credentials` how a client is asked for its
+//! passwords, and `telling` how it is told what happens.
 
 mod bytes;
+mod credentials;
 mod ends;
+pub mod registries;
 mod telling;
 
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use tonic::{Request, Response, Status};
 use transom_api::transfer::TransferRequest;
 use transom_api::transfer::transfer_server::{self, TransferServer};
 use transom_meta::Caller;
-use transom_transfer::{ProgressSink, TransferError, Transfers, echo};
+use transom_transfer::{ProgressSink, Registry, TransferError, Transfers, echo};
 
 use super::limited;
 use super::streaming::Streams;
@@ -20,7 +23,8 @@ use crate::convert::caller;
 use crate::status;
 
 use bytes::{Incoming, Outgoing};
-use ends::End;
+use ends::{End, RegistryEnd};
+use registries::Registries;
 use telling::Telling;
 
 /// The service.
@@ -28,13 +32,18 @@ use telling::Telling;
 pub struct Service {
     transfers: Transfers,
     streams: Streams,
+    registries: Registries,
 }
 
 impl Service {
-    /// A service that moves images, over the pipes in `streams`.
+    /// A service that moves images, over the pipes in `streams` and from and to `registries`.
     #[must_use]
-    pub fn new(transfers: Transfers, streams: Streams) -> Service {
-        Service { transfers, streams }
+    pub fn new(transfers: Transfers, streams: Streams, registries: Registries) -> Service {
+        Service {
+            transfers,
+            streams,
+            registries,
+        }
     }
 
     /// The service for a server.
@@ -43,7 +52,6 @@ impl Service {
         limited!(TransferServer::new(self))
     }
 
-    /// Registries are to come: then a pair of ends with one is a pull or a push.
     async fn between(
         &self,
         caller: &Caller,
@@ -73,9 +81,27 @@ impl Service {
                 let echoed = echo::echo(&mut source, &mut sink).await;
                 ended(sink, echoed.map_err(|error| failed(error.into()))).await?;
             }
+            (End::Registry(from), End::Store(into)) => {
+                let from = self.registry(caller, from)?;
+                let pulled = self.transfers.pull(caller, &from, &into, progress);
+                pulled.await.map_err(failed)?;
+            }
+            (End::Store(image), End::Registry(to)) => {
+                let to = self.registry(caller, to)?;
+                let pushed = self.transfers.push(caller, &image, &to, progress);
+                pushed.await.map_err(failed)?;
+            }
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    fn registry(&self, caller: &Caller, end: RegistryEnd) -> Result<Registry, Status> {
+        let pipe = match end.auth_stream.as_str() {
+            "" => None,
+            id => Some(self.pipe(caller, id)?),
+        };
+        self.registries.open(end, pipe).map_err(failed)
     }
 
     fn pipe(&self, caller: &Caller, id: &str) -> Result<super::streaming::Pipe, Status> {

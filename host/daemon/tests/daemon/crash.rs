@@ -178,7 +178,7 @@ async fn check(folder: TempDir, acknowledged: &Acknowledged) -> TempDir {
     program.stop().0
 }
 
-async fn whole(channel: &Channel, digest: &str) {
+pub(crate) async fn whole(channel: &Channel, digest: &str) {
     let request = ReadContentRequest {
         digest: digest.to_owned(),
         ..ReadContentRequest::default()

@@ -35,7 +35,7 @@ enum State {
 type Story = Arc<Mutex<BTreeMap<u64, (State, State)>>>;
 
 /// The snapshotter that works for this user.
-fn snapshotter() -> String {
+pub(crate) fn snapshotter() -> String {
     let root = rustix::process::geteuid().is_root();
     if root { "overlayfs" } else { "native" }.to_owned()
 }
@@ -178,7 +178,7 @@ async fn check(folder: TempDir, story: &Story) -> TempDir {
     program.stop().0
 }
 
-async fn listed(channel: &Channel) -> BTreeMap<String, api::Kind> {
+pub(crate) async fn listed(channel: &Channel) -> BTreeMap<String, api::Kind> {
     let request = api::ListSnapshotsRequest {
         snapshotter: snapshotter(),
         filters: Vec::new(),
@@ -219,7 +219,7 @@ async fn whole(channel: &Channel, number: u64) {
 }
 
 /// Waits for a collection.
-async fn collect(channel: &Channel) {
+pub(crate) async fn collect(channel: &Channel) {
     let mut leases = LeasesClient::new(channel.clone());
     let request = CreateRequest {
         id: "collect".to_owned(),

@@ -14,6 +14,7 @@ use transom_tests::sample::{Compression, LAYER_TAR_XZ};
 use transomd::config::Config;
 
 use crate::blobs;
+use crate::events::{next, subscribe};
 use crate::layers::{Layer, TAR, TAR_GZIP, apply, ask, bind, gzip, request};
 use crate::rig::{Rig, refused, sha256};
 
@@ -174,12 +175,23 @@ async fn a_layer_that_a_plugin_refuses_is_not_applied() {
     let key = b"aws_access_key_id = AKIAQ3EGR7ZXJ5T2WY4M
 ";
     let bad = Layer::new().file("root/.aws/credentials", key).end();
+    let mut events = subscribe(&rig, &["topic==\"/layers/findings\""]).await;
     let (code, text) = refused(apply(&rig, TAR, &bad, &[bind(target.path())]).await);
     assert_eq!(code, Code::PermissionDenied, "{text}");
     assert!(
         text.contains("secrets refused the layer") && text.ends_with(": permission denied"),
         "{text}"
     );
+    let event = next(&mut events).await.event.expect("an event");
+    assert_eq!(event.type_url, "transom.events.LayerFindings");
+    let found: serde_json::Value = serde_json::from_slice(&event.value).expect("JSON");
+    assert_eq!(found["layer"], sha256(&bad));
+    assert_eq!(
+        (&found["processor"], &found["findings"][0]["rule"]),
+        (&"secrets".into(), &"aws-access-key".into())
+    );
+    assert!(found["verdict"]["refuse"]["reason"].is_string(), "{found}");
+    assert!(!found.to_string().contains("AKIAQ3EGR7"), "{found}");
 }
 
 #[tokio::test]

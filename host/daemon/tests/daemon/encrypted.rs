@@ -13,9 +13,10 @@ use transom_tests::needs::{plugin, require_root};
 use transom_tests::sample::{Compression, LAYER_TAR_XZ};
 
 use crate::layers::{Layer, TAR, TAR_GZIP, gzip, mounts_below};
+use crate::registries::{forget, moved, named, registry, serve, unpacked};
 use crate::rig::{Rig, here, refused, sha256};
 use crate::transfer::{leases_of, prefix};
-use crate::transfer_client::{image_of, import};
+use crate::transfer_client::{image_of, import, types};
 
 const ENCRYPTED: &str = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
 const PLAIN: &str = "registry.test/plain:1";
@@ -248,6 +249,54 @@ async fn a_snapshot_is_not_handed_out_for_an_encrypted_image_without_its_key() {
     assert_eq!(programs(&rig), 0);
 }
 
+/// Most clients name no image. Then those of the namespace are searched for what leads to the snapshot.
+#[tokio::test]
+async fn a_snapshot_that_only_encrypted_images_lead_to_needs_a_key_of_whoever_asks() {
+    if !require_root() {
+        return;
+    }
+    let rig = rig(OPENER, TAR_GZIP).await;
+    let tars = tars();
+    let [lower, top] = chain(&tars);
+    give_key(&rig, "open sesame");
+    bring(&rig, sealed(&tars), true).await.expect("unpacked");
+    give_key(&rig, "none any more");
+    let before = snapshots(&rig).await;
+    let missing = format!("image {SEALED}: layer sha256:");
+    for labels in [&[][..], &[(IMAGE, "registry.test/no-such:1")]] {
+        for parent in [&lower, &top] {
+            assert_denied(view(&rig, "mine", parent, labels).await, &missing);
+            assert_denied(prepare(&rig, "mine", parent, labels).await, &missing);
+        }
+    }
+    assert_denied(prepare(&rig, "mine", "", &[(REF, &*top)]).await, &missing);
+    assert_unchanged(&rig, &before).await;
+    give_key(&rig, "open sesame");
+    view(&rig, "with the key", &top, &[]).await.expect("handed out");
+    give_key(&rig, "none any more");
+    assert_denied(view(&rig, "mine", &top, &[]).await, &missing);
+    // Now an image says that everybody here may have the files.
+    bring(&rig, plain(&tars), false).await.expect("imported");
+    view(&rig, "plain", &top, &[]).await.expect("it is for everybody");
+    assert_denied(view(&rig, "mine", &top, &[(IMAGE, SEALED)]).await, &missing);
+    remove_image(&rig, PLAIN).await;
+    assert_denied(view(&rig, "mine", &top, &[]).await, &missing);
+    remove_image(&rig, SEALED).await;
+    view(&rig, "nobody's", &top, &[])
+        .await
+        .expect("no image leads to it");
+}
+
+async fn remove_image(rig: &Rig, name: &str) {
+    let request = transom_api::images::DeleteImageRequest {
+        name: name.to_owned(),
+        sync: false,
+        ..transom_api::images::DeleteImageRequest::default()
+    };
+    let mut client = transom_api::images::images_client::ImagesClient::new(rig.channel.clone());
+    client.delete(here(request)).await.expect("removed");
+}
+
 #[tokio::test]
 async fn without_a_processor_an_encrypted_image_is_refused() {
     if !require_root() {
@@ -323,4 +372,31 @@ async fn plugins_are_asked_like_programs() {
     view(&rig, "mine", &top, &[(IMAGE, SEALED)])
         .await
         .expect("handed out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_image_is_pulled_by_whoever_has_the_key() {
+    if !require_root() {
+        return;
+    }
+    let rig = rig(OPENER, TAR_GZIP).await;
+    let tars = tars();
+    bring(&rig, sealed(&tars), false).await.expect("imported");
+    let name = format!("{}/team/sealed:1", serve("", false).await);
+    let remote = || registry(&name, transom_api::transfer_types::RegistryResolver::default());
+    let image = types("ImageStore", &named(SEALED));
+    moved(&rig, image, remote()).await.expect("pushed");
+    forget(&rig, SEALED).await;
+    give_key(&rig, "mellon");
+    let into = || types("ImageStore", &unpacked(&name));
+    let (_, text) = refused(moved(&rig, remote(), into()).await);
+    assert!(text.contains("wrong key"), "{text}");
+    assert_eq!(snapshots(&rig).await, BTreeMap::new());
+    assert_eq!(programs(&rig), 0);
+    give_key(&rig, "open sesame");
+    moved(&rig, remote(), into()).await.expect("pulled");
+    let keys: Vec<String> = snapshots(&rig).await.into_keys().collect();
+    let mut wanted = chain(&tars).to_vec();
+    wanted.sort();
+    assert_eq!(keys, wanted);
 }

@@ -17,7 +17,7 @@ use crate::rig::{Rig, here, of, sha256};
 /// Long after anything in a test has happened; a test that waits for it has failed.
 const NEVER: Duration = Duration::from_secs(30);
 
-async fn subscribe(rig: &Rig, filters: &[&str]) -> Streaming<types::Envelope> {
+pub(crate) async fn subscribe(rig: &Rig, filters: &[&str]) -> Streaming<types::Envelope> {
     let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
     let subscribed = EventsClient::new(rig.channel.clone())
         .subscribe(SubscribeRequest { filters })
@@ -25,7 +25,7 @@ async fn subscribe(rig: &Rig, filters: &[&str]) -> Streaming<types::Envelope> {
     subscribed.expect("the filters are right").into_inner()
 }
 
-async fn next(events: &mut Streaming<types::Envelope>) -> types::Envelope {
+pub(crate) async fn next(events: &mut Streaming<types::Envelope>) -> types::Envelope {
     let event = timeout(NEVER, events.message()).await.expect("an event comes");
     event.expect("the stream is whole").expect("the stream goes on")
 }

@@ -11,6 +11,8 @@ pub(crate) struct Program {
     pub(crate) folder: TempDir,
     pub(crate) child: Child,
     pub(crate) log: Option<std::thread::JoinHandle<String>>,
+    /// What it said until it served.
+    pub(crate) serving: String,
 }
 
 impl Program {
@@ -29,6 +31,7 @@ impl Program {
             let read = lines.read_line(&mut seen).expect("text");
             assert_ne!(read, 0, "it ended before it served: {seen}");
         }
+        let serving = seen.clone();
         let log = std::thread::spawn(move || {
             let _ = lines.read_to_string(&mut seen);
             seen
@@ -37,6 +40,7 @@ impl Program {
             folder,
             child,
             log: Some(log),
+            serving,
         }
     }
 

@@ -269,8 +269,8 @@ async fn what_is_not_done_is_said_as_containerd_says_it() {
     let store = || types("ImageStore", &ImageStore::default());
     let registry = || types("OCIRegistry", &OciRegistry::default());
     for (from, to) in [
-        (registry(), store()),
-        (store(), registry()),
+        (registry(), registry()),
+        (import_of("x"), registry()),
         (store(), import_of("x")),
         (any("x.Y", &()), store()),
     ] {

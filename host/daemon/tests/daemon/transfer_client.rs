@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use transom_api::streaming::StreamInit;
 use transom_api::streaming::streaming_client::StreamingClient;
@@ -20,6 +21,23 @@ use transom_api::transfer_types::{
 use transom_oci::media_type;
 
 use crate::rig::{Rig, here, sha256};
+
+/// Where a daemon answers.
+pub(crate) trait Wire {
+    fn channel(&self) -> Channel;
+}
+
+impl Wire for Rig {
+    fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+}
+
+impl Wire for Channel {
+    fn channel(&self) -> Channel {
+        self.clone()
+    }
+}
 
 pub(crate) const NEVER: Duration = Duration::from_secs(60);
 
@@ -46,16 +64,16 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub(crate) async fn open(rig: &Rig, id: &str) -> Pipe {
+    pub(crate) async fn open(rig: &impl Wire, id: &str) -> Pipe {
         Pipe::open_as(rig, here(()), id).await
     }
 
-    pub(crate) async fn open_as(rig: &Rig, of: tonic::Request<()>, id: &str) -> Pipe {
+    pub(crate) async fn open_as(rig: &impl Wire, of: tonic::Request<()>, id: &str) -> Pipe {
         let (outgoing, messages) = mpsc::channel(4);
         let init = StreamInit { id: id.to_owned() };
         let init = any("containerd.services.streaming.v1.StreamInit", &init);
         outgoing.send(init).await.expect("there is room");
-        let mut client = StreamingClient::new(rig.channel.clone());
+        let mut client = StreamingClient::new(rig.channel());
         let (metadata, extensions, ()) = of.into_parts();
         let request = tonic::Request::from_parts(metadata, extensions, ReceiverStream::new(messages));
         let mut incoming = client.stream(request).await.expect("a new id").into_inner();
@@ -149,8 +167,13 @@ pub(crate) fn export_to(stream: &str, export: ImageExportStream) -> Any {
     types("ImageExportStream", &stream)
 }
 
-pub(crate) async fn transfer(rig: &Rig, source: Any, destination: Any, progress: &str) -> Result<(), Status> {
-    let mut client = TransferClient::new(rig.channel.clone());
+pub(crate) async fn transfer(
+    rig: &impl Wire,
+    source: Any,
+    destination: Any,
+    progress: &str,
+) -> Result<(), Status> {
+    let mut client = TransferClient::new(rig.channel());
     let request = TransferRequest {
         source: Some(source),
         destination: Some(destination),
@@ -163,17 +186,32 @@ pub(crate) async fn transfer(rig: &Rig, source: Any, destination: Any, progress:
 }
 
 /// Imports an archive; gives the events.
-pub(crate) async fn import(rig: &Rig, archive: Vec<u8>, into: &ImageStore) -> Result<Vec<Progress>, Status> {
-    let sending = Pipe::open(rig, "import").await.send(archive);
-    let events = Pipe::open(rig, "progress").await.events();
-    let done = transfer(rig, import_of("import"), types("ImageStore", into), "progress").await;
+pub(crate) async fn import(
+    rig: &impl Wire,
+    archive: Vec<u8>,
+    into: &ImageStore,
+) -> Result<Vec<Progress>, Status> {
+    import_as(rig, "", archive, into).await
+}
+
+/// The same by streams with an ending of their own, for several at once.
+pub(crate) async fn import_as(
+    rig: &impl Wire,
+    ending: &str,
+    archive: Vec<u8>,
+    into: &ImageStore,
+) -> Result<Vec<Progress>, Status> {
+    let (import, progress) = (format!("import{ending}"), format!("progress{ending}"));
+    let sending = Pipe::open(rig, &import).await.send(archive);
+    let events = Pipe::open(rig, &progress).await.events();
+    let done = transfer(rig, import_of(&import), types("ImageStore", into), &progress).await;
     sending.await.expect("no panic");
     let events = events.await.expect("no panic");
     done.map(|()| events)
 }
 
 pub(crate) async fn export(
-    rig: &Rig,
+    rig: &impl Wire,
     names: &[&str],
     how: ImageExportStream,
 ) -> Result<Vec<u8>, (Status, Option<Status>)> {

@@ -148,6 +148,33 @@ impl Writer {
         self.with(move |writer| writer.write(&bytes)).await
     }
 
+    /// Appends bytes that came in pieces, with one change of threads for all of them.
+    ///
+    /// # Errors
+    /// [`Error::Content`]. Of the pieces, some may be written.
+    pub async fn write_all(&mut self, pieces: Vec<Bytes>) -> Result<(), Error> {
+        if pieces.iter().all(Bytes::is_empty) {
+            return Ok(());
+        }
+        self.own(true).await?;
+        self.with(move |writer| pieces.iter().try_for_each(|piece| writer.write(piece)))
+            .await
+    }
+
+    /// The bytes so far, to be read along; none if they are those of a blob that is here already.
+    ///
+    /// # Errors
+    /// [`Error::Content`].
+    pub fn partial(&self) -> Result<Option<transom_content::Partial>, Error> {
+        match &self.source {
+            Source::Shared { .. } => Ok(None),
+            Source::Own(writer) => {
+                let writer = writer.as_ref().ok_or_else(|| self.closed())?;
+                Ok(Some(writer.partial()?))
+            }
+        }
+    }
+
     /// Throws away what was written.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::kv::{Durability, Transaction, Write};
 use crate::limits::{GC_BATCH, GC_BATCH_LEAST, GC_BUDGET, GC_HOLD, GC_ROUNDS, GC_TOUCHED};
 use crate::metadata::{Barrier, Inner};
 use crate::record::{GraceRecord, IngestRecord};
-use crate::transaction::Tries;
+use crate::transaction::{Tries, changes_images};
 use crate::{Error, Node};
 
 /// Runs one collection.
@@ -200,12 +200,14 @@ impl Run<'_> {
     /// Straight to the store: a transaction would wait for the gate that is held here. As no other one is under way, no
     /// condition is needed.
     async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), Error> {
+        let images = changes_images(&writes);
         let transaction = Transaction {
             conditions: Vec::new(),
             writes,
             durability,
         };
         self.inner.kv.commit(transaction).await?;
+        self.inner.activity.images_changed(images);
         Ok(())
     }
 

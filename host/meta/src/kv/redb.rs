@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ::redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::group::{Engine, Group, Writes, guarded, opening};
 use super::lock::{self, Lock};
@@ -182,15 +182,24 @@ impl Engine for Pages {
         guarded(|| {
             let bounds = (Bound::Included(&range.start[..]), end);
             let found = self.newest()?.range::<&[u8]>(bounds);
-            let mut pairs = Vec::new();
+            // All in one piece of memory: thousands of small ones take longer to get than to fill.
+            let (mut bytes, mut ends) = (BytesMut::new(), Vec::new());
             for pair in found.map_err(|error| self.failed("read", error))?.take(limit) {
                 let (key, value) = pair.map_err(|error| self.failed("read", error))?;
-                pairs.push(Pair {
-                    key: Bytes::copy_from_slice(key.value()),
-                    value: Bytes::copy_from_slice(value.value()),
-                });
+                bytes.extend_from_slice(key.value());
+                let middle = bytes.len();
+                bytes.extend_from_slice(value.value());
+                ends.push((middle, bytes.len()));
             }
-            Ok(pairs)
+            let (bytes, mut start) = (bytes.freeze(), 0);
+            let pair = |(middle, end)| {
+                let from = std::mem::replace(&mut start, end);
+                Pair {
+                    key: bytes.slice(from..middle),
+                    value: bytes.slice(middle..end),
+                }
+            };
+            Ok(ends.into_iter().map(pair).collect())
         })
     }
 

@@ -192,6 +192,7 @@ impl From<stage::Outcome> for Outcome {
     fn from(outcome: stage::Outcome) -> Self {
         Self {
             detail: None,
+            documents: Vec::new(),
             annotations: outcome.annotations.into_iter().collect(),
             findings: outcome.findings.into_iter().map(Finding::from).collect(),
             verdict: match outcome.verdict {

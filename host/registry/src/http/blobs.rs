@@ -16,6 +16,7 @@ use super::call::{Answer, Call, target};
 use super::file::FilePart;
 use super::range::{self, Part};
 use crate::names::RepositoryName;
+use crate::source::Content;
 use crate::store::Blob;
 use crate::{Error, event, limits};
 
@@ -28,6 +29,9 @@ const BOUNDARY: &str = "transom-4c1d8d1f0a9e4b6f";
 
 impl Call<'_> {
     pub(super) async fn blob_head(&self, name: &RepositoryName, digest: &Digest) -> Answer {
+        if let Some(source) = self.source(name) {
+            return self.foreign_head(&**source, name, digest).await;
+        }
         // Clients ask so before they push what refers to it. Nothing is renewed for those who only read.
         let blob = match self.registry.read_only.load(Ordering::Relaxed) {
             true => self.store().blob(name, digest).await?,
@@ -44,6 +48,11 @@ impl Call<'_> {
     }
 
     pub(super) async fn blob(&self, name: &RepositoryName, digest: &Digest) -> Answer {
+        if let Some(source) = self.source(name)
+            && let Content::Elsewhere(content) = source.blob(name, digest).await?
+        {
+            return self.foreign_blob(content, name, digest).await;
+        }
         if self.registry.settings.redirect && self.store().driver().capabilities().redirects {
             let blob = self.store().blob(name, digest).await?;
             if let Some(response) = self.elsewhere(&blob).await? {
@@ -95,7 +104,7 @@ impl Call<'_> {
     }
 
     /// Whether a range is asked of what we have: `If-Range` may name another content.
-    fn means_this(&self, digest: &Digest) -> bool {
+    pub(super) fn means_this(&self, digest: &Digest) -> bool {
         let condition = self.head.headers.get(IF_RANGE);
         condition.is_none_or(|tag| {
             tag.to_str()
@@ -128,10 +137,7 @@ impl Call<'_> {
         let file = reader.into_file().ok().map(|local| Arc::new(local.file));
         let mut body = Body::empty();
         for part in parts {
-            body.push_bytes(format!(
-                "\r\n--{BOUNDARY}\r\nContent-Type: application/octet-stream\r\nContent-Range: {}\r\n\r\n",
-                part.text(blob.size)
-            ));
+            body.push_bytes(boundary_of(*part, blob.size));
             match &file {
                 Some(file) => body.push_file(FilePart::new(Arc::clone(file), part.first, part.length)),
                 None => {
@@ -142,11 +148,10 @@ impl Call<'_> {
                 }
             }
         }
-        body.push_bytes(format!("\r\n--{BOUNDARY}--\r\n"));
+        body.push_bytes(boundary_end());
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let kind = value(&format!("multipart/byteranges; boundary={BOUNDARY}"));
-        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response.headers_mut().insert(CONTENT_TYPE, multipart());
         response
     }
 
@@ -172,6 +177,24 @@ impl Call<'_> {
     }
 }
 
+/// What comes before a part of several.
+pub(super) fn boundary_of(part: Part, size: u64) -> String {
+    format!(
+        "\r\n--{BOUNDARY}\r\nContent-Type: application/octet-stream\r\nContent-Range: {}\r\n\r\n",
+        part.text(size)
+    )
+}
+
+/// What comes after the last one.
+pub(super) fn boundary_end() -> String {
+    format!("\r\n--{BOUNDARY}--\r\n")
+}
+
+/// The type of an answer with several parts.
+pub(super) fn multipart() -> HeaderValue {
+    value(&format!("multipart/byteranges; boundary={BOUNDARY}"))
+}
+
 fn whole(blob: &Blob, reader: Reader) -> Response<Body> {
     let mut body = Body::empty();
     body.push_reader(reader, blob.size);
@@ -181,7 +204,7 @@ fn whole(blob: &Blob, reader: Reader) -> Response<Body> {
     response
 }
 
-fn describe(headers: &mut HeaderMap, digest: &Digest) {
+pub(super) fn describe(headers: &mut HeaderMap, digest: &Digest) {
     if !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     }

@@ -59,7 +59,9 @@ impl<'r> Call<'r> {
             return Err(Error::MethodUnknown(known));
         }
         self.query = Query::read(self.head.uri.query())?;
+        let route = self.mirrored(route);
         self.actor = self.admitted(&route).await?;
+        self.check_writable(&route)?;
         let reads = matches!(*method, Method::GET | Method::HEAD);
         if !reads && self.registry.read_only.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::ReadOnly);
@@ -101,23 +103,18 @@ impl<'r> Call<'r> {
             Method::DELETE => &[Action::Delete],
             _ => &[Action::Pull, Action::Push],
         };
-        let wanted: Vec<Access> = match route {
+        let wanted: Vec<Access> = match (route, route.repository()) {
             // That somebody is here can be known by everybody: load balancers ask.
-            Route::Top => return Ok(Actor::default()),
-            Route::Base => Vec::new(),
-            Route::Catalog => vec![Access {
+            (Route::Top, _) => return Ok(Actor::default()),
+            (Route::Catalog, _) => vec![Access {
                 resource: Resource::Catalog,
                 action: Action::Pull,
             }],
-            Route::Tags(name)
-            | Route::Manifest(name, _)
-            | Route::Blob(name, _)
-            | Route::Uploads(name)
-            | Route::Upload(name, _)
-            | Route::Referrers(name, _) => {
+            (_, Some(name)) => {
                 let access = |&action| Access::repository(name, action);
                 actions.iter().map(access).collect()
             }
+            (_, None) => Vec::new(),
         };
         self.check(&wanted).await
     }

@@ -15,7 +15,7 @@ const PATIENCE: u64 = 5;
 /// The status of an error and its code in the body.
 pub(crate) fn meaning(error: &Error) -> (StatusCode, &'static str) {
     use StatusCode as Status;
-    match error {
+    match error.cause() {
         Error::Name(NameError::Repository(_)) => (Status::BAD_REQUEST, "NAME_INVALID"),
         Error::Name(NameError::Tag(_)) => (Status::BAD_REQUEST, "TAG_INVALID"),
         Error::Name(NameError::Digest { .. })
@@ -35,9 +35,14 @@ pub(crate) fn meaning(error: &Error) -> (StatusCode, &'static str) {
         Error::ChunkRangeInvalid(_) => (Status::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
         Error::RangeOutside { .. } => (Status::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
         Error::PageInvalid(_) => (Status::BAD_REQUEST, "PAGINATION_NUMBER_INVALID"),
-        Error::DeleteDisabled | Error::ReadOnly | Error::MethodUnknown(_) => {
+        Error::DeleteDisabled | Error::ReadOnly | Error::MethodUnknown(_) | Error::NotWritable { .. } => {
             (Status::METHOD_NOT_ALLOWED, "UNSUPPORTED")
         }
+        // Not 401: the client's own login is not what is missing.
+        Error::UpstreamRefuses { .. } => (Status::FORBIDDEN, "DENIED"),
+        Error::UpstreamBusy { .. } => (Status::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        Error::UpstreamUnavailable { .. } => (Status::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        Error::UpstreamWrong { .. } => (Status::BAD_GATEWAY, "UNAVAILABLE"),
         Error::Refused(refusal) => refused(refusal),
         Error::TooBusy => (Status::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
         Error::BodyBroken(_) => (Status::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
@@ -46,6 +51,8 @@ pub(crate) fn meaning(error: &Error) -> (StatusCode, &'static str) {
         Error::BadRequest(_) => (Status::BAD_REQUEST, "UNSUPPORTED"),
         Error::Damaged { .. } => (Status::INTERNAL_SERVER_ERROR, "UNKNOWN"),
         Error::Storage(error) => storage(error),
+        // `cause` looks into all of them.
+        Error::Shared(_) => (Status::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     }
 }
 
@@ -71,6 +78,7 @@ fn storage(error: &transom_storage::Error) -> (StatusCode, &'static str) {
 
 /// The answer that tells an error.
 pub(crate) fn answer(error: &Error) -> Response<Body> {
+    let error = error.cause();
     let (status, code) = meaning(error);
     let message = error.to_string();
     let errors: Vec<Value> = match error {
@@ -119,10 +127,18 @@ fn header(error: &Error) -> Option<(HeaderName, String)> {
             let seconds = retry_after.map_or(PATIENCE, |time| time.as_secs().max(1));
             (RETRY_AFTER, seconds.to_string())
         }
-        Error::TooBusy | Error::Refused(Refusal::Unavailable { .. }) => (RETRY_AFTER, PATIENCE.to_string()),
+        Error::UpstreamBusy { retry_after, .. } => {
+            let seconds = retry_after.map_or(PATIENCE, |time| time.as_secs().max(1));
+            (RETRY_AFTER, seconds.to_string())
+        }
+        Error::TooBusy | Error::UpstreamUnavailable { .. } | Error::Refused(Refusal::Unavailable { .. }) => {
+            (RETRY_AFTER, PATIENCE.to_string())
+        }
         Error::RangeOutside { size } => (CONTENT_RANGE, format!("bytes */{size}")),
         Error::MethodUnknown(methods) => (ALLOW, (*methods).to_owned()),
-        Error::DeleteDisabled | Error::ReadOnly => (ALLOW, "GET, HEAD".to_owned()),
+        Error::DeleteDisabled | Error::ReadOnly | Error::NotWritable { .. } => {
+            (ALLOW, "GET, HEAD".to_owned())
+        }
         _ => return None,
     })
 }

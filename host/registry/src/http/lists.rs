@@ -11,7 +11,7 @@ use super::body::Body;
 use super::call::{Answer, Call};
 use super::query::encode;
 use crate::names::RepositoryName;
-use crate::store::Referrers;
+use crate::store::{Page, Referrers};
 use crate::{Error, limits};
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -20,7 +20,10 @@ impl Call<'_> {
     pub(super) async fn tags(&self, name: &RepositoryName) -> Answer {
         let most = self.query.page(usize::MAX, self.registry.settings.tags_page)?;
         let last = self.query.get("last").filter(|last| !last.is_empty());
-        let page = self.store().tags(name, last, most).await?;
+        let page = match self.source(name) {
+            Some(source) => source.tags(name, last, most).await?,
+            None => self.store().tags(name, last, most).await?,
+        };
         let mut response = json_answer(&json!({ "name": name.as_str(), "tags": page.items }));
         if let Some(last) = page.items.last().filter(|_| page.more) {
             let next = format!("/v2/{name}/tags/list?n={most}&last={}", encode(last));
@@ -34,7 +37,10 @@ impl Call<'_> {
         let last = self.query.get("last").filter(|last| !last.is_empty());
         let last = last.map(RepositoryName::new).transpose();
         let last = last.map_err(|error| Error::PageInvalid(format!("last: {error}")))?;
-        let page = self.store().catalog(last.as_ref(), most).await?;
+        let mut page = self.store().catalog(last.as_ref(), most).await?;
+        for source in &self.registry.sources {
+            add(&mut page, source.catalog().await?, last.as_ref(), most);
+        }
         let mut response = json_answer(&json!({ "repositories": page.items }));
         if let Some(last) = page.items.last().filter(|_| page.more) {
             link(
@@ -53,7 +59,10 @@ impl Call<'_> {
             last: self.query.get("last"),
             most: self.query.page(limits::REFERRERS_PAGE, limits::REFERRERS_PAGE)?,
         };
-        let page = self.store().referrers(name, asked).await?;
+        let page = match self.source(name) {
+            Some(source) => source.referrers(name, asked).await?,
+            None => self.store().referrers(name, asked).await?,
+        };
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": page.items });
         let mut response = json_answer(&index);
         let headers = response.headers_mut();
@@ -78,6 +87,29 @@ fn json_answer(document: &Value) -> Response<Body> {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response
+}
+
+/// Adds to a page of the catalog what comes after `last`, as far as there is room for it.
+fn add(page: &mut Page<String>, more: Vec<RepositoryName>, last: Option<&RepositoryName>, most: usize) {
+    // Behind the last one of a page that is full, nothing is known of what comes between.
+    let end = page.items.last().filter(|_| page.more).cloned();
+    for name in more {
+        let after = last.is_none_or(|last| by_parts(name.as_str(), last.as_str()).is_gt());
+        let before = |end: &String| by_parts(name.as_str(), end).is_lt();
+        match after && end.as_ref().is_none_or(before) {
+            true => page.items.push(name.as_str().to_owned()),
+            false => page.more |= after,
+        }
+    }
+    page.items.sort_by(|one, other| by_parts(one, other));
+    page.items.dedup();
+    page.more |= page.items.len() > most;
+    page.items.truncate(most);
+}
+
+/// The order of the catalog.
+fn by_parts(one: &str, other: &str) -> std::cmp::Ordering {
+    one.split('/').cmp(other.split('/'))
 }
 
 /// Where the next page is.

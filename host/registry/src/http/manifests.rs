@@ -24,7 +24,7 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 impl Call<'_> {
     pub(super) async fn manifest(&self, name: &RepositoryName, reference: &Reference) -> Answer {
         let accept = Accept::read(&self.head.headers);
-        let found = self.store().manifest(name, reference).await?;
+        let found = self.find_manifest(name, reference).await?;
         let stored = match accept.takes(&found.media_type) {
             true => found,
             false => self.substitute(name, reference, &accept, &found).await?,
@@ -74,9 +74,7 @@ impl Call<'_> {
                 && platform.is_some_and(|platform| platform.os == "linux" && platform.architecture == "amd64")
         });
         let child = child.ok_or_else(not_accepted)?;
-        self.store()
-            .manifest(name, &Reference::Digest(child.digest))
-            .await
+        self.find_manifest(name, &Reference::Digest(child.digest)).await
     }
 
     async fn pulled_manifest(&self, name: &RepositoryName, reference: &Reference, stored: &Stored) {

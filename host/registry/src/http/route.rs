@@ -79,6 +79,33 @@ impl Route {
         }
     }
 
+    /// The repository that it is in.
+    pub(crate) fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Route::Top | Route::Base | Route::Catalog => None,
+            Route::Tags(name)
+            | Route::Manifest(name, _)
+            | Route::Blob(name, _)
+            | Route::Uploads(name)
+            | Route::Upload(name, _)
+            | Route::Referrers(name, _) => Some(name),
+        }
+    }
+
+    /// The same in another repository.
+    pub(crate) fn of(mut self, repository: RepositoryName) -> Route {
+        match &mut self {
+            Route::Top | Route::Base | Route::Catalog => {}
+            Route::Tags(name)
+            | Route::Manifest(name, _)
+            | Route::Blob(name, _)
+            | Route::Uploads(name)
+            | Route::Upload(name, _)
+            | Route::Referrers(name, _) => *name = repository,
+        }
+        self
+    }
+
     /// The methods that it takes.
     pub(crate) fn methods(&self) -> &'static str {
         match self {

@@ -85,7 +85,7 @@ const REASONS: [(&str, bool, &str); 35] = [
     (
         "proxy.cachewritetimeout",
         false,
-        "a blob is served while it arrives, and does not wait for the storage",
+        "a blob is served while it arrives; there is no time after which that ends",
     ),
     (
         "proxy",

@@ -409,8 +409,14 @@ fn variables_lie_over_the_file() {
 
 #[test]
 fn the_result_is_a_configuration() {
-    let imported = imported(EVERYTHING, &[("REGISTRY_PROXY", "null")]);
+    let imported = imported(EVERYTHING, &[]);
     let config = config(&imported);
+    let proxy = &config.proxy[0];
+    assert_eq!(
+        (proxy.prefix.as_str(), proxy.username.as_deref()),
+        ("", Some("u"))
+    );
+    assert_eq!(proxy.ttl.0.as_secs(), 168 * 3600);
     assert_eq!(config.notifications.len(), 3);
     assert!(config.auth.token.is_some() && config.policy.is_none() && config.read_only);
     assert!(!config.tls().unwrap().clients.unwrap().required);

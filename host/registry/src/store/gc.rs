@@ -138,6 +138,6 @@ impl Store {
 }
 
 /// Whether it is older than the limit. What says no time is young.
-fn is_old(modified: Option<SystemTime>, limit: Option<SystemTime>) -> bool {
+pub(super) fn is_old(modified: Option<SystemTime>, limit: Option<SystemTime>) -> bool {
     matches!((modified, limit), (Some(modified), Some(limit)) if modified < limit)
 }

@@ -218,7 +218,7 @@ impl Store {
     }
 
     /// Keeps the bytes.
-    async fn keep(&self, digest: &Digest, bytes: &Bytes) -> Result<()> {
+    pub(super) async fn keep(&self, digest: &Digest, bytes: &Bytes) -> Result<()> {
         let path = layout::blob(digest)?;
         if self.is_whole(&path, bytes.len() as u64).await? {
             return Ok(());
@@ -228,7 +228,7 @@ impl Store {
     }
 
     /// Notes the media type, if the content does not show it.
-    async fn note_type(
+    pub(super) async fn note_type(
         &self,
         repository: &RepositoryName,
         digest: &Digest,

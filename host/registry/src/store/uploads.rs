@@ -3,6 +3,8 @@
 //! What arrives goes to the driver at once, and is hashed meanwhile. The running hash is kept in memory between two requests; when
 //! it is lost, after a restart or because another instance has it, the content is read once more before it becomes a blob.
 
+use std::fs::File;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -138,6 +140,16 @@ impl OpenUpload {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.writer.as_ref().map_or(0, |writer| writer.size())
+    }
+
+    /// A file of this machine in which everything that was appended can be read, if there is one.
+    pub(crate) fn file(&self) -> Option<Arc<File>> {
+        self.writer.as_ref().and_then(|writer| writer.file())
+    }
+
+    /// The digest of what was appended; `None` if it is not known.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.taken.hasher.clone().map(Hasher::finish)
     }
 
     /// Chooses the algorithm while there is nothing yet to be hashed.

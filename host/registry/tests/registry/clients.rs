@@ -13,7 +13,7 @@ use crate::serving::{Serving, noise};
 #[path = "clients/containerd.rs"]
 mod containerd;
 #[path = "clients/docker_registry.rs"]
-mod docker_registry;
+pub(crate) mod docker_registry;
 
 /// A place for a client's files, with configurations that let it use any image, and none of the machine's.
 pub(crate) struct Place {

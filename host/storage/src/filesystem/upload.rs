@@ -242,6 +242,10 @@ impl Writer for FileWriter {
         self.size
     }
 
+    fn file(&self) -> Option<Arc<File>> {
+        Some(Arc::clone(&self.upload.file))
+    }
+
     fn write(&mut self, bytes: Bytes) -> Pending<'_, ()> {
         Box::pin(async move {
             self.check()?;

@@ -401,6 +401,31 @@ async fn a_reader_gives_its_file_until_it_is_read() {
     assert!(reader.into_file().is_err());
 }
 
+#[tokio::test]
+async fn what_is_written_can_be_read_at_once_and_whatever_becomes_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = open(folder.path());
+    let read = |file: &std::fs::File, length: usize| {
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let mut writer = driver.writer(&path("/a"), WriteMode::Create).await.unwrap();
+    let file = writer.file().unwrap();
+    for part in [&NEW[..4], &NEW[4..]] {
+        writer.write(part.into()).await.unwrap();
+        let written = writer.size() as usize;
+        assert_eq!(read(&file, written), &NEW[..written]);
+    }
+    writer.commit_to(&path("/b")).await.unwrap();
+    assert_eq!(read(&file, NEW.len()), NEW);
+    let mut writer = driver.writer(&path("/c"), WriteMode::Create).await.unwrap();
+    let file = writer.file().unwrap();
+    writer.write(NEW.into()).await.unwrap();
+    writer.cancel().await.unwrap();
+    assert_eq!(read(&file, NEW.len()), NEW);
+}
+
 /// The stamp of a folder, as soon as its last change is long enough ago.
 async fn stamp(driver: &Filesystem, at: &str) -> Stamp {
     loop {

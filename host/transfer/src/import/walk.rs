@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
             self.check(of).await?;
             return Ok(children);
         }
-        let children = self.filter(of, children)?;
+        let children = self.store.wanted(of, children)?;
         if media_type::is_manifest(&of.media_type) {
             self.found.images.extend(Unpackable::of(of, &children));
         }
@@ -155,35 +155,5 @@ impl<'a> Walk<'a> {
             Err(error) => return Err(error.into()),
         }
         Ok(())
-    }
-
-    fn filter(
-        &self,
-        of: &Descriptor,
-        mut children: Vec<Descriptor>,
-    ) -> Result<Vec<Descriptor>, TransferError> {
-        let platforms = &self.store.platforms;
-        if !self.store.all_metadata {
-            children.retain(|child| platforms.take(child));
-        } else if media_type::is_manifest(&of.media_type) && !platforms.take(of) {
-            children.retain(|child| media_type::is_image_config(&child.media_type));
-        }
-        let limit = self.store.manifest_limit;
-        if limit > 0 && media_type::is_index(&of.media_type) {
-            if children.is_empty() {
-                return Err(TransferError::NotFound {
-                    object: "no match for platform in manifest".to_owned(),
-                });
-            }
-            let rank = |child: &Descriptor| {
-                let platform = child.platform.as_ref();
-                platform.map_or(usize::MAX, |platform| {
-                    platforms.rank(platform).unwrap_or(usize::MAX - 1)
-                })
-            };
-            children.sort_by_key(rank);
-            children.truncate(limit);
-        }
-        Ok(children)
     }
 }

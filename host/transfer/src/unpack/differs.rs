@@ -14,6 +14,7 @@ use transom_meta::{Caller, Class, Error, Metadata};
 use transom_oci::Digest;
 
 use super::parts::{Applier, ApplyError, Authorizer, Layer, Sealed};
+use crate::arriving::Arriving;
 use crate::limits;
 
 /// Applies layers with the first differ that can, and asks it about those that are applied already.
@@ -30,10 +31,11 @@ impl DifferApplier {
         DifferApplier { differs, metadata }
     }
 
-    fn readable(&self, caller: &Caller) -> Readable {
+    fn readable(&self, caller: &Caller, along: Option<(Arriving, Cancel)>) -> Readable {
         Readable {
             metadata: self.metadata.clone(),
             caller: caller.clone(),
+            along,
             runtime: Handle::current(),
         }
     }
@@ -48,7 +50,8 @@ impl fmt::Debug for DifferApplier {
 impl Applier for DifferApplier {
     fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Digest, ApplyError>> {
         let (differs, read) = (self.differs.clone(), Arc::clone(&layer.read));
-        let blobs = self.readable(layer.caller);
+        let along = layer.along.map(|blob| (blob.clone(), layer.cancel.clone()));
+        let blobs = self.readable(layer.caller, along);
         let (descriptor, mounts) = (layer.descriptor.clone(), layer.mounts.to_vec());
         let cancel = layer.cancel.clone();
         let work = move || {
@@ -77,7 +80,7 @@ impl Applier for DifferApplier {
 
 impl Authorizer for DifferApplier {
     fn authorize<'a>(&'a self, layer: Sealed<'a>) -> Pending<'a, Result<(), ApplyError>> {
-        let (differs, blobs) = (self.differs.clone(), self.readable(layer.caller));
+        let (differs, blobs) = (self.differs.clone(), self.readable(layer.caller, None));
         let (descriptor, diff_id) = (layer.descriptor.clone(), layer.diff_id.clone());
         let stop = Stop::default();
         let cancel = stop.0.clone();
@@ -185,6 +188,8 @@ fn failed(error: &DiffError) -> ApplyError {
 struct Readable {
     metadata: Metadata,
     caller: Caller,
+    /// The one blob that is read, while it arrives; until somebody asks to stop.
+    along: Option<(Arriving, Cancel)>,
     runtime: Handle,
 }
 
@@ -194,12 +199,21 @@ fn read_only() -> Fault {
 
 impl Blobs for Readable {
     fn open(&self, digest: &Digest) -> Result<Opened, Fault> {
+        if let Some((arriving, cancel)) = &self.along {
+            return Ok(Opened {
+                bytes: Box::new(arriving.reader(cancel)),
+                // The descriptor's counts.
+                size: 0,
+                verified: true,
+            });
+        }
         let blob = self
             .runtime
             .block_on(self.metadata.content_reader(&self.caller, digest))?;
         Ok(Opened {
             size: blob.size(),
             bytes: Box::new(blob),
+            verified: false,
         })
     }
 

@@ -19,6 +19,8 @@ use crate::progress::key;
 /// Unpacks an image for every target whose platform it is for.
 pub(super) async fn unpack(shared: &Arc<Shared>, image: &Unpackable) -> Result<(), UnpackError> {
     let (metadata, caller) = (&shared.metadata, shared.hold.caller());
+    let arrived = shared.arrivals.wait(&image.config.digest);
+    shared.unless_stopped(arrived).await?;
     let config = document::load(metadata, caller, &image.config).await;
     let config = config.map_err(Box::new)?;
     let config: Config = document::json(&config, image.config.digest.as_str()).map_err(Box::new)?;

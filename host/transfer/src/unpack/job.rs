@@ -109,6 +109,28 @@ impl Unpacking {
         self.shared.arrivals.arrived(digest);
     }
 
+    /// Where it is told which blobs are there, and which can be read along.
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        self.shared.arrivals.clone()
+    }
+
+    /// Waits until something has failed; [`finish`](Unpacking::finish) says what.
+    pub(crate) fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopped = self.shared.stopped.subscribe();
+        async move {
+            if stopped.wait_for(|stopped| *stopped).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Stops everything, and waits until what was prepared is removed.
+    pub async fn abandon(self) {
+        self.shared.stop();
+        // It was stopped: that is its error.
+        drop(self.finish().await);
+    }
+
     /// No more blobs will come.
     pub fn all_arrived(&self) {
         self.shared.arrivals.all();

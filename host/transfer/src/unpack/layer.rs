@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::SemaphorePermit;
 use transom_layer::native::needs_processor;
 use transom_meta::{Class, Error, Labels};
 use transom_oci::{Descriptor, Digest};
@@ -13,6 +14,7 @@ use super::job::Shared;
 use super::locks::Locked;
 use super::parts::{Layer, Sealed};
 use super::{UnpackError, image, tell};
+use crate::arriving::Arriving;
 use crate::limits;
 use crate::progress::{EXTRACTED, EXTRACTING};
 
@@ -50,21 +52,33 @@ pub(super) struct Extracted {
     _lock: Locked,
 }
 
+/// Where the bytes of a layer are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// Beside their arrival, if they have not arrived.
+    Anywhere,
+    /// In the store.
+    Store,
+}
+
 /// Puts a layer into an active snapshot, or finds that it is unpacked already. After an error nothing is left of it.
 pub(super) async fn extract(shared: &Arc<Shared>, work: Work) -> Result<Option<Extracted>, UnpackError> {
-    let caller = shared.hold.caller();
-    let name = work.chain_id.to_string();
-    let snapshots = &shared.unpacker.snapshots;
-    // Others wait for the lock: it is not held while a client is slow.
-    if snapshots.stat(caller, &work.snapshotter, &name).await.is_err() {
-        let arrived = shared.arrivals.wait(&work.descriptor.digest);
-        shared.unless_stopped(arrived).await?;
+    match try_extract(shared, work.clone(), From::Anywhere).await {
+        // What was read along turned out to be wrong. Perhaps it is fetched again, and right then.
+        Err((_, true)) => try_extract(shared, work, From::Store).await,
+        done => done,
     }
-    let lock = format!("{}/{}/{name}", caller.namespace, work.snapshotter);
-    let lock = shared.unless_stopped(shared.unpacker.locks.lock(lock)).await?;
-    let Some((key, mounts)) = prepare(shared, &work).await? else {
-        drop(lock);
-        work.authorize(shared).await?;
+    .map_err(|(error, _)| error)
+}
+
+/// As [`extract`]; an error says whether the bytes were lost.
+async fn try_extract(
+    shared: &Arc<Shared>,
+    work: Work,
+    from: From,
+) -> Result<Option<Extracted>, (UnpackError, bool)> {
+    let prepared = begin(shared, &work, from).await.map_err(|error| (error, false))?;
+    let Some((lock, key, mounts)) = prepared else {
         tell(&*shared.progress, EXTRACTED, &work, work.descriptor.size);
         return Ok(None);
     };
@@ -75,13 +89,40 @@ pub(super) async fn extract(shared: &Arc<Shared>, work: Work) -> Result<Option<E
         staged,
         _lock: lock,
     };
-    match extracted.fill(shared, mounts).await {
+    match extracted.fill(shared, mounts, from).await {
         Ok(()) => Ok(Some(extracted)),
         Err(error) => {
             extracted.remove(shared).await;
             Err(error)
         }
     }
+}
+
+/// Waits for the layer's bytes and for its turn, and prepares its snapshot; none if it is unpacked already.
+async fn begin(
+    shared: &Shared,
+    work: &Work,
+    from: From,
+) -> Result<Option<(Locked, String, Vec<Mount>)>, UnpackError> {
+    let caller = shared.hold.caller();
+    let name = work.chain_id.to_string();
+    let snapshots = &shared.unpacker.snapshots;
+    // Others wait for the lock: it is not held while a client is slow.
+    if snapshots.stat(caller, &work.snapshotter, &name).await.is_err() {
+        let digest = &work.descriptor.digest;
+        match from {
+            From::Anywhere => drop(shared.unless_stopped(shared.arrivals.readable(digest)).await?),
+            From::Store => shared.unless_stopped(shared.arrivals.wait(digest)).await?,
+        }
+    }
+    let lock = format!("{}/{}/{name}", caller.namespace, work.snapshotter);
+    let lock = shared.unless_stopped(shared.unpacker.locks.lock(lock)).await?;
+    let Some((key, mounts)) = prepare(shared, work).await? else {
+        drop(lock);
+        work.authorize(shared).await?;
+        return Ok(None);
+    };
+    Ok(Some((lock, key, mounts)))
 }
 
 /// Prepares a snapshot; none if the layer is unpacked already.
@@ -180,36 +221,75 @@ impl Work {
     }
 }
 
+/// The right to apply a layer, with its bytes if they are still arriving.
+type Turn<'s> = (SemaphorePermit<'s>, Option<Arriving>);
+
+impl Work {
+    /// Waits for a turn. Those that read along have turns of their own, so that a slow registry keeps nobody from unpacking
+    /// what is here.
+    async fn turn<'s>(&self, shared: &'s Shared, from: From) -> Result<Turn<'s>, UnpackError> {
+        let unpacker = &shared.unpacker;
+        let stored = async {
+            self.arrive(shared).await?;
+            let permit = shared.unless_stopped(unpacker.permits.acquire()).await?;
+            Ok((permit.map_err(|_| UnpackError::Stopped)?, None))
+        };
+        if from == From::Store {
+            return stored.await;
+        }
+        let along = async {
+            match shared.arrivals.readable(&self.descriptor.digest).await {
+                Some(arriving) => (unpacker.along.acquire().await, arriving),
+                // It is there: then it is read from the store.
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            turn = stored => turn,
+            (permit, arriving) = along => Ok((permit.map_err(|_| UnpackError::Stopped)?, Some(arriving))),
+        }
+    }
+}
+
 impl Extracted {
-    async fn fill(&self, shared: &Shared, mounts: Vec<Mount>) -> Result<(), UnpackError> {
+    /// Applies the layer; an error says whether its bytes were lost.
+    async fn fill(&self, shared: &Shared, mounts: Vec<Mount>, from: From) -> Result<(), (UnpackError, bool)> {
         let work = &self.work;
         if self.staged {
-            return work.authorize(shared).await;
+            return work.authorize(shared).await.map_err(|error| (error, false));
         }
-        let layer = &work.descriptor.digest;
-        work.arrive(shared).await?;
-        let permit = shared.unpacker.permits.acquire();
-        let _permit = shared.unless_stopped(permit).await?;
+        let turn = work.turn(shared, from).await;
+        let (_permit, along) = turn.map_err(|error| (error, false))?;
         let mounts = work.mounts(mounts);
-        let actual = self.apply(shared, &mounts).await?;
-        if actual == work.diff_id {
-            return Ok(());
+        match self.apply(shared, &mounts, along.as_ref()).await {
+            Ok(actual) if actual == work.diff_id => Ok(()),
+            Ok(actual) => {
+                let error = UnpackError::DiffId {
+                    layer: work.descriptor.digest.clone(),
+                    expected: work.diff_id.clone(),
+                    actual,
+                };
+                Err((error, false))
+            }
+            Err(error) => Err((error, along.is_some_and(|along| along.is_lost()))),
         }
-        Err(UnpackError::DiffId {
-            layer: layer.clone(),
-            expected: work.diff_id.clone(),
-            actual,
-        })
     }
 
     /// Applies the layer, and tells how far it is.
-    async fn apply(&self, shared: &Shared, mounts: &[Mount]) -> Result<Digest, UnpackError> {
+    async fn apply(
+        &self,
+        shared: &Shared,
+        mounts: &[Mount],
+        along: Option<&Arriving>,
+    ) -> Result<Digest, UnpackError> {
         let work = &self.work;
         let read = Arc::new(AtomicU64::new(0));
         let layer = Layer {
             caller: shared.hold.caller(),
             descriptor: &work.descriptor,
             mounts,
+            along,
             cancel: &shared.cancel,
             read: Arc::clone(&read),
         };
@@ -234,20 +314,27 @@ impl Extracted {
     /// Makes it a snapshot on the one below, which is there. Removes it if that fails.
     pub(super) async fn commit(self, shared: &Shared) -> Result<(), UnpackError> {
         let (work, caller) = (&self.work, shared.hold.caller());
+        if !self.staged
+            && let Err(error) = work.arrive(shared).await
+        {
+            // Its bytes were right, but they are no content.
+            self.remove(shared).await;
+            return Err(error);
+        }
         let name = work.chain_id.to_string();
         let below = work.below.as_ref().filter(|_| work.rebase);
         let parent = below.map(Digest::to_string).unwrap_or_default();
         let snapshots = &shared.unpacker.snapshots;
-        let committed = snapshots
-            .commit(
-                caller,
-                &work.snapshotter,
-                &name,
-                &self.key,
-                &parent,
-                work.labels(),
-            )
-            .await;
+        let commit = snapshots.commit(
+            caller,
+            &work.snapshotter,
+            &name,
+            &self.key,
+            &parent,
+            work.labels(),
+        );
+        // What the blob is uncompressed is known whatever becomes of the snapshot; both may share a flush.
+        let (committed, labelled) = tokio::join!(commit, self.label(shared));
         match committed {
             Ok(()) => {}
             Err(source) if source.class() == Class::AlreadyExists => self.remove(shared).await,
@@ -256,12 +343,18 @@ impl Extracted {
                 return Err(failed("commit", &name, source));
             }
         }
-        if !self.staged {
-            let labels = Labels::from([(UNCOMPRESSED.to_owned(), work.diff_id.to_string())]);
-            image::label(shared, &work.descriptor, labels, UNCOMPRESSED).await?;
-        }
+        labelled?;
         tell(&*shared.progress, EXTRACTED, work, work.descriptor.size);
         Ok(())
+    }
+
+    /// Says of the blob what it is uncompressed.
+    async fn label(&self, shared: &Shared) -> Result<(), UnpackError> {
+        if self.staged {
+            return Ok(());
+        }
+        let labels = Labels::from([(UNCOMPRESSED.to_owned(), self.work.diff_id.to_string())]);
+        image::label(shared, &self.work.descriptor, labels, UNCOMPRESSED).await
     }
 
     /// Removes what was prepared.

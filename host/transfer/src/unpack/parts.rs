@@ -12,6 +12,8 @@ use transom_meta::{Caller, Class, Error, Labels, Metadata};
 use transom_oci::{Descriptor, Digest};
 use transom_sys::Mount;
 
+use crate::arriving::Arriving;
+
 /// Snapshots in namespaces, of every snapshotter that there is. The caller's lease keeps what is prepared, committed or found.
 pub trait Snapshots: Send + Sync + fmt::Debug + 'static {
     /// What a snapshotter can do; none if it is not there.
@@ -133,6 +135,8 @@ pub struct Layer<'a> {
     /// Where to. An overlay without lower folders is the upper folder of a snapshot whose parent is not known yet: whiteouts
     /// are written into it for an overlay.
     pub mounts: &'a [Mount],
+    /// Its blob, if that is still arriving: to be read along, not from the store.
+    pub along: Option<&'a Arriving>,
     /// The request to stop.
     pub cancel: &'a Cancel,
     /// Told how many bytes of the blob are read.

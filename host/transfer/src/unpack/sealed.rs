@@ -4,18 +4,12 @@
 //! encrypted one must not get at the twin's snapshot without the key.
 
 use transom_layer::cancel::Cancel;
-use transom_layer::native::needs_processor;
-use transom_meta::images::Image;
 use transom_meta::{Caller, Class, Metadata};
-use transom_oci::manifest::chain_ids;
-use transom_oci::{Descriptor, Digest, media_type};
+use transom_oci::{Descriptor, Digest};
 
+use super::leading::{Rootfs, look, sealed};
 use super::parts::Sealed;
 use super::{UnpackError, Unpackable, Unpacker};
-use crate::children::children;
-use crate::document::{self, Config};
-use crate::error::TransferError;
-use crate::limits;
 
 impl Unpacker {
     /// Lets a layer of an image be used that is unpacked already. The caller has a permit.
@@ -36,11 +30,11 @@ impl Unpacker {
         }
     }
 
-    /// Lets a snapshot be used on behalf of an image. If its layers lead to this snapshot, those of them that only a
-    /// processor can read must be readable. An image that is not there, or does not lead to the snapshot, says nothing.
+    /// Lets a snapshot be used on behalf of an image: if its layers lead to this snapshot, those of them that only a processor
+    /// can read must be readable. Answers whether they lead there; an image that is not there leads nowhere.
     ///
     /// # Errors
-    /// [`UnpackError::Refused`]; [`UnpackError::Document`], also if the image has more than [`limits::MANIFESTS`];
+    /// [`UnpackError::Refused`]; [`UnpackError::Document`], also if the image has more than [`crate::limits::MANIFESTS`];
     /// [`UnpackError::Meta`].
     pub async fn authorize_snapshot(
         &self,
@@ -48,92 +42,94 @@ impl Unpacker {
         caller: &Caller,
         image: &str,
         snapshot: &str,
-    ) -> Result<(), UnpackError> {
+    ) -> Result<bool, UnpackError> {
         let found = match metadata.image(caller, image).await {
             Ok(found) => found,
-            Err(error) if error.class() == Class::NotFound => return Ok(()),
+            Err(error) if error.class() == Class::NotFound => return Ok(false),
             Err(error) => return Err(Box::new(error).into()),
         };
-        let Some(root) = target(&found) else { return Ok(()) };
-        for manifest in manifests(metadata, caller, root).await? {
-            let Some((layers, diff_ids)) = leading_to(metadata, caller, &manifest, snapshot).await? else {
-                continue;
-            };
-            for (descriptor, diff_id) in layers.iter().zip(&diff_ids) {
-                if needs_processor(&descriptor.media_type) {
-                    let layer = Sealed {
-                        caller,
-                        descriptor,
-                        diff_id,
-                        cancel: &Cancel::new(),
-                    };
-                    // Nobody closes it.
-                    let permit = self.permits.acquire().await;
-                    let _permit = permit.map_err(|_| UnpackError::Stopped)?;
-                    self.allow(image, layer).await?;
-                }
+        let looked = look(metadata, caller, &found).await?;
+        let mut leads = false;
+        for rootfs in &looked.sealed {
+            if let Some(layers) = rootfs.leading_to(snapshot) {
+                self.allow_all(caller, image, layers).await?;
+                leads = true;
             }
+        }
+        Ok(leads
+            || is_plain(
+                metadata,
+                caller,
+                &looked.plain.iter().collect::<Vec<_>>(),
+                snapshot,
+            )
+            .await)
+    }
+
+    /// Lets a snapshot be used by whoever names no image that leads to it. If images of the namespace lead to it, and all of them by layers that
+    /// only a processor can read, those of one of them must be readable.
+    ///
+    /// # Errors
+    /// [`UnpackError::Refused`] of the last image that was tried, [`UnpackError::Meta`], [`UnpackError::Document`].
+    pub async fn authorize_unnamed(
+        &self,
+        metadata: &Metadata,
+        caller: &Caller,
+        snapshot: &str,
+    ) -> Result<(), UnpackError> {
+        let images = self.twins.of(metadata, caller).await?;
+        let mut to_ask = Vec::new();
+        for known in images.iter() {
+            let leading = known.looked.sealed.iter();
+            for layers in leading.filter_map(|rootfs| rootfs.leading_to(snapshot)) {
+                if sealed(layers).next().is_none() {
+                    return Ok(());
+                }
+                to_ask.push((&known.name, layers));
+            }
+        }
+        if to_ask.is_empty() || is_plain(metadata, caller, &images.plain(), snapshot).await {
+            return Ok(());
+        }
+        let mut answer = Ok(());
+        for (image, layers) in to_ask {
+            answer = self.allow_all(caller, image, layers).await;
+            if !matches!(answer, Err(UnpackError::Refused { .. })) {
+                return answer;
+            }
+        }
+        answer
+    }
+
+    async fn allow_all(
+        &self,
+        caller: &Caller,
+        image: &str,
+        layers: &[(Descriptor, Digest)],
+    ) -> Result<(), UnpackError> {
+        for (descriptor, diff_id) in sealed(layers) {
+            let layer = Sealed {
+                caller,
+                descriptor,
+                diff_id,
+                cancel: &Cancel::new(),
+            };
+            // Nobody closes it.
+            let permit = self.permits.acquire().await;
+            let _permit = permit.map_err(|_| UnpackError::Stopped)?;
+            self.allow(image, layer).await?;
         }
         Ok(())
     }
 }
 
-fn target(image: &Image) -> Option<Descriptor> {
-    let digest = image.target.digest.parse().ok()?;
-    let size = u64::try_from(image.target.size).ok()?;
-    Some(Descriptor::new(image.target.media_type.clone(), digest, size))
-}
-
-/// The manifests of an image that are there and have a layer that only a processor can read.
-async fn manifests(
-    metadata: &Metadata,
-    caller: &Caller,
-    root: Descriptor,
-) -> Result<Vec<Unpackable>, UnpackError> {
-    let (mut open, mut found, mut seen) = (vec![root], Vec::new(), 0);
-    while let Some(next) = open.pop() {
-        let listed = match children(metadata, caller, &next).await {
-            Ok(listed) => listed,
-            // That of a platform that was not wanted.
-            Err(error) if error.class() == Class::NotFound => continue,
-            Err(error) => return Err(Box::new(error).into()),
-        };
-        seen += 1;
-        if seen > limits::MANIFESTS {
-            let error = TransferError::Limit {
-                what: "the manifests of an image".to_owned(),
-                limit: limits::MANIFESTS as u64,
-            };
-            return Err(Box::new(error).into());
-        }
-        if media_type::is_index(&next.media_type) {
-            open.extend(listed);
-        } else if let Some(image) = Unpackable::of(&next, &listed) {
-            let sealed = image
-                .layers
-                .iter()
-                .any(|layer| needs_processor(&layer.media_type));
-            found.extend(sealed.then_some(image));
+/// Whether one of these images leads to the snapshot. One that cannot be read leads nowhere.
+async fn is_plain(metadata: &Metadata, caller: &Caller, images: &[&Unpackable], snapshot: &str) -> bool {
+    for image in images {
+        let rootfs = Rootfs::of(metadata, caller, image).await.ok().flatten();
+        if rootfs.is_some_and(|rootfs| rootfs.leading_to(snapshot).is_some()) {
+            return true;
         }
     }
-    Ok(found)
-}
-
-/// The layers that a snapshot is made of, lowest first, if it is one of this image.
-async fn leading_to(
-    metadata: &Metadata,
-    caller: &Caller,
-    image: &Unpackable,
-    snapshot: &str,
-) -> Result<Option<(Vec<Descriptor>, Vec<Digest>)>, UnpackError> {
-    let config = document::load(metadata, caller, &image.config).await;
-    let config = config.map_err(Box::new)?;
-    let config: Config = document::json(&config, image.config.digest.as_str()).map_err(Box::new)?;
-    let diff_ids = config.diff_ids().unwrap_or_default();
-    let chain = chain_ids(diff_ids);
-    let top = chain.iter().position(|chain_id| chain_id.as_str() == snapshot);
-    Ok(top.map(|top| {
-        let layers = image.layers.iter().take(top + 1).cloned().collect();
-        (layers, diff_ids[..=top].to_vec())
-    }))
+    false
 }

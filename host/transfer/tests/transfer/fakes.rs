@@ -157,6 +157,8 @@ pub(crate) struct FakeApplier {
     pub(crate) begun: watch::Sender<usize>,
     pub(crate) at_once: AtomicUsize,
     pub(crate) most: AtomicUsize,
+    /// How many layers were read while they arrived.
+    pub(crate) along: AtomicUsize,
     pub(crate) mounts: Mutex<Vec<Mount>>,
     /// A layer that cannot be applied, and may not be used.
     pub(crate) fails: Mutex<Option<Digest>>,
@@ -173,6 +175,7 @@ impl FakeApplier {
             begun: watch::Sender::new(0),
             at_once: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            along: AtomicUsize::new(0),
             mounts: Mutex::default(),
             fails: Mutex::default(),
             asked: Mutex::default(),
@@ -210,20 +213,37 @@ impl FakeApplier {
             return Err(failed("a bad layer"));
         }
         let metadata = self.metadata.borrow().clone().unwrap();
-        let blob = metadata
-            .content_reader(layer.caller, &layer.descriptor.digest)
-            .await;
-        let mut bytes = Vec::new();
-        let plain = layer.descriptor.media_type == media_type::DOCKER_LAYER;
-        let blob = blob.map_err(|error| failed(&error.to_string()))?;
-        let read = match plain {
-            true => { blob }.read_to_end(&mut bytes),
-            false => flate2::read::GzDecoder::new(blob).read_to_end(&mut bytes),
+        let blob: Box<dyn Read + Send> = match layer.along {
+            Some(along) => {
+                self.along.fetch_add(1, Ordering::SeqCst);
+                Box::new(along.reader(layer.cancel))
+            }
+            None => {
+                let digest = &layer.descriptor.digest;
+                let blob = metadata.content_reader(layer.caller, digest).await;
+                Box::new(blob.map_err(|error| failed(&error.to_string()))?)
+            }
         };
-        read.map_err(|error| failed(&error.to_string()))?;
+        let plain = layer.descriptor.media_type == media_type::DOCKER_LAYER;
+        let tar = tokio::task::spawn_blocking(move || tar_of(blob, plain)).await;
+        let tar = tar.map_err(|error| failed(&error.to_string()))?;
         layer.read.store(layer.descriptor.size, Ordering::Relaxed);
-        Ok(Digest::of(Algorithm::Sha256, &bytes))
+        let tar = tar.map_err(|error| failed(&error.to_string()))?;
+        Ok(Digest::of(Algorithm::Sha256, &tar))
     }
+}
+
+/// The plain tar, when the blob was read to its end.
+fn tar_of(mut blob: Box<dyn Read + Send>, plain: bool) -> std::io::Result<Vec<u8>> {
+    let mut tar = Vec::new();
+    if plain {
+        blob.read_to_end(&mut tar)?;
+        return Ok(tar);
+    }
+    let decoded = flate2::read::GzDecoder::new(&mut blob).read_to_end(&mut tar);
+    // What does not decompress may be a damaged blob: that shows at its end.
+    std::io::copy(&mut blob, &mut std::io::sink())?;
+    decoded.map(|_| tar)
 }
 
 impl Applier for FakeApplier {

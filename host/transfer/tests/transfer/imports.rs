@@ -50,8 +50,8 @@ async fn oci() {
     );
     assert_eq!(stage.told.names("saved"), image_names(&images));
     let told = stage.told.0.lock().unwrap();
-    assert_eq!(told.first().map(|first| first.event), Some("Importing"));
-    assert_eq!(told.last().map(|last| last.event), Some("Completed import"));
+    assert_eq!(told.first().map(|first| &*first.event), Some("Importing"));
+    assert_eq!(told.last().map(|last| &*last.event), Some("Completed import"));
     let layer = told
         .iter()
         .find(|event| event.event == "complete" && event.name.starts_with("layer-"))

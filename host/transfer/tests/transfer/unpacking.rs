@@ -19,13 +19,13 @@ use crate::stage::{
     LAYOUT, Sample, Stage, any_name, archive, blob_name, caller, digest, index, layout, named, refused, tar,
 };
 
-struct Bench {
-    stage: Stage,
-    snapshots: Arc<FakeSnapshots>,
-    applier: Arc<FakeApplier>,
+pub(crate) struct Bench {
+    pub(crate) stage: Stage,
+    pub(crate) snapshots: Arc<FakeSnapshots>,
+    pub(crate) applier: Arc<FakeApplier>,
 }
 
-async fn bench(rebase: bool, open: usize, at_once: usize) -> Bench {
+pub(crate) async fn bench(rebase: bool, open: usize, at_once: usize) -> Bench {
     let snapshots = Arc::new(FakeSnapshots {
         rebase,
         ..FakeSnapshots::default()
@@ -51,11 +51,11 @@ fn unpacked() -> ImageStore {
     }
 }
 
-fn sample(layers: &[&str]) -> Sample {
+pub(crate) fn sample(layers: &[&str]) -> Sample {
     Sample::new(&Platform::host().to_string(), layers)
 }
 
-fn chain(sample: &Sample) -> Vec<String> {
+pub(crate) fn chain(sample: &Sample) -> Vec<String> {
     chain_ids(&sample.diff_ids())
         .iter()
         .map(Digest::to_string)

@@ -12,6 +12,7 @@ use super::{edit, ingest, prune};
 use crate::arguments::{Abort, Active, Content, Get, Label, List, Progress, Prune, Remove};
 use crate::client::blob::Flow;
 use crate::client::{self, Client, Labels, Target, labels, time};
+use crate::commands::image::registry;
 use crate::commands::{each, print, print_json};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -53,6 +54,7 @@ async fn on_client(
         Content::Label(command) => label(client, &command, json).await,
         Content::Edit(command) => edit::run(client, &command, json).await,
         Content::Rm(command) => remove(client, &command, json).await,
+        Content::Fetch(command) => registry::fetch(client, *command, json).await,
         Content::FetchObject(_) | Content::PushObject(_) => Err(no_daemon()),
         Content::Abort(command) => abort(client, command).await,
         Content::Prune(Prune::References(command)) => prune::references(client, &command, json).await,

@@ -27,7 +27,7 @@ pub(crate) fn run(command: Content, root: PathBuf, json: bool, interrupt: &Inter
         Content::Active(command) => active(&store, &command, json),
         Content::Rm(command) => remove(&store, &command, json),
         Content::Abort(command) => Ok(store.abort(&command.reference)?),
-        Content::Label(_) | Content::Edit(_) | Content::Prune(_) => {
+        Content::Label(_) | Content::Edit(_) | Content::Prune(_) | Content::Fetch(_) => {
             Err(Failure::usage("a folder has no labels"))
         }
         Content::FetchObject(_) | Content::PushObject(_) => {

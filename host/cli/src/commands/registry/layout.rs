@@ -20,14 +20,14 @@ pub(super) const INDEX: &str = "index.json";
 
 /// An open layout.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(in crate::commands) struct Layout {
     folder: PathBuf,
-    pub(super) store: Store,
+    pub(in crate::commands) store: Store,
 }
 
 impl Layout {
     /// Opens a layout; a folder that is not there, or empty, becomes one.
-    pub(super) fn open(folder: &Path) -> Result<Layout, Failure> {
+    pub(in crate::commands) fn open(folder: &Path) -> Result<Layout, Failure> {
         let failed = |error: std::io::Error| Failure::io(folder.display(), &error);
         fs::create_dir_all(folder).map_err(failed)?;
         let marker = folder.join(MARKER);
@@ -77,7 +77,7 @@ impl Layout {
     }
 
     /// Lists an image under a name, in place of another of that name.
-    pub(super) fn list(&self, image: Descriptor, name: Option<&str>) -> Result<(), Failure> {
+    pub(in crate::commands) fn list(&self, image: Descriptor, name: Option<&str>) -> Result<(), Failure> {
         let mut index = self.index()?;
         let image = named(image, name);
         let same = |entry: &Descriptor| match name {

@@ -21,12 +21,12 @@ const FOLDERS: [&str; 3] = [
 /// How often a request is sent at most.
 const TRIES: u32 = 3;
 
-pub(super) fn client(flags: &Registries, registry: &str) -> Result<Client, Failure> {
+pub(crate) fn client(flags: &Registries, registry: &str) -> Result<Client, Failure> {
     Ok(Client::new(options(flags, registry)?))
 }
 
 /// The settings; `--user` is for this registry alone.
-pub(super) fn options(flags: &Registries, registry: &str) -> Result<Options, Failure> {
+pub(crate) fn options(flags: &Registries, registry: &str) -> Result<Options, Failure> {
     let mut sources: Vec<Arc<dyn CredentialSource>> = Vec::new();
     if let Some(user) = &flags.user {
         let (username, password) = user.split_once(':').unwrap_or((user, ""));

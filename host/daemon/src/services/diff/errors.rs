@@ -12,7 +12,7 @@ use transom_layer::compare::CompareError;
 use transom_layer::pump::PumpError;
 use transom_layer::stage::StageError;
 use transom_meta::Class;
-use transom_plugin::{Fault, PluginError};
+use transom_plugin::{Fault, GuestError, PluginError};
 use transom_sys::Errno;
 
 use super::remote::Refusal;
@@ -87,6 +87,7 @@ fn of_stage(error: &StageError, text: String) -> Status {
                 | Fault::Ratio { .. }
                 | Fault::Stack { .. },
             ) => Class::ResourceExhausted,
+            Some(Fault::Guest(GuestError::Denied(_))) => Class::PermissionDenied,
             _ => Class::Unknown,
         },
         _ => Class::Unknown,

@@ -32,6 +32,7 @@ impl Blobs for Local {
         let blob = self.runtime.block_on(self.backend.reader(&self.who, digest))?;
         Ok(Opened {
             size: blob.size(),
+            verified: false,
             bytes: Box::new(blob),
         })
     }

@@ -183,6 +183,7 @@ impl There {
                 part: Bytes::new(),
             }),
             size: u64::try_from(info.size).unwrap_or_default(),
+            verified: false,
         })
     }
 

@@ -3,7 +3,7 @@
 
 use tonic::Status;
 use transom_meta::{Caller, Labels, Metadata};
-use transom_transfer::unpack::Unpacker;
+use transom_transfer::unpack::{UnpackError, Unpacker};
 
 use crate::status;
 
@@ -27,7 +27,8 @@ impl Seals {
         Seals { metadata, unpacker }
     }
 
-    /// Whether a committed snapshot may be handed out on behalf of the images that the labels name; without any, it may.
+    /// Whether a committed snapshot may be handed out on behalf of the images that the labels name; if none of them leads to
+    /// it, on behalf of any that does.
     ///
     /// # Errors
     /// `PERMISSION_DENIED` with the image, the layer, the processor and its reason.
@@ -35,13 +36,16 @@ impl Seals {
         if snapshot.is_empty() {
             return Ok(());
         }
+        let refused = |error: UnpackError| status::said(error.class(), error.to_string());
+        let (unpacker, metadata) = (&self.unpacker, &self.metadata);
+        let mut leads = false;
         for image in IMAGE.iter().filter_map(|label| labels.get(*label)) {
-            let asked = self
-                .unpacker
-                .authorize_snapshot(&self.metadata, caller, image, snapshot);
-            asked
-                .await
-                .map_err(|error| status::said(error.class(), error.to_string()))?;
+            let asked = unpacker.authorize_snapshot(metadata, caller, image, snapshot);
+            leads |= asked.await.map_err(refused)?;
+        }
+        if !leads {
+            let asked = unpacker.authorize_unnamed(metadata, caller, snapshot);
+            asked.await.map_err(refused)?;
         }
         Ok(())
     }

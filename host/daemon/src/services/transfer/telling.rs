@@ -93,7 +93,7 @@ impl Drop for Telling {
 fn message(progress: Progress) -> Any {
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let message = api::Progress {
-        event: progress.event.to_owned(),
+        event: progress.event.into_owned(),
         name: progress.name,
         parents: progress.parents,
         progress: number(progress.progress),

@@ -17,12 +17,12 @@ use crate::{Error, layout, limits};
 
 /// A link as it is found.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) digest: Digest,
+pub(in crate::store) struct Link {
+    pub(in crate::store) digest: Digest,
     /// The digest that the bytes are kept under.
     pub(super) target: Digest,
     /// When it was last wanted.
-    pub(super) modified: Option<SystemTime>,
+    pub(in crate::store) modified: Option<SystemTime>,
 }
 
 /// The manifests of a repository.
@@ -142,7 +142,7 @@ impl Store {
     }
 
     /// Deletes a link, if another instance has not renewed it meanwhile.
-    async fn forget_link(
+    pub(in crate::store) async fn forget_link(
         &self,
         name: &RepositoryName,
         digest: &Digest,
@@ -179,7 +179,7 @@ impl Store {
     }
 
     /// The links below a folder of algorithms and digests.
-    pub(super) async fn links(&self, folder: &StoragePath) -> Result<Vec<Link>> {
+    pub(in crate::store) async fn links(&self, folder: &StoragePath) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for algorithm in self.listed(folder).await? {
             let folders = self.listed(&algorithm.path).await?;

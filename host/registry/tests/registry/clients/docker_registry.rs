@@ -18,13 +18,13 @@ use crate::index::has_stamps;
 use crate::serving::{MANIFEST, Serving, put_manifest, sha256};
 
 /// A docker-registry that serves a folder.
-struct DockerRegistry {
+pub(crate) struct DockerRegistry {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl DockerRegistry {
-    fn start(place: &Place, folder: &Path) -> DockerRegistry {
+    pub(crate) fn start(place: &Place, folder: &Path) -> DockerRegistry {
         let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"{address}\"}}\n",

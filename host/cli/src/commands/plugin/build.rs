@@ -1,0 +1,141 @@
+//! `transom plugin build`: the crate in a folder, by cargo, and the component that becomes of it.
+
+use std::fs;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use transom_plugin::Manifest;
+use wit_component::ComponentEncoder;
+
+use super::check;
+use crate::arguments::PluginBuild;
+use crate::commands::{print, print_json};
+use crate::failure::{Failure, Kind};
+use crate::show::size;
+
+/// What guests are compiled for.
+const TARGET: &str = "wasm32-unknown-unknown";
+
+pub(super) fn run(command: &PluginBuild, as_json: bool) -> Result<(), Failure> {
+    let folder = &command.folder;
+    let manifest_path = folder.join("plugin.toml");
+    let text =
+        fs::read_to_string(&manifest_path).map_err(|error| Failure::io(manifest_path.display(), &error))?;
+    let manifest = Manifest::parse(&text, &manifest_path)?;
+    let core = compile(folder)?;
+    let module = fs::read(&core).map_err(|error| Failure::io(core.display(), &error))?;
+    let component = component(&module).map_err(|reason| {
+        let text = format!(
+            "{} is no plugin: {reason}; does it call register_processor!, or the like?",
+            core.display()
+        );
+        Failure::new(Kind::Damaged, text)
+    })?;
+    let out = command
+        .out
+        .clone()
+        .unwrap_or_else(|| folder.join("target/plugin").join(&manifest.name));
+    fs::create_dir_all(&out).map_err(|error| Failure::io(out.display(), &error))?;
+    let name = manifest
+        .component
+        .clone()
+        .unwrap_or_else(|| format!("{}.wasm", manifest.name));
+    put(&out.join(&name), &component)?;
+    put(&out.join("plugin.toml"), text.as_bytes())?;
+    // What would not be loaded is said here, and not by whoever gets it.
+    check::load(&out, manifest.kind)?;
+    if as_json {
+        return print_json(&json!({
+            "name": manifest.name,
+            "folder": out.display().to_string(),
+            "size": component.len(),
+        }));
+    }
+    print(&format!(
+        "{}  {}\n",
+        out.join(name).display(),
+        size(component.len() as u64)
+    ))
+}
+
+/// Runs cargo, whose messages go to stderr, and gives the module that it made.
+fn compile(folder: &Path) -> Result<PathBuf, Failure> {
+    let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--release", "--target", TARGET])
+        .arg("--message-format=json-render-diagnostics")
+        // Flags meant for programs of this machine.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .current_dir(folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| {
+            Failure::io(
+                "cannot start cargo, which comes with Rust (https://rustup.rs)",
+                &error,
+            )
+        })?;
+    let mut module = None;
+    if let Some(stdout) = child.stdout.take() {
+        for line in std::io::BufReader::new(stdout).lines().map_while(Result::ok) {
+            module = module_of(&line).or(module);
+        }
+    }
+    let status = child.wait().map_err(|error| Failure::io("cargo", &error))?;
+    if !status.success() {
+        let text = format!("cargo build failed; if it lacks the target, type `rustup target add {TARGET}`");
+        return Err(Failure::new(Kind::Other, text));
+    }
+    module.ok_or_else(|| {
+        let text = format!(
+            "{} makes no module: [lib] in Cargo.toml needs crate-type = [\"cdylib\", \"rlib\"]",
+            folder.display()
+        );
+        Failure::usage(text)
+    })
+}
+
+/// The module that a message of cargo is about, if it is about one.
+fn module_of(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let kinds = message["target"]["kind"].as_array()?;
+    let is_module = message["reason"] == "compiler-artifact" && kinds.iter().any(|kind| kind == "cdylib");
+    let mut files = message["filenames"].as_array()?.iter().filter_map(Value::as_str);
+    let file = files.find(|file| file.ends_with(".wasm"))?;
+    is_module.then(|| PathBuf::from(file))
+}
+
+/// The component that a core module describes in its custom sections.
+fn component(module: &[u8]) -> Result<Vec<u8>, String> {
+    let encoder = ComponentEncoder::default().validate(true).module(module);
+    let encoded = encoder.and_then(|mut encoder| encoder.encode());
+    encoded.map_err(|error| format!("{error:#}"))
+}
+
+/// Replaces a file in one step.
+fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::io(path.display(), &error);
+    let new = path.with_extension("new");
+    fs::write(&new, bytes).map_err(failed)?;
+    fs::rename(new, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_module_is_found_in_cargos_messages() {
+        let line = r#"{"reason":"compiler-artifact","target":{"kind":["cdylib","rlib"]},"filenames":["/t/a.wasm","/t/liba.rlib"]}"#;
+        assert_eq!(module_of(line), Some(PathBuf::from("/t/a.wasm")));
+        for other in [
+            r#"{"reason":"compiler-artifact","target":{"kind":["lib"]},"filenames":["/t/a.rlib"]}"#,
+            r#"{"reason":"build-finished","success":true}"#,
+            "no JSON",
+        ] {
+            assert_eq!(module_of(other), None);
+        }
+    }
+}

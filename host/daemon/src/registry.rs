@@ -1,0 +1,111 @@
+//! The registry that runs in the daemon: its own repositories, the caches of others, and images of namespaces, to be read only.
+//!
+//! `names` says which repository an image is in, `reach` what an image leads to, `images` answers the registry's questions.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use transom_meta::Metadata;
+use transom_plugin::storage::register_drivers;
+use transom_registry::run::Running;
+use transom_registry::source::Source;
+use transom_storage::Factory;
+
+use crate::Failure;
+use crate::config::Registry;
+use crate::parts::Part;
+use crate::places;
+use crate::plugins::{Engine, found};
+
+mod images;
+mod names;
+mod reach;
+
+pub use images::Images;
+
+/// Opens what is configured, and listens. `metadata` has the images of the namespaces.
+///
+/// # Errors
+/// [`Failure::Registry`].
+pub async fn open(registry: &Registry, root: &Path, metadata: Option<&Metadata>) -> Result<Running, Failure> {
+    let mut settings = registry.settings.clone();
+    if settings.storage.is_empty() {
+        let (storage, read_only) = match registry.namespaces.is_empty() {
+            true => (files(root), false),
+            // Nothing but images: there is nowhere to push to.
+            false => (memory(), true),
+        };
+        settings.storage = storage;
+        settings.read_only |= read_only;
+    }
+    settings
+        .state
+        .get_or_insert_with(|| places::registry(root).join("state"));
+    let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+    if let Some(metadata) = metadata.filter(|_| !registry.namespaces.is_empty()) {
+        sources.push(Arc::new(Images::new(metadata.clone(), &registry.namespaces)?));
+    }
+    let (paths, folder) = (registry.plugins.clone(), root.to_owned());
+    let factory = tokio::task::spawn_blocking(move || drivers(&paths, &folder)).await;
+    let factory = factory.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    let running = Running::open_with(&settings, &factory, sources).await;
+    running.map_err(|error| Failure::Registry(Box::new(error)))
+}
+
+/// The registry as a part of the daemon.
+#[must_use]
+pub fn part(registry: &Registry, address: Option<SocketAddr>) -> Part {
+    let driver = registry.settings.storage.get("driver").and_then(Value::as_str);
+    let driver = driver.unwrap_or(match registry.namespaces.is_empty() {
+        true => "filesystem",
+        false => "none",
+    });
+    let mut part = Part::registry("http").exports("Driver", driver);
+    if let Some(address) = address {
+        part = part.exports("Address", address.to_string());
+    }
+    if registry.namespaces.is_empty() {
+        return part;
+    }
+    part.exports("Namespaces", registry.namespaces.join(","))
+        .requires(&["content", "metadata"])
+}
+
+/// Files below the daemon's root.
+fn files(root: &Path) -> Map<String, Value> {
+    let folder = places::registry(root).join("storage").display().to_string();
+    Map::from_iter([
+        ("driver".to_owned(), "filesystem".into()),
+        ("rootdirectory".to_owned(), folder.into()),
+    ])
+}
+
+fn memory() -> Map<String, Value> {
+    Map::from_iter([("driver".to_owned(), "inmemory".into())])
+}
+
+/// The drivers of the program and those that are plugins, each of which must be good.
+fn drivers(folders: &[std::path::PathBuf], root: &Path) -> Result<Factory, Failure> {
+    let mut factory = Factory::builtin();
+    if folders.is_empty() {
+        return Ok(factory);
+    }
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+        let text = format!("{}: {error}", path.display());
+        Failure::Registry(text.into())
+    };
+    let mut wrong = None;
+    let paths = found(folders, |path, error| wrong = Some(failed(path, error)));
+    if let Some(wrong) = wrong {
+        return Err(wrong);
+    }
+    let engine = Engine::new(root);
+    let host = engine.host().map_err(|error| failed(root, error))?;
+    let (_, refused) = register_drivers(host, &mut factory, &paths);
+    match refused.into_iter().next() {
+        Some(refused) => Err(Failure::Registry(refused.to_string().into())),
+        None => Ok(factory),
+    }
+}
