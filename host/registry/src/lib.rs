@@ -10,7 +10,7 @@
 //!
 //! Beside that stand [`auth`] (who a client is), [`policy`] (what a file lets it do), [`notify`] (events on their way to
 //! others) and [`import`] (docker-registry's configuration); [`settings`] says how settings are read, [`config`] is the whole
-//! file, [`run`] makes a registry of it.
+//! file, [`run`] makes a registry of it, [`instance`] says which process that is.
 //!
 //! `docs/formats/registry.md` describes the files, `docs/guides/registry.md` how it is run.
 

@@ -179,5 +179,6 @@ pub const INDEX_SUSPECTS: usize = 10_000;
 /// Folders that one request for the catalog lists before it looks again what is missing.
 pub const INDEX_FOLDERS: usize = 64;
 
-/// Repositories that are looked at at the same time while the index is built, beside the requests. Each holds the names of its tags.
+/// Repositories that are looked at at the same time while the index is built, beside the requests. Each holds the names of its
+/// tags.
 pub const INDEX_REPOSITORIES: usize = 4;

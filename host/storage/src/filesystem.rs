@@ -1,10 +1,10 @@
 //! The driver that keeps content as files below a folder, as docker-registry does.
 //!
-//! `root` finds and makes what is below the folder, `content` does the calls, `stamp` tells whether a folder has changed, `upload` is the writer, `flush` brings it all to
-//! the disk, [`Options`] say how, [`Step`] names the points where the crash tests kill. Committed content is a file at its path, so
-//! docker-registry's folders open as they are and the other way round. Two kinds of files are this driver's own, and no path leads
-//! to them: `NAME~upload` is content that is not committed, and `~transom` in the root holds temporary files and what is being
-//! deleted.
+//! `root` finds and makes what is below the folder, `content` does the calls, `stamp` tells whether a folder has changed,
+//! `upload` is the writer, `flush` brings it all to the disk, [`Options`] say how, [`Step`] names the points where the crash tests
+//! kill. Committed content is a file at its path, so docker-registry's folders open as they are and the other way round. Two kinds
+//! of files are this driver's own, and no path leads to them: `NAME~upload` is content that is not committed, and `~transom` in the
+//! root holds temporary files and what is being deleted.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -101,7 +101,8 @@ impl Index {
         Ok(found.is_some_and(|(proof, folder)| proof == Proof::OnlyWriter && folder.repository))
     }
 
-    /// This process has made a repository, or may have. What is being listed meanwhile, of it or of a folder above it, is not kept.
+    /// This process has made a repository, or may have. What is being listed meanwhile, of it or of a folder above it, is not
+    /// kept.
     pub(super) async fn add_repository(&self, name: &RepositoryName) -> Result<bool, KvError> {
         for _ in 0..limits::INDEX_TRIES {
             let (conditions, writes) = self.with_repository(name.as_str()).await?;

@@ -165,7 +165,12 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn it_holds_what_was_put_in(first in names(2_000), then in prop::collection::vec(("[A-C][a-c.-]{0,3}", any::<bool>()), 0..1_500), last in "[A-Za-z]{1,2}", most in 0..2_000usize) {
+        fn it_holds_what_was_put_in(
+            first in names(2_000),
+            then in prop::collection::vec(("[A-C][a-c.-]{0,3}", any::<bool>()), 0..1_500),
+            last in "[A-Za-z]{1,2}",
+            most in 0..2_000usize,
+        ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let kv = Memory::new();

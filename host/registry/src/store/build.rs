@@ -293,6 +293,10 @@ impl Store {
         let tags = entries.iter().filter(|entry| entry.is_folder());
         let tags: Vec<&str> = tags.map(|entry| entry.path.name()).collect();
         compared.tags += tags.len() as u64;
+        if known.is_none() && tags.is_empty() {
+            // No list that could be long.
+            return Ok(());
+        }
         let right = known.as_ref().is_some_and(|page| page.items == tags);
         let proved = known.is_some() && (right || self.indexed_tags(name, &folder, None, 1).await?.is_some());
         compared.note(proved, right, || format!("tags of {name}"));

@@ -21,6 +21,8 @@ use crate::serving::INDEX;
 
 #[path = "index/chance.rs"]
 mod chance;
+#[path = "index/failing.rs"]
+mod failing;
 #[path = "index/stamped.rs"]
 mod stamped;
 
