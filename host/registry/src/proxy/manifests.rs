@@ -168,8 +168,12 @@ impl Inner {
             bytes: fetched.bytes,
         };
         match self.store.keep_arrived(name, tag, arrived).await {
+            Ok(stored) => {
+                self.remember(name, &stored.bytes);
+                Ok(stored)
+            }
             Err(Error::ManifestInvalid(reason)) => Err(upstream.wrong(reason)),
-            other => other,
+            Err(error) => Err(error),
         }
     }
 

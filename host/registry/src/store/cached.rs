@@ -89,6 +89,14 @@ impl Store {
         self.set_tag(repository, tag, digest).await
     }
 
+    /// Whether the bytes of a blob are here, in whatever repository.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn has_bytes(&self, digest: &Digest) -> Result<bool> {
+        self.exists(&layout::blob(digest)?).await
+    }
+
     /// Makes a blob known in a repository whose bytes another one has, if they are as many as they must be.
     ///
     /// # Errors
