@@ -38,7 +38,7 @@ pub struct Evicted {
 }
 
 impl Store {
-    /// Keeps a manifest whose blobs may come later or never, and points a tag at it.
+    /// Keeps a manifest whose blobs may come later or never, and points a tag at it. It may be here already.
     ///
     /// # Errors
     /// [`Error::ManifestInvalid`], [`Error::DigestMismatch`].
@@ -60,33 +60,16 @@ impl Store {
             return Err(Error::ManifestInvalid(reason));
         }
         let manifest = Manifest::read(bytes)?;
-        let subject = manifest.subject.as_ref().map(|subject| &subject.digest);
         let _shared = self.inner.locks.shared(repository).await;
-        tokio::try_join!(
-            self.keep(digest, bytes),
-            self.note_type(repository, digest, &manifest, &arrived.media_type),
-            self.refer(repository, subject, digest),
-        )?;
-        self.link(&layout::revision_link(repository, digest)?, digest)
+        let tags = tag.map(std::slice::from_ref).unwrap_or_default();
+        self.place(repository, digest, &manifest, &arrived.media_type, bytes, tags)
             .await?;
-        if let Some(tag) = tag {
-            self.set_tag(repository, tag, digest).await?;
-        }
         let stored = Arc::new(Stored {
             digest: arrived.digest,
             media_type: arrived.media_type,
             bytes: arrived.bytes,
         });
         Ok(stored)
-    }
-
-    /// Points a tag at a manifest that the repository has.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub async fn point_tag(&self, repository: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<()> {
-        let _shared = self.inner.locks.shared(repository).await;
-        self.set_tag(repository, tag, digest).await
     }
 
     /// Whether the bytes of a blob are here, in whatever repository.

@@ -149,24 +149,46 @@ impl Store {
         }
         let _shared = self.inner.locks.shared(repository).await;
         self.check_needed(repository, &manifest).await?;
-        let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
-        tokio::try_join!(
-            self.keep(&digest, &push.bytes),
-            self.note_type(repository, &digest, &manifest, &media_type),
-            self.refer(repository, subject.as_ref(), &digest),
-        )?;
-        self.link(&layout::revision_link(repository, &digest)?, &digest)
-            .await?;
-        for tag in push.tags {
-            self.set_tag(repository, tag, &digest).await?;
-        }
-        self.inner.cache.remove(repository, &digest);
+        self.place(
+            repository,
+            &digest,
+            &manifest,
+            &media_type,
+            &push.bytes,
+            push.tags,
+        )
+        .await?;
         Ok(Pushed {
             digest,
             media_type,
-            subject,
+            subject: manifest.subject.as_ref().map(|subject| subject.digest.clone()),
             references: manifest.references(),
         })
+    }
+
+    /// Writes a manifest that was checked, with what makes it known, and points tags at it. The repository's lock is held.
+    pub(super) async fn place(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &Manifest,
+        media_type: &str,
+        bytes: &Bytes,
+        tags: &[Tag],
+    ) -> Result<()> {
+        let subject = manifest.subject.as_ref().map(|subject| &subject.digest);
+        tokio::try_join!(
+            self.keep(digest, bytes),
+            self.note_type(repository, digest, manifest, media_type),
+            self.refer(repository, subject, digest),
+        )?;
+        self.link(&layout::revision_link(repository, digest)?, digest)
+            .await?;
+        for tag in tags {
+            self.set_tag(repository, tag, digest).await?;
+        }
+        self.inner.cache.remove(repository, digest);
+        Ok(())
     }
 
     /// Checks that everything is there that a manifest needs.
@@ -215,7 +237,7 @@ impl Store {
     }
 
     /// Keeps the bytes.
-    pub(super) async fn keep(&self, digest: &Digest, bytes: &Bytes) -> Result<()> {
+    async fn keep(&self, digest: &Digest, bytes: &Bytes) -> Result<()> {
         let path = layout::blob(digest)?;
         if self.is_whole(&path, bytes.len() as u64).await? {
             return Ok(());
@@ -225,7 +247,7 @@ impl Store {
     }
 
     /// Notes the media type, if the content does not show it.
-    pub(super) async fn note_type(
+    async fn note_type(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
