@@ -6,8 +6,9 @@
 //!
 //! `docs/guides/registry.md` says how it behaves, also when another registry cannot be asked.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 use transom_oci::{Descriptor, Digest};
@@ -60,6 +61,8 @@ struct Inner {
     sizes: Flights<BlobKey, u64>,
     manifests: Flights<(RepositoryName, Reference), Arc<Stored>>,
     tags: Flights<RepositoryName, Arc<Vec<String>>>,
+    /// What manifests that came lately say of the sizes of their blobs.
+    said: Mutex<HashMap<BlobKey, u64>>,
     metrics: Metrics,
 }
 
@@ -95,6 +98,7 @@ impl Proxies {
             sizes: Flights::default(),
             manifests: Flights::default(),
             tags: Flights::default(),
+            said: Mutex::default(),
             metrics,
         };
         let inner = Arc::new(inner);

@@ -1,6 +1,6 @@
 //! Blobs of other registries: those that are here, those that arrive, and those that somebody asks for first.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 use transom_client::Remote;
@@ -8,11 +8,13 @@ use transom_oci::{Descriptor, Digest};
 
 use super::arrival::{Arrival, Shown};
 use super::flights::Landing;
+use super::limits::SIZES;
 use super::metrics::Kind;
 use super::upstream::Upstream;
 use super::{BlobKey, Inner, Proxies};
 use crate::Error;
 use crate::error::Result;
+use crate::manifest::Manifest;
 use crate::names::RepositoryName;
 use crate::source::Content;
 use crate::store::OpenUpload;
@@ -91,11 +93,9 @@ impl Inner {
         let place = Arc::clone(&self.arriving).acquire_owned().await;
         let place = place.map_err(|_| Error::TooBusy)?;
         let remote = upstream.remote(name)?;
-        let size = remote.blob_size(digest).await;
-        let size = size.map_err(|error| upstream.meaning(&error, || Error::blob_unknown(name, digest)))?;
-        if self.store.adopt(name, digest, size).await?.is_some() {
+        let Some(size) = self.size_to_come(&upstream, &remote, &key).await? else {
             return Ok(Content::Stored);
-        }
+        };
         let upload = self.store.new_upload(name, digest.algorithm()).await?;
         let arrival = Arrival::new(upload.file(), digest, size, self.folder.as_deref()).await;
         let (arrival, upload) = match arrival {
@@ -118,6 +118,43 @@ impl Inner {
         arrival.begun().await?;
         Ok(Content::Elsewhere(Arc::new(Shown(arrival))))
     }
+}
+
+impl Inner {
+    /// The size of a blob that is to come; `None` if it is here now, because the other registry has one in this repository that
+    /// another one has here.
+    async fn size_to_come(&self, upstream: &Upstream, remote: &Remote, key: &BlobKey) -> Result<Option<u64>> {
+        let (name, digest) = key;
+        // The manifest came from there: what it says spares a question, unless the answer to it could spare the blob.
+        let said = lock(&self.said).get(key).copied();
+        if let Some(said) = said
+            && !self.store.has_bytes(digest).await?
+        {
+            return Ok(Some(said));
+        }
+        let size = remote.blob_size(digest).await;
+        let size = size.map_err(|error| upstream.meaning(&error, || Error::blob_unknown(name, digest)))?;
+        let adopted = self.store.adopt(name, digest, size).await?;
+        Ok(adopted.is_none().then_some(size))
+    }
+
+    /// Remembers what a manifest says of the sizes of its blobs.
+    pub(super) fn remember(&self, name: &RepositoryName, manifest: &[u8]) {
+        let Ok(manifest) = Manifest::read(manifest) else {
+            return;
+        };
+        let mut said = lock(&self.said);
+        for blob in manifest.config.iter().chain(&manifest.layers) {
+            if said.len() >= SIZES {
+                said.clear();
+            }
+            said.insert((name.clone(), blob.digest.clone()), blob.size);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A blob that comes. It goes on when all who wanted it have left: somebody will want it again.

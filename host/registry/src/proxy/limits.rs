@@ -43,3 +43,6 @@ pub const TAGS: usize = 1_000_000;
 
 /// Bytes of a file with a password.
 pub const PASSWORD_FILE_BYTES: u64 = 64 << 10;
+
+/// Blobs whose size is known from a manifest that came lately; each has some hundred bytes.
+pub const SIZES: usize = 50_000;

@@ -143,8 +143,13 @@ impl Inner {
     ) -> Result<Arc<Stored>> {
         let reference = Reference::Digest(digest.clone());
         if let Some(stored) = self.here(upstream, name, &reference).await? {
-            if let Some(tag) = tag {
-                self.store.point_tag(name, tag, digest).await?;
+            if tag.is_some() {
+                let arrived = Arrived {
+                    digest: stored.digest.clone(),
+                    media_type: stored.media_type.clone(),
+                    bytes: stored.bytes.clone(),
+                };
+                self.store.keep_arrived(name, tag, arrived).await?;
             }
             return Ok(stored);
         }
@@ -168,8 +173,12 @@ impl Inner {
             bytes: fetched.bytes,
         };
         match self.store.keep_arrived(name, tag, arrived).await {
+            Ok(stored) => {
+                self.remember(name, &stored.bytes);
+                Ok(stored)
+            }
             Err(Error::ManifestInvalid(reason)) => Err(upstream.wrong(reason)),
-            other => other,
+            Err(error) => Err(error),
         }
     }
 

@@ -32,6 +32,9 @@ pub struct Settings {
     /// How long a tag is given out without asking the other registry where it points.
     #[serde(default = "always")]
     pub revalidate: Period,
+    /// How long the other registry may send nothing before a request counts as failed.
+    #[serde(default = "stall")]
+    pub timeout: Period,
     /// A folder as containerd's `certs.d`: authorities, certificates, mirrors, proxies of the other registry.
     pub hosts: Option<PathBuf>,
 }
@@ -42,6 +45,10 @@ fn ttl() -> Period {
 
 fn always() -> Period {
     Period(Duration::ZERO)
+}
+
+fn stall() -> Period {
+    Period(limits::STALL)
 }
 
 /// Where another registry is.
@@ -65,6 +72,9 @@ impl Settings {
     pub(super) fn check(&self) -> Result<Place, SetupError> {
         if !self.prefix.is_empty() {
             RepositoryName::new(&self.prefix).map_err(|error| self.wrong("prefix", error.to_string()))?;
+        }
+        if self.timeout.0.is_zero() {
+            return Err(self.wrong("timeout", "nothing can be had in no time"));
         }
         let passwords = usize::from(self.password.is_some()) + usize::from(self.password_file.is_some());
         match (&self.username, passwords) {
@@ -169,6 +179,7 @@ mod tests {
         for wrong in [
             "username = \"me\"",
             "password = \"a\"",
+            "timeout = \"0s\"",
             "username = \"me\"\npassword = \"a\"\npassword_file = \"/b\"",
         ] {
             assert!(with(wrong).check().is_err(), "{wrong}");

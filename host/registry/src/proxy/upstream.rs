@@ -50,7 +50,7 @@ impl Upstream {
             credentials: Arc::new(login),
             timeouts: Timeouts {
                 connect: limits::CONNECT,
-                stall: limits::STALL,
+                stall: settings.timeout.0,
             },
             retry: Retry {
                 tries: limits::TRIES,

@@ -14,7 +14,6 @@ use super::gc::is_old;
 use super::manifests::Written;
 use super::{Blob, Store, Stored};
 use crate::error::Result;
-use crate::index::Change;
 use crate::manifest::Manifest;
 use crate::names::{RepositoryName, Tag};
 use crate::{Error, layout, limits};
@@ -40,7 +39,7 @@ pub struct Evicted {
 }
 
 impl Store {
-    /// Keeps a manifest whose blobs may come later or never, and points a tag at it.
+    /// Keeps a manifest whose blobs may come later or never, and points a tag at it. It may be here already.
     ///
     /// # Errors
     /// [`Error::ManifestInvalid`], [`Error::DigestMismatch`].
@@ -79,16 +78,12 @@ impl Store {
         Ok(stored)
     }
 
-    /// Points a tag at a manifest that the repository has.
+    /// Whether the bytes of a blob are here, in whatever repository.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn point_tag(&self, repository: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<()> {
-        let _shared = self.inner.locks.shared(repository).await;
-        let (change, tags) = (Change::begin(self.index(), repository).await, std::slice::from_ref(tag));
-        self.set_tags(repository, tags, digest).await?;
-        change.pushed(tags).await;
-        Ok(())
+    pub async fn has_bytes(&self, digest: &Digest) -> Result<bool> {
+        self.exists(&layout::blob(digest)?).await
     }
 
     /// Makes a blob known in a repository whose bytes another one has, if they are as many as they must be.

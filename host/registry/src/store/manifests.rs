@@ -151,7 +151,6 @@ impl Store {
         }
         let _shared = self.inner.locks.shared(repository).await;
         self.check_needed(repository, &manifest).await?;
-        let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
         let written = Written {
             digest: &digest,
             bytes: &push.bytes,
@@ -159,11 +158,10 @@ impl Store {
             media_type: &media_type,
         };
         self.write_manifest(repository, written, push.tags).await?;
-        self.inner.cache.remove(repository, &digest);
         Ok(Pushed {
             digest,
             media_type,
-            subject,
+            subject: manifest.subject.as_ref().map(|subject| subject.digest.clone()),
             references: manifest.references(),
         })
     }
@@ -237,6 +235,7 @@ impl Store {
         self.put_all(vec![first, vec![known]]).await?;
         self.set_tags(repository, tags, digest).await?;
         change.pushed(tags).await;
+        self.inner.cache.remove(repository, digest);
         Ok(())
     }
 

@@ -120,6 +120,62 @@ fn a_cut_is_gone_on_from_and_one_that_never_ends_is_told() {
 }
 
 #[test]
+fn a_registry_that_stands_still_is_asked_again_and_then_given_up() {
+    let liar = Liar::start();
+    let blob = noise(900_000, 25);
+    let digest = liar.fake.add_blob(blob.clone()).digest.to_string();
+    let timeout = "timeout = \"1s\"\n";
+    let cache = Cache::start(&format!("{}{timeout}", proxy("hub", liar.address())));
+    liar.bodies(|number| match number {
+        1 => Fault::Stall(300_000),
+        _ => Fault::None,
+    });
+    assert!(cache.client().ask("GET", &blob_path(&digest)).expect(200).body == blob);
+    let other = noise(800_000, 26);
+    let digest = liar.fake.add_blob(other.clone()).digest.to_string();
+    liar.bodies(|_| Fault::Stall(2_000));
+    let (status, length, body) = read(cache.address, &blob_path(&digest), None);
+    assert_eq!((status, length), (200, other.len()));
+    assert!(!body.is_empty() && body.len() < other.len(), "{}", body.len());
+    assert!(!cache.data(&digest).exists());
+    assert_eq!(left(&cache, &digest), 0);
+}
+
+#[test]
+fn a_size_that_a_manifest_says_spares_a_question() {
+    let liar = Liar::start();
+    let blob = noise(10_000, 27);
+    let layer = liar.fake.add_blob(blob.clone());
+    let document = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","layers":[{{"mediaType":"x/layer","digest":"{}","size":10000}}]}}"#,
+        layer.digest
+    );
+    for name in ["team/app", "team/other"] {
+        liar.fake.add_manifest(name, "v1", MANIFEST, &document);
+    }
+    let cache = Cache::start(&proxy("hub", liar.address()));
+    let mut client = cache.client();
+    client.ask("GET", "/v2/hub/team/app/manifests/v1").expect(200);
+    let digest = layer.digest.to_string();
+    assert!(client.ask("GET", &blob_path(&digest)).expect(200).body == blob);
+    let blob_of = |name: &str| format!("/v2/{name}/blobs/{digest}");
+    let asked = [
+        "GET /v2/team/app/manifests/v1".to_owned(),
+        format!("GET {}", blob_of("team/app")),
+    ];
+    assert_eq!(liar.fake.lines(), asked);
+    // Where the bytes are here, whether it has them in the other repository is all that is asked.
+    cache.kept(&digest);
+    client.ask("GET", "/v2/hub/team/other/manifests/v1").expect(200);
+    assert!(client.ask("GET", &blob_of("hub/team/other")).expect(200).body == blob);
+    assert_eq!(
+        liar.fake.lines().last(),
+        Some(&format!("HEAD {}", blob_of("team/other")))
+    );
+    assert_eq!(liar.gets(), 1);
+}
+
+#[test]
 fn a_wrong_length_is_refused_before_anything_is_sent() {
     let liar = Liar::start();
     let blob = noise(10_000, 23);

@@ -314,6 +314,7 @@ fn a_blob_of_two_repositories_is_kept_once_and_asked_for_in_both() {
     let path = |name: &str| format!("/v2/hub/{name}/blobs/{}", sha256(b"shared"));
     for name in ["one", "two"] {
         assert_eq!(get(&mut client, &path(name)), b"shared");
+        cache.kept(&sha256(b"shared"));
     }
     assert_eq!(
         cache.counted("registry_proxy_pulled_bytes_total{type=\"blob\"}"),
@@ -322,4 +323,32 @@ fn a_blob_of_two_repositories_is_kept_once_and_asked_for_in_both() {
     // That the bytes are here says nothing about a third one.
     let unknown = client.ask("GET", &path("three")).expect(404);
     assert_eq!(unknown.code(), "BLOB_UNKNOWN");
+}
+
+#[test]
+fn the_other_registry_has_to_show_who_it_is() {
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/registry/keys");
+    let plain = Cache::start("");
+    let manifest = image(&mut plain.client(), "app", "layer", "");
+    put_manifest(&mut plain.client(), "app", "v1", MANIFEST, &manifest).expect(201);
+    let tls =
+        format!("[http.tls]\ncertificate = \"{keys}/tls-server.crt\"\nkey = \"{keys}/tls-server.pem\"\n");
+    let upstream = Cache::again(plain.stop(), &tls);
+    let port = upstream.address.port();
+    let of = |prefix: &str, more: &str| {
+        format!("[[proxy]]\nprefix = \"{prefix}\"\nupstream = \"https://localhost:{port}\"\n{more}")
+    };
+    let hosts = tempfile::tempdir().unwrap();
+    let folder = hosts.path().join(format!("localhost_{port}_"));
+    fs::create_dir(&folder).unwrap();
+    let settings = format!("server = \"https://localhost:{port}\"\nca = \"{keys}/tls-ca.crt\"\n");
+    fs::write(folder.join("hosts.toml"), settings).unwrap();
+    let trusted = format!("hosts = {:?}\n", hosts.path());
+    let cache = Cache::start(&format!("{}{}", of("trusted", &trusted), of("stranger", "")));
+    let mut client = cache.client();
+    pull(&mut client, "trusted/app", "v1", &manifest, "layer");
+    // On this machine, too, if it is to be https.
+    let refused = client.ask("GET", "/v2/stranger/app/manifests/v1").expect(503);
+    let text = String::from_utf8_lossy(&refused.body).into_owned();
+    assert!(text.contains("no trusted connection"), "{text}");
 }

@@ -91,6 +91,18 @@ impl Cache {
         data(self.folder.as_ref().unwrap().path(), digest)
     }
 
+    /// Waits until a blob that was given is kept, too: who reads it does not wait for that. Its bytes.
+    pub(super) fn kept(&self, digest: &str) -> Vec<u8> {
+        let data = self.data(digest);
+        for _ in 0..6_000 {
+            if data.exists() {
+                return std::fs::read(data).unwrap();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("{digest} is not kept");
+    }
+
     /// What was counted under a name with these labels; 0 if nothing was.
     pub(super) fn counted(&self, name: &str) -> u64 {
         let text = Client::connect(self.operators)

@@ -78,7 +78,7 @@ fn sixteen_clients_cause_one_download_and_read_it_while_it_comes() {
     let upstream = Halting::start(blob.clone());
     let cache = Cache::start(&proxy("hub", upstream.address));
     sixteen(&cache, &upstream, &blob);
-    assert!(std::fs::read(cache.data(&upstream.digest)).unwrap() == blob);
+    assert!(cache.kept(&upstream.digest) == blob);
 }
 
 #[test]
