@@ -10,7 +10,7 @@ use transom_api::images::{CreateImageRequest, Image as Record, UpdateImageReques
 use transom_api::types;
 use transom_client::{Got, Reference, Remote, Repository, Upwards};
 use transom_oci::limits::MANIFEST_BYTES_MAX;
-use transom_oci::{Descriptor, media_type};
+use transom_oci::{Descriptor, Platform, media_type};
 use transom_transfer::{Platforms, children};
 
 use super::{Shown, Wanted, key};
@@ -230,14 +230,21 @@ async fn save(
 
 pub(super) async fn push(
     client: &Client,
-    image: &str,
+    (image, platform): (&str, Option<&Platform>),
     to: &Reference,
     how: &Fetch,
     shown: &mut Shown,
 ) -> Result<(), Failure> {
     let tree = client.tree(&client.image(image).await?).await?;
+    let tree = match platform {
+        None => &tree,
+        Some(platform) => tree.best(platform).ok_or_else(|| {
+            let text = format!("the image has nothing for the platform {platform}");
+            Failure::new(Kind::NotFound, text)
+        })?,
+    };
     let remote = remote(how, &to.repository)?;
-    let (documents, blobs) = sorted(&tree);
+    let (documents, blobs) = sorted(tree);
     let steps = Steps::default();
     let mut uploads = JoinSet::new();
     for blob in blobs {
