@@ -31,7 +31,7 @@ use crate::program::Program;
 use crate::rig::{Rig, here, refused, sha256};
 use crate::transfer_client::{Pipe, import, transfer, types, unpackable};
 
-const IMPORTED: &str = "registry.test/unpacked:1";
+pub(crate) const IMPORTED: &str = "registry.test/unpacked:1";
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../registry/tests/registry/keys");
 
 /// Our registry in this process, on loopback: who may use it, and whether over TLS. Gives its address.
@@ -106,7 +106,7 @@ pub(crate) fn unpacked(name: &str) -> ImageStore {
 }
 
 /// Imports the image that is moved about; its layers.
-async fn imported(rig: &Rig) -> Vec<String> {
+pub(crate) async fn imported(rig: &Rig) -> Vec<String> {
     let (archive, layers) = unpackable();
     let into = ImageStore {
         extra_references: vec![ImageReference {

@@ -178,6 +178,9 @@ impl Blobs {
                 return Ok(Box::new(blob));
             }
             if let Some(arriving) = known.begun.get(digest).filter(|blob| !blob.is_lost()) {
+                let arriving = arriving.clone();
+                // Not with the lock: a request to stop that is on its way waits for it.
+                drop(known);
                 return Ok(Box::new(arriving.reader(&self.cancel)));
             }
             if self.cancel.is_requested() {
