@@ -24,6 +24,8 @@ impl Interrupt {
     pub(crate) fn install() -> Result<Interrupt, Failure> {
         let failed = |error: std::io::Error| Failure::io("cannot watch for signals", &error);
         let again = Arc::new(AtomicBool::new(false));
+        // Before anything else that catches them: a signal that only the others see would be lost.
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds the flag unset, sets it and is delivered; the second one ends the process.
             signal_hook::flag::register_conditional_shutdown(signal, 128 + SIGINT, Arc::clone(&again))
@@ -32,7 +34,6 @@ impl Interrupt {
         }
         let cancel = Cancel::new();
         let asked = cancel.clone();
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         std::thread::spawn(move || {
             if signals.forever().next().is_some() {
                 asked.cancel();

@@ -87,5 +87,7 @@ mod transfer;
 mod transfer_client;
 #[path = "daemon/updates.rs"]
 mod updates;
+#[path = "daemon/verifiers.rs"]
+mod verifiers;
 #[path = "daemon/write.rs"]
 mod write;

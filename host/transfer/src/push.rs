@@ -37,12 +37,14 @@ pub(crate) async fn push(
             .add_resource(&caller.namespace, lease, leases::CONTENT, root.digest.as_str())
             .await?;
     }
+    let target = root.clone();
     let whole = |event: &'static str| Progress {
         name: found.name.clone(),
-        descriptor: Some(root.clone()),
+        descriptor: Some(target.clone()),
         ..Progress::of_all(event)
     };
     progress.tell(whole(PUSHING));
+    let root = chosen(metadata, hold.caller(), image, root.clone()).await?;
     let plan = Plan::make(metadata, hold.caller(), image, root.clone(), &found.name).await?;
     let sender = Sender {
         metadata: metadata.clone(),
@@ -51,12 +53,56 @@ pub(crate) async fn push(
         progress: Arc::clone(&progress),
     };
     sender.send(plan, &root, &to.reference().target()).await?;
-    progress.tell(whole(PUSHED));
+    progress.tell(Progress {
+        descriptor: Some(root.clone()),
+        ..whole(PUSHED)
+    });
     progress.tell(Progress {
         descriptor: Some(root.clone()),
         ..Progress::of_all(format!("Completed push to {to}"))
     });
     hold.end().await
+}
+
+/// What gets the name: the image, or of an index the manifest for the one platform that is wanted. An index with parts left out
+/// would be another one.
+async fn chosen(
+    metadata: &Metadata,
+    caller: &Caller,
+    store: &ImageStore,
+    mut root: Descriptor,
+) -> Result<Descriptor, TransferError> {
+    if store.platforms.0.len() != 1 {
+        return Ok(root);
+    }
+    for _ in 0..=INDEX_DEPTH_MAX {
+        if !media_type::is_index(&root.media_type) {
+            return Ok(root);
+        }
+        let rank = |child: &Descriptor| match &child.platform {
+            Some(platform) => store.platforms.rank(platform),
+            // An index in it may have one that suits.
+            None => media_type::is_index(&child.media_type).then_some(usize::MAX),
+        };
+        let listed = children(metadata, caller, &root).await?.into_iter();
+        let best = listed
+            .filter_map(|child| Some((rank(&child)?, child)))
+            .min_by_key(|(rank, _)| *rank);
+        let Some((_, best)) = best else {
+            return Err(TransferError::NotFound {
+                object: format!("no match for platform in manifest {}", root.digest),
+            });
+        };
+        root = best;
+    }
+    Err(too_deep())
+}
+
+fn too_deep() -> TransferError {
+    TransferError::Limit {
+        what: "the indexes in indexes of the image".to_owned(),
+        limit: INDEX_DEPTH_MAX as u64,
+    }
 }
 
 /// What is pushed.
@@ -105,8 +151,7 @@ impl Plan {
                     blobs.push(listed);
                     continue;
                 }
-                // One platform alone is another image under the same digest, which no registry takes: what is filtered out
-                // must be there already.
+                // What is filtered out must be in the registry already.
                 let wanted = children(metadata, caller, of).await?.into_iter();
                 let wanted = wanted.filter(|child| store.platforms.take(child));
                 below.extend(wanted.map(|descriptor| Listed {
@@ -126,10 +171,7 @@ impl Plan {
             }
             level = below;
         }
-        Err(TransferError::Limit {
-            what: "the indexes in indexes of the image".to_owned(),
-            limit: INDEX_DEPTH_MAX as u64,
-        })
+        Err(too_deep())
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) struct ContentFetch {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImagePush {
+    /// Only the image for this platform, which gets the name as it is, without an index [default: all that it lists]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     #[command(flatten)]
     pub(crate) fetch: Fetch,
     /// Where to.

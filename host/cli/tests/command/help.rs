@@ -141,7 +141,7 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         ),
         (
             "image push",
-            vec!["NAME", "IMAGE", "--local", "--user", "--progress"],
+            vec!["NAME", "IMAGE", "--platform", "--local", "--user"],
         ),
         ("content fetch-object", vec!["NAME", "--plain-http"]),
         ("content push-object", vec!["NAME", "FILE", "TYPE"]),

@@ -138,7 +138,7 @@ impl Verifiers {
             "# Expressions that must hold, in the language of a filter plugin (see [filters]):\n\
              #[verifiers.policies.\"ours\"]\n\
              #plugin = \"cel\"\n\
-             #expression = 'annotations[\"org.opencontainers.image.vendor\"] == \"us\"'\n",
+             #expression = '\"org.example.reviewed\" in annotations'\n",
         );
         for policy in &self.policies {
             out.push_str(&format!(

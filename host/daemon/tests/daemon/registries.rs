@@ -17,6 +17,7 @@ use transom_api::transfer_types::{
     AuthRequest, AuthResponse, AuthType, ImageReference, ImageStore, OciRegistry, Progress, RegistryResolver,
     UnpackConfiguration,
 };
+use transom_oci::media_type;
 use transom_registry::auth;
 use transom_registry::event::Nobody;
 use transom_registry::metrics::Metrics;
@@ -25,11 +26,12 @@ use transom_registry::settings::parse;
 use transom_registry::{Options, Registry, Store};
 
 use crate::ctr::Ctr;
+use crate::fake::{Fake, Fault, reply};
 use crate::program::Program;
 use crate::rig::{Rig, here, refused, sha256};
 use crate::transfer_client::{Pipe, import, transfer, types, unpackable};
 
-const IMPORTED: &str = "registry.test/unpacked:1";
+pub(crate) const IMPORTED: &str = "registry.test/unpacked:1";
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../registry/tests/registry/keys");
 
 /// Our registry in this process, on loopback: who may use it, and whether over TLS. Gives its address.
@@ -104,7 +106,7 @@ pub(crate) fn unpacked(name: &str) -> ImageStore {
 }
 
 /// Imports the image that is moved about; its layers.
-async fn imported(rig: &Rig) -> Vec<String> {
+pub(crate) async fn imported(rig: &Rig) -> Vec<String> {
     let (archive, layers) = unpackable();
     let into = ImageStore {
         extra_references: vec![ImageReference {
@@ -280,6 +282,67 @@ async fn a_client_is_asked_for_its_password_and_certificates_are_checked() {
     // A stream that is not there is one that nobody answers on.
     let (code, _) = refused(moved(&rig, image(), registry(&name, resolver("none"))).await);
     assert_eq!(code, Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_fetched_with_the_password_of_the_client() {
+    let fake = Fake::start().await;
+    let config = b"{}";
+    let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() });
+    fake.add_blob(config.to_vec());
+    let manifest = serde_json::json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST,
+        "config": descriptor("application/vnd.example.config", config), "layers": [] });
+    fake.add_manifest("team/app", "v1", media_type::MANIFEST, &manifest.to_string());
+    let realm = format!("http://{}/token", fake.address);
+    fake.plan(move |seen| {
+        let shown = seen.header("authorization").unwrap_or_default();
+        // alice:secret, and then the token.
+        let json = [("content-type", "application/json")];
+        if seen.path == "/token" {
+            return match shown == "Basic YWxpY2U6c2VjcmV0" {
+                true => reply(200, &json, r#"{"token":"for-alice","expires_in":300}"#),
+                false => reply(401, &json, r#"{"errors":[]}"#),
+            };
+        }
+        match shown == "Bearer for-alice" {
+            true => Fault::None,
+            false => {
+                let wish =
+                    format!("Bearer realm=\"{realm}\",service=\"fake\",scope=\"repository:team/app:pull\"");
+                reply(401, &[("www-authenticate", &wish)], "{}")
+            }
+        }
+    });
+    let rig = Rig::start().await;
+    let name = format!("{}/team/app:v1", fake.address);
+    let resolver = |stream: &str| RegistryResolver {
+        auth_stream: stream.to_owned(),
+        default_scheme: "http".to_owned(),
+        ..RegistryResolver::default()
+    };
+    let into = || types("ImageStore", &named(&name));
+    let (code, text) = refused(moved(&rig, registry(&name, resolver("")), into()).await);
+    assert_eq!(code, Code::PermissionDenied, "{text}");
+    let asking = answering(Pipe::open(&rig, "one").await, password("secret"));
+    moved(&rig, registry(&name, resolver("one")), into())
+        .await
+        .expect("pulled");
+    let asked = asking.await.expect("no panic");
+    assert!(
+        asked[0].wwwauthenticate[0].starts_with("Bearer realm="),
+        "{asked:?}"
+    );
+    // A header is shown as it is.
+    let header = AuthResponse {
+        auth_type: AuthType::Header.into(),
+        secret: "Bearer for-alice".to_owned(),
+        ..AuthResponse::default()
+    };
+    let asking = answering(Pipe::open(&rig, "two").await, header);
+    moved(&rig, registry(&name, resolver("two")), into())
+        .await
+        .expect("pulled");
+    asking.await.expect("no panic");
 }
 
 /// Debian's docker-registry on a folder; it ends with this.

@@ -221,6 +221,19 @@ impl Work {
     }
 }
 
+impl Work {
+    /// Whether the bytes were wrong that a layer was applied from while it arrived. Where they may explain the error, their end is
+    /// waited for: only the digest tells.
+    async fn was_lost(&self, shared: &Shared, along: &Arriving, error: &UnpackError) -> bool {
+        if error.class() == Class::Unknown && !along.is_lost() {
+            let arrived = shared.arrivals.wait(&self.descriptor.digest);
+            // If all is stopped, nothing is tried again anyway.
+            let _ = shared.unless_stopped(arrived).await;
+        }
+        along.is_lost()
+    }
+}
+
 /// The right to apply a layer, with its bytes if they are still arriving.
 type Turn<'s> = (SemaphorePermit<'s>, Option<Arriving>);
 
@@ -272,7 +285,13 @@ impl Extracted {
                 };
                 Err((error, false))
             }
-            Err(error) => Err((error, along.is_some_and(|along| along.is_lost()))),
+            Err(error) => {
+                let lost = match &along {
+                    Some(along) => work.was_lost(shared, along, &error).await,
+                    None => false,
+                };
+                Err((error, lost))
+            }
         }
     }
 

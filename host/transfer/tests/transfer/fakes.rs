@@ -159,6 +159,10 @@ pub(crate) struct FakeApplier {
     pub(crate) most: AtomicUsize,
     /// How many layers were read while they arrived.
     pub(crate) along: AtomicUsize,
+    /// Whether those fail.
+    pub(crate) fails_along: Mutex<bool>,
+    /// How many have failed.
+    pub(crate) failed_along: watch::Sender<usize>,
     pub(crate) mounts: Mutex<Vec<Mount>>,
     /// A layer that cannot be applied, and may not be used.
     pub(crate) fails: Mutex<Option<Digest>>,
@@ -176,6 +180,8 @@ impl FakeApplier {
             at_once: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             along: AtomicUsize::new(0),
+            fails_along: Mutex::default(),
+            failed_along: watch::Sender::new(0),
             mounts: Mutex::default(),
             fails: Mutex::default(),
             asked: Mutex::default(),
@@ -216,6 +222,10 @@ impl FakeApplier {
         let blob: Box<dyn Read + Send> = match layer.along {
             Some(along) => {
                 self.along.fetch_add(1, Ordering::SeqCst);
+                if *self.fails_along.lock().unwrap() {
+                    self.failed_along.send_modify(|failed| *failed += 1);
+                    return Err(failed("a name that is too long"));
+                }
                 Box::new(along.reader(layer.cancel))
             }
             None => {

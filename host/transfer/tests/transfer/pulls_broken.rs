@@ -186,3 +186,41 @@ async fn an_image_whose_configuration_lies_is_not_unpacked() {
     assert!(snapshots.names(Kind::Active).is_empty());
     assert!(stage.metadata.images(&caller(), &[]).await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_wrong_bytes_may_explain_waits_for_their_digest() {
+    let Bench {
+        stage,
+        snapshots,
+        applier,
+    } = bench(true, usize::MAX, 2).await;
+    let fake = Fake::start().await;
+    let sample = large(1, 1 << 20);
+    offer(&fake, &sample, "v1");
+    let layer = sample.layers[0].clone();
+    // The applier fails at the first try, before the blob is there; the registry sends the rest only then.
+    *applier.fails_along.lock().unwrap() = true;
+    let mut failed = applier.failed_along.subscribe();
+    let mut asked = 0;
+    fake.plan(move |seen| {
+        if !is_layer(seen, &layer) {
+            return Fault::None;
+        }
+        asked += 1;
+        match asked {
+            1 => Fault::Cut(600_000),
+            2 => {
+                while *failed.borrow_and_update() == 0 {
+                    std::thread::yield_now();
+                }
+                Fault::Flip(1_000)
+            }
+            _ => Fault::None,
+        }
+    });
+    let from = registry(&fake, &client(3), "v1");
+    stage.pull(&from, &into("app:v1")).await.unwrap();
+    assert_eq!(snapshots.names(Kind::Committed).len(), 1);
+    assert!(snapshots.names(Kind::Active).is_empty());
+    assert_eq!(applier.along.load(std::sync::atomic::Ordering::SeqCst), 1);
+}

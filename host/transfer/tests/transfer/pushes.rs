@@ -2,7 +2,7 @@
 
 use transom_meta::Class;
 use transom_oci::media_type;
-use transom_transfer::{ImageStore, Registry};
+use transom_transfer::{ImageStore, Platforms, Registry};
 
 use crate::fake::{Fake, Fault};
 use crate::pulls::{client, registry};
@@ -80,6 +80,39 @@ async fn an_index_comes_after_all_that_it_lists() {
     assert_eq!(puts.len(), 3);
     assert!(puts[2].ends_with("/manifests/all"), "{puts:?}");
     assert_eq!(fake.shelf.blobs.lock().unwrap().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_index_one_platform_can_be_pushed_as_an_image() {
+    let stage = Stage::new().await;
+    let fake = Fake::start().await;
+    let samples = ["linux/amd64", "linux/arm64"].map(|platform| Sample::new(platform, &[platform]));
+    let inner = index(&samples.each_ref().map(Sample::with_platform));
+    let outer = crate::stage::descriptor(media_type::INDEX, &inner);
+    let mut blobs: Vec<&[u8]> = samples.iter().flat_map(Sample::blobs).collect();
+    blobs.push(&inner);
+    let root = index(&[named(outer, "import.test/any:all")]);
+    stage.import(&layout(&blobs, &root), &any_name()).await.unwrap();
+    let wanted = |platform: &str| ImageStore {
+        platforms: Platforms(vec![platform.parse().unwrap()]),
+        ..ImageStore::named("import.test/any:all")
+    };
+    let to = registry(&fake, &client(3), "arm");
+    let (who, arm) = (caller(), wanted("linux/arm64"));
+    stage
+        .transfers
+        .push(&who, &arm, &to, stage.told.clone())
+        .await
+        .unwrap();
+    let (kind, bytes) = fake.shelf.manifests.lock().unwrap()["team/app/arm"].clone();
+    assert_eq!(
+        (kind.as_str(), &*bytes),
+        (media_type::MANIFEST, &*samples[1].manifest)
+    );
+    assert_eq!(fake.shelf.blobs.lock().unwrap().len(), 2);
+    let none = wanted("linux/s390x");
+    let pushed = stage.transfers.push(&who, &none, &to, stage.told.clone()).await;
+    assert_eq!(refused(pushed).0, Class::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]

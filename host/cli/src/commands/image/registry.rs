@@ -18,7 +18,7 @@ use crate::client::transfer::platform;
 use crate::client::{Client, Labels};
 use crate::commands::registry::settings;
 use crate::commands::{print, print_json};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::progress::BlobBars;
 use crate::show::{duration, printable, size};
 
@@ -121,18 +121,13 @@ pub(super) async fn push(client: &Client, command: &ImagePush, json: bool) -> Re
     let mut shown = Shown::new(&command.fetch);
     let to = whole(&command.name)?;
     let image = command.image.clone().unwrap_or_else(|| to.to_string());
-    if is_local(client, &command.fetch).await? {
-        local::push(client, &image, &to, &command.fetch, &mut shown).await?;
-    } else {
-        let store = ImageStore {
-            name: image.clone(),
-            ..ImageStore::default()
-        };
-        let reach = reach(&command.fetch, &to)?;
-        client
-            .move_image(&reach, Way::Push(store), |said| shown.tell(&said))
-            .await?;
-    }
+    let pushed = send(client, command, &image, &to, &mut shown).await;
+    pushed.map_err(|failure| match (failure.kind(), &command.platform) {
+        (Kind::NotFound, None) => {
+            failure.advise("if only one platform of it is here, name that with --platform")
+        }
+        _ => failure,
+    })?;
     let moved = shown.moved;
     if json {
         return print_json(&json!({
@@ -145,6 +140,27 @@ pub(super) async fn push(client: &Client, command: &ImagePush, json: bool) -> Re
         }));
     }
     say("pushed", &to.to_string(), &moved, start)
+}
+
+async fn send(
+    client: &Client,
+    command: &ImagePush,
+    image: &str,
+    to: &Reference,
+    shown: &mut Shown,
+) -> Result<(), Failure> {
+    let wanted = command.platform.as_ref();
+    if is_local(client, &command.fetch).await? {
+        return local::push(client, (image, wanted), to, &command.fetch, shown).await;
+    }
+    let store = ImageStore {
+        name: image.to_owned(),
+        platforms: wanted.map(platform).into_iter().collect(),
+        ..ImageStore::default()
+    };
+    let reach = reach(&command.fetch, to)?;
+    let way = Way::Push(store);
+    client.move_image(&reach, way, |said| shown.tell(&said)).await
 }
 
 fn say(what: &str, name: &str, moved: &Moved, start: Instant) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use transom_client::{Got, Reference, Remote};
 use transom_content::Partial;
 use transom_image::unpack::Layers;
 use transom_image::{ImageError, Layer};
-use transom_layer::cancel::Cancel;
+use transom_layer::cancel::{Cancel, CancelHook};
 use transom_oci::{Descriptor, Digest, Manifest, Platform, media_type};
 use transom_transfer::arriving::Arriving;
 
@@ -178,6 +178,9 @@ impl Blobs {
                 return Ok(Box::new(blob));
             }
             if let Some(arriving) = known.begun.get(digest).filter(|blob| !blob.is_lost()) {
+                let arriving = arriving.clone();
+                // Not with the lock: a request to stop that is on its way waits for it.
+                drop(known);
                 return Ok(Box::new(arriving.reader(&self.cancel)));
             }
             if self.cancel.is_requested() {
@@ -205,15 +208,25 @@ impl Coming {
 
     /// Waits until all layers are here, or will not come; the failure then.
     pub(crate) fn end(&self) -> Result<(), Failure> {
+        let _hook = self.hook();
         let mut known = self.blobs.lock();
-        while known.ended.is_none() && !self.blobs.cancel.is_requested() {
-            known = self
-                .blobs
-                .changed
-                .wait(known)
-                .unwrap_or_else(PoisonError::into_inner);
+        while known.ended.is_none() {
+            if self.blobs.cancel.is_requested() {
+                return Err(Failure::interrupted());
+            }
+            let changed = self.blobs.changed.wait(known);
+            known = changed.unwrap_or_else(PoisonError::into_inner);
         }
         known.ended.replace(Ok(())).unwrap_or(Ok(()))
+    }
+
+    /// Whoever waits is woken by the request to stop.
+    fn hook(&self) -> CancelHook {
+        let blobs = Arc::clone(&self.blobs);
+        self.blobs.cancel.on_cancel(move || {
+            let _known = blobs.lock();
+            blobs.changed.notify_all();
+        })
     }
 
     /// Whether bytes of a layer that were read do not count: it was fetched anew.
@@ -234,12 +247,7 @@ impl Drop for Coming {
 impl Layers for Coming {
     fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, ImageError> {
         let digest = &layer.descriptor.digest;
-        let blobs = Arc::clone(&self.blobs);
-        // Whoever waits is woken by the request to stop.
-        let _hook = self.blobs.cancel.on_cancel(move || {
-            let _known = blobs.lock();
-            blobs.changed.notify_all();
-        });
+        let _hook = self.hook();
         self.blobs.read(digest).map_err(|source| ImageError::Io {
             action: "fetch",
             path: digest.to_string().into(),

@@ -10,11 +10,12 @@ use transom_api::images::{CreateImageRequest, Image as Record, UpdateImageReques
 use transom_api::types;
 use transom_client::{Got, Reference, Remote, Repository, Upwards};
 use transom_oci::limits::MANIFEST_BYTES_MAX;
-use transom_oci::{Descriptor, media_type};
+use transom_oci::{Descriptor, Platform, media_type};
 use transom_transfer::{Platforms, children};
 
 use super::{Shown, Wanted, key};
 use crate::arguments::Fetch;
+use crate::client::image::{Node, State};
 use crate::client::registry::local::{Blob, Remote as Content};
 use crate::client::snapshot::Snapshots;
 use crate::client::stream::unique;
@@ -230,14 +231,21 @@ async fn save(
 
 pub(super) async fn push(
     client: &Client,
-    image: &str,
+    (image, platform): (&str, Option<&Platform>),
     to: &Reference,
     how: &Fetch,
     shown: &mut Shown,
 ) -> Result<(), Failure> {
     let tree = client.tree(&client.image(image).await?).await?;
+    let tree = match platform {
+        None => &tree,
+        Some(platform) => tree.best(platform).ok_or_else(|| {
+            let text = format!("the image has nothing for the platform {platform}");
+            Failure::new(Kind::NotFound, text)
+        })?,
+    };
     let remote = remote(how, &to.repository)?;
-    let (documents, blobs) = sorted(&tree);
+    let (documents, blobs) = sorted(tree)?;
     let steps = Steps::default();
     let mut uploads = JoinSet::new();
     for blob in blobs {
@@ -271,7 +279,8 @@ pub(super) async fn push(
 }
 
 /// Documents, what lists others before those, and all other blobs, each once. Layers that registries do not carry are left out.
-fn sorted(tree: &crate::client::image::Node) -> (Vec<Descriptor>, Vec<Descriptor>) {
+/// Something that is missing is found out before anything is sent.
+fn sorted(tree: &Node) -> Result<(Vec<Descriptor>, Vec<Descriptor>), Failure> {
     let (mut documents, mut blobs, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     let mut level = vec![tree];
     while !level.is_empty() {
@@ -281,6 +290,10 @@ fn sorted(tree: &crate::client::image::Node) -> (Vec<Descriptor>, Vec<Descriptor
             if !seen.insert(of.digest.clone()) || media_type::is_nondistributable(&of.media_type) {
                 continue;
             }
+            if node.state == State::Missing {
+                let text = format!("the blob {} is not there", of.digest);
+                return Err(Failure::new(Kind::NotFound, text));
+            }
             match media_type::is_manifest(&of.media_type) || media_type::is_index(&of.media_type) {
                 true => documents.push(of.clone()),
                 false => blobs.push(of.clone()),
@@ -289,5 +302,5 @@ fn sorted(tree: &crate::client::image::Node) -> (Vec<Descriptor>, Vec<Descriptor
         }
         level = below;
     }
-    (documents, blobs)
+    Ok((documents, blobs))
 }
