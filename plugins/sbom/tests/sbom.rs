@@ -120,10 +120,7 @@ fn spdx_says_the_same() {
 }
 
 #[test]
-fn every_kind_of_file_is_read() {
-    let lock = r#"{"lockfileVersion":3,"packages":{"":{"name":"app"},"node_modules/a":{"version":"1.0.0","license":"MIT"},
-        "node_modules/a/node_modules/@s/b":{"version":"2.0.0"},"node_modules/link":{"link":true}}}"#;
-    let old_lock = r#"{"lockfileVersion":1,"dependencies":{"a":{"version":"1.0.0","dependencies":{"b":{"version":"2.0.0"}}},"f":{"version":"file:x"}}}"#;
+fn packages_of_systems_without_a_file_of_status() {
     for (path, content, expected) in [
         (
             "var/lib/dpkg/status.d/base",
@@ -138,10 +135,21 @@ fn every_kind_of_file_is_read() {
                 "pkg:apk/alpine/zlib@1.3-r0?arch=x86_64",
             ],
         ),
+    ] {
+        assert_eq!(urls(path, content), expected, "{path}");
+    }
+}
+
+#[test]
+fn packages_of_javascript() {
+    let lock = r#"{"lockfileVersion":3,"packages":{"":{"name":"app"},"node_modules/a":{"version":"1.0.0","license":"MIT"},
+        "node_modules/a/node_modules/@s/b":{"version":"2.0.0"},"node_modules/link":{"link":true}}}"#;
+    let old_lock = r#"{"lockfileVersion":1,"dependencies":{"a":{"version":"1.0.0","dependencies":{"b":{"version":"2.0.0"}}},"f":{"version":"file:x"}}}"#;
+    for (path, content, expected) in [
         (
             "app/package-lock.json",
             lock,
-            &["pkg:npm/%40s/b@2.0.0", "pkg:npm/a@1.0.0"],
+            &["pkg:npm/%40s/b@2.0.0", "pkg:npm/a@1.0.0"][..],
         ),
         (
             "app/package-lock.json",
@@ -158,10 +166,18 @@ fn every_kind_of_file_is_read() {
             r#"{"name":"npm","version":"9.2.0","license":"Artistic-2.0"}"#,
             &["pkg:npm/npm@9.2.0"],
         ),
+    ] {
+        assert_eq!(urls(path, content), expected, "{path}");
+    }
+}
+
+#[test]
+fn packages_of_other_languages() {
+    for (path, content, expected) in [
         (
             "usr/lib/python3/dist-packages/Six-1.16.dist-info/METADATA",
             "Metadata-Version: 2.1\nName: Six\nVersion: 1.16\n\nVersion: no\n",
-            &["pkg:pypi/six@1.16"],
+            &["pkg:pypi/six@1.16"][..],
         ),
         (
             "app/requirements.txt",
