@@ -170,6 +170,9 @@ impl StorageDriver for Filesystem {
     fn put_all(&self, groups: Vec<Vec<Put>>) -> Pending<'_, ()> {
         Box::pin(async move {
             let staged = self.stage(groups.into_iter().flatten().collect()).await?;
+            if staged.is_empty() {
+                return Ok(());
+            }
             flush::written(&self.root).await?;
             self.change(move |root| content::place_all(root, staged, Condition::Always))
                 .await

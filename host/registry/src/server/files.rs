@@ -153,7 +153,8 @@ mod tests {
         let (_client, server) = pair().await;
         let mut server = FileSender::new(server, outgoing.clone());
         let part = outgoing.stand_in(&Arc::new(tempfile::tempfile().unwrap()), 0, 10);
-        server.write_all(&part.to_vec()).await.unwrap();
+        let copied = part.to_vec();
+        server.write_all(&copied).await.unwrap();
         server.flush().await.unwrap_err();
     }
 }
