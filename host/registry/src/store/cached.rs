@@ -3,6 +3,7 @@
 //! The time of a link is the time of its last use, more or less: it is written anew when it is an eighth of the time old after
 //! which it goes, so that few reads write.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use transom_storage::StoragePath;
 use super::gc::is_old;
 use super::{Blob, Store, Stored};
 use crate::error::Result;
+use crate::index::Change;
 use crate::manifest::Manifest;
 use crate::names::{RepositoryName, Tag};
 use crate::{Error, layout, limits};
@@ -62,6 +64,7 @@ impl Store {
         let manifest = Manifest::read(bytes)?;
         let subject = manifest.subject.as_ref().map(|subject| &subject.digest);
         let _shared = self.inner.locks.shared(repository).await;
+        let change = Change::begin(self.index(), repository).await;
         tokio::try_join!(
             self.keep(digest, bytes),
             self.note_type(repository, digest, &manifest, &arrived.media_type),
@@ -72,6 +75,7 @@ impl Store {
         if let Some(tag) = tag {
             self.set_tag(repository, tag, digest).await?;
         }
+        change.pushed(tag.map_or(&[], slice::from_ref)).await;
         let stored = Arc::new(Stored {
             digest: arrived.digest,
             media_type: arrived.media_type,
@@ -86,7 +90,10 @@ impl Store {
     /// The driver's.
     pub async fn point_tag(&self, repository: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<()> {
         let _shared = self.inner.locks.shared(repository).await;
-        self.set_tag(repository, tag, digest).await
+        let change = Change::begin(self.index(), repository).await;
+        self.set_tag(repository, tag, digest).await?;
+        change.pushed(slice::from_ref(tag)).await;
+        Ok(())
     }
 
     /// Makes a blob known in a repository whose bytes another one has, if they are as many as they must be.
