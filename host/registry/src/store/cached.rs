@@ -123,7 +123,7 @@ impl Store {
     /// The driver's.
     pub async fn use_blob(&self, repository: &RepositoryName, digest: &Digest, ttl: Duration) -> Result<()> {
         let link = layout::layer_link(repository, digest)?;
-        self.used(&link, digest, ttl).await
+        self.used(repository, &link, digest, ttl).await
     }
 
     /// The same of a manifest.
@@ -137,13 +137,26 @@ impl Store {
         ttl: Duration,
     ) -> Result<()> {
         let link = layout::revision_link(repository, digest)?;
-        self.used(&link, digest, ttl).await
+        self.used(repository, &link, digest, ttl).await
     }
 
-    async fn used(&self, link: &StoragePath, digest: &Digest, ttl: Duration) -> Result<()> {
+    async fn used(
+        &self,
+        repository: &RepositoryName,
+        link: &StoragePath,
+        digest: &Digest,
+        ttl: Duration,
+    ) -> Result<()> {
         let limit = SystemTime::now().checked_sub(ttl / 8);
         match self.driver().stat(link).await {
-            Ok(entry) if is_old(entry.modified(), limit) => self.link(link, digest).await,
+            Ok(entry) if is_old(entry.modified(), limit) => {
+                // What is deleted at this moment must not come back.
+                let _shared = self.inner.locks.shared(repository).await;
+                match self.exists(link).await? {
+                    true => self.link(link, digest).await,
+                    false => Ok(()),
+                }
+            }
             Ok(_) => Ok(()),
             // It went meanwhile, and comes back when it is asked for again.
             Err(error) if error.is_not_found() => Ok(()),
