@@ -31,8 +31,8 @@ mod tags;
 mod uploads;
 
 pub use blobs::Blob;
-pub use cached::{Arrived, Evicted};
 pub use build::{Built, Compared};
+pub use cached::{Arrived, Evicted};
 pub use gc::{Collected, Collection};
 pub use manifests::{ManifestPush, Pushed, Stored};
 pub use referrers::Referrers;

@@ -3,6 +3,7 @@
 //! The time of a link is the time of its last use, more or less: it is written anew when it is an eighth of the time old after
 //! which it goes, so that few reads write.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -113,7 +114,7 @@ impl Store {
     /// The driver's.
     pub async fn use_blob(&self, repository: &RepositoryName, digest: &Digest, ttl: Duration) -> Result<()> {
         let link = layout::layer_link(repository, digest)?;
-        self.used(&link, digest, ttl).await
+        self.used(repository, &link, digest, ttl).await
     }
 
     /// The same of a manifest.
@@ -127,13 +128,26 @@ impl Store {
         ttl: Duration,
     ) -> Result<()> {
         let link = layout::revision_link(repository, digest)?;
-        self.used(&link, digest, ttl).await
+        self.used(repository, &link, digest, ttl).await
     }
 
-    async fn used(&self, link: &StoragePath, digest: &Digest, ttl: Duration) -> Result<()> {
+    async fn used(
+        &self,
+        repository: &RepositoryName,
+        link: &StoragePath,
+        digest: &Digest,
+        ttl: Duration,
+    ) -> Result<()> {
         let limit = SystemTime::now().checked_sub(ttl / 8);
         match self.driver().stat(link).await {
-            Ok(entry) if is_old(entry.modified(), limit) => self.link(link, digest).await,
+            Ok(entry) if is_old(entry.modified(), limit) => {
+                // What is deleted at this moment must not come back.
+                let _shared = self.inner.locks.shared(repository).await;
+                match self.exists(link).await? {
+                    true => self.link(link, digest).await,
+                    false => Ok(()),
+                }
+            }
             Ok(_) => Ok(()),
             // It went meanwhile, and comes back when it is asked for again.
             Err(error) if error.is_not_found() => Ok(()),

@@ -9,12 +9,13 @@ use proptest::prelude::*;
 use transom_meta::kv::Kv;
 use transom_meta::kv::memory::Memory as MemoryKv;
 use transom_registry::names::Tag;
-use transom_registry::store::Collection;
+use transom_registry::store::{Arrived, Collection};
 use transom_registry::{Error, Store};
 use transom_storage::{StorageDriver, StoragePath};
 
 use super::stamped::Stamped;
-use super::{REPOSITORIES, catalog, digest, indexed, listed, name, push, walking, with};
+use super::{REPOSITORIES, catalog, digest, indexed, listed, manifest, name, push, walking, with};
+use crate::serving::INDEX;
 
 const TAGS: [&str; 8] = ["1", "2", "a", "a-b", "a.b", "B", "_", "z"];
 
@@ -22,6 +23,12 @@ const TAGS: [&str; 8] = ["1", "2", "a", "a-b", "a.b", "B", "_", "z"];
 #[derive(Clone, Debug)]
 enum Deed {
     Push(usize, Vec<usize>, u32),
+    /// A manifest comes from another registry, perhaps under a tag.
+    Arrive(usize, Option<usize>, u32),
+    /// A tag is pointed at what came.
+    Point(usize, usize, u32),
+    /// What came and nobody uses goes.
+    Evict(usize),
     DeleteTag(usize, usize),
     DeleteManifest(usize, u32),
     Collect,
@@ -38,8 +45,12 @@ enum Deed {
 fn deed() -> impl Strategy<Value = Deed> {
     let (repository, tag, number) = (0..REPOSITORIES.len(), 0..TAGS.len(), 0..4u32);
     let several = prop::collection::vec(tag.clone(), 0..4);
+    let perhaps = prop::option::of(tag.clone());
     prop_oneof![
         5 => (repository.clone(), several, number.clone()).prop_map(|(at, tags, number)| Deed::Push(at, tags, number)),
+        2 => (repository.clone(), perhaps, number.clone()).prop_map(|(at, tag, number)| Deed::Arrive(at, tag, number)),
+        1 => (repository.clone(), tag.clone(), number.clone()).prop_map(|(at, tag, number)| Deed::Point(at, tag, number)),
+        1 => repository.clone().prop_map(Deed::Evict),
         2 => (repository.clone(), tag).prop_map(|(at, tag)| Deed::DeleteTag(at, tag)),
         2 => (repository, number).prop_map(|(at, number)| Deed::DeleteManifest(at, number)),
         1 => Just(Deed::Collect),
@@ -146,6 +157,27 @@ async fn simple(store: &Store, deed: &Deed) -> Result<(), Error> {
             let set: Vec<&str> = set.into_iter().collect();
             push(store, REPOSITORIES[*at], &set, *number).await
         }
+        Deed::Arrive(at, tag, number) => {
+            let tag = tag.map(|tag| Tag::new(TAGS[tag]).unwrap());
+            let arrived = Arrived {
+                digest: digest(*number),
+                media_type: INDEX.to_owned(),
+                bytes: manifest(*number).into(),
+            };
+            let repository = name(REPOSITORIES[*at]);
+            store
+                .keep_arrived(&repository, tag.as_ref(), arrived)
+                .await
+                .map(drop)
+        }
+        Deed::Point(at, tag, number) => {
+            let (repository, tag) = (name(REPOSITORIES[*at]), Tag::new(TAGS[*tag]).unwrap());
+            store.point_tag(&repository, &tag, &digest(*number)).await
+        }
+        Deed::Evict(at) => store
+            .evict(&name(REPOSITORIES[*at]), Duration::ZERO)
+            .await
+            .map(drop),
         Deed::DeleteTag(at, tag) => {
             let tag = Tag::new(TAGS[*tag]).unwrap();
             store.delete_tag(&name(REPOSITORIES[*at]), &tag).await.map(drop)
