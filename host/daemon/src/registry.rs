@@ -32,10 +32,10 @@ pub use images::Images;
 pub async fn open(registry: &Registry, root: &Path, metadata: Option<&Metadata>) -> Result<Running, Failure> {
     let mut settings = registry.settings.clone();
     if settings.storage.is_empty() {
-        let (storage, read_only) = match registry.namespaces.is_empty() {
-            true => (files(root), false),
-            // Nothing but images: there is nowhere to push to.
-            false => (memory(), true),
+        let (storage, read_only) = match only_images(registry) {
+            // There is nowhere to push to.
+            true => (memory(), true),
+            false => (files(root), false),
         };
         settings.storage = storage;
         settings.read_only |= read_only;
@@ -58,9 +58,9 @@ pub async fn open(registry: &Registry, root: &Path, metadata: Option<&Metadata>)
 #[must_use]
 pub fn part(registry: &Registry, address: Option<SocketAddr>) -> Part {
     let driver = registry.settings.storage.get("driver").and_then(Value::as_str);
-    let driver = driver.unwrap_or(match registry.namespaces.is_empty() {
-        true => "filesystem",
-        false => "none",
+    let driver = driver.unwrap_or(match only_images(registry) {
+        true => "none",
+        false => "filesystem",
     });
     let mut part = Part::registry("http").exports("Driver", driver);
     if let Some(address) = address {
@@ -71,6 +71,11 @@ pub fn part(registry: &Registry, address: Option<SocketAddr>) -> Part {
     }
     part.exports("Namespaces", registry.namespaces.join(","))
         .requires(&["content", "metadata"])
+}
+
+/// Whether nothing is to be kept, as far as anybody has said.
+fn only_images(registry: &Registry) -> bool {
+    !registry.namespaces.is_empty() && registry.settings.proxy.is_empty()
 }
 
 /// Files below the daemon's root.

@@ -20,7 +20,7 @@ use crate::access::Gate;
 use crate::event::Listener;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::source::Source;
+use crate::source::{Chain, Source};
 use crate::store::Store;
 
 mod accept;
@@ -108,7 +108,7 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    sources: Vec<Arc<dyn Source>>,
+    sources: Chain,
     gate: Arc<dyn Gate>,
     listener: Arc<dyn Listener>,
     settings: Settings,
@@ -134,7 +134,8 @@ impl Registry {
         Registry::with_sources(store, Vec::new(), gate, listener, settings, metrics)
     }
 
-    /// A registry of what is in a store, and of what others have. Of several that have a repository, the first is asked.
+    /// A registry of what is in a store, and of what others have. Of several that may have a repository, the
+    /// first that has what is asked for gives it.
     #[must_use]
     pub fn with_sources(
         store: Store,
@@ -147,7 +148,7 @@ impl Registry {
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let inner = Inner {
             store,
-            sources,
+            sources: Chain::new(sources),
             gate,
             listener,
             settings,

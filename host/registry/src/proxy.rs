@@ -137,7 +137,7 @@ impl Source for Proxies {
         format!("it is a copy of what {address} has; push it there")
     }
 
-    fn is_cache(&self) -> bool {
+    fn is_cache(&self, _name: &RepositoryName) -> bool {
         true
     }
 

@@ -97,7 +97,8 @@ impl Running {
         Running::open_with(config, factory, Vec::new()).await
     }
 
-    /// The same with repositories that others have, who are asked before the caches of the configuration.
+    /// The same with repositories that others have, who are asked before the caches of the configuration:
+    /// these have what the others do not.
     ///
     /// # Errors
     /// [`RunError`].

@@ -1,4 +1,4 @@
-//! Repositories whose content is not in the store, or not yet: what the server asks of whoever has it.
+//! Repositories whose content is not in the store, or not yet: what the server asks of whoever has it. `chain` makes one of several.
 
 use std::fmt;
 use std::future::Future;
@@ -11,6 +11,10 @@ use transom_storage::Reader;
 use crate::error::Result;
 use crate::names::{Reference, RepositoryName};
 use crate::store::{Page, Referrers, Stored};
+
+mod chain;
+
+pub use chain::Chain;
 
 /// An answer to wait for.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -27,7 +31,7 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
     fn refusal(&self, name: &RepositoryName) -> String;
 
     /// Whether what is in the store of it may be deleted there: it comes back when it is asked for.
-    fn is_cache(&self) -> bool;
+    fn is_cache(&self, name: &RepositoryName) -> bool;
 
     /// A manifest.
     fn manifest<'a>(&'a self, name: &'a RepositoryName, reference: &'a Reference)
@@ -47,14 +51,14 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
         most: usize,
     ) -> Pending<'a, Page<String>>;
 
-    /// Referrers, as [`Store::referrers`](crate::Store::referrers) gives them.
+    /// Referrers; none if it knows of none. Otherwise as [`Store::referrers`](crate::Store::referrers) gives them.
     fn referrers<'a>(
         &'a self,
         name: &'a RepositoryName,
         asked: Referrers<'a>,
     ) -> Pending<'a, Page<Descriptor>>;
 
-    /// The repositories that are not in the store, in the order of the parts of their names.
+    /// The repositories that are not in the store, in any order.
     fn catalog(&self) -> Pending<'_, Vec<RepositoryName>>;
 }
 

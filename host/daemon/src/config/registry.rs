@@ -15,7 +15,8 @@ pub struct Registry {
     pub namespaces: Vec<String>,
     /// The folders that storage drivers are loaded from.
     pub plugins: Vec<PathBuf>,
-    /// All else, as in the registry's own file. Without storage: files below the root, or none, if there are namespaces.
+    /// All else, as in the registry's own file. Without storage: files below the root, or none, if there is nothing but
+    /// namespaces.
     pub settings: Config,
 }
 

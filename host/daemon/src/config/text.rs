@@ -39,7 +39,7 @@ const REGISTRY: &str = "
 # Who may push where, if not everybody: [registry.auth], [registry.policy].
 #[registry.http]
 #listen = \"127.0.0.1:5000\"
-# Without this, files below `root`; or none, if there are namespaces.
+# Without this, files below `root`; or none, if there is nothing but namespaces.
 #[registry.storage]
 #driver = \"filesystem\"
 #rootdirectory = \"/var/lib/registry\"

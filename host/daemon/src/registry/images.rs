@@ -232,7 +232,7 @@ impl Source for Images {
             .to_owned()
     }
 
-    fn is_cache(&self) -> bool {
+    fn is_cache(&self, _name: &RepositoryName) -> bool {
         false
     }
 

@@ -318,6 +318,32 @@ fn only_what_an_image_leads_to_is_given() {
 }
 
 #[test]
+fn what_no_image_has_comes_from_another_registry() {
+    let (upstream, theirs) = start("[registry.http]\nlisten = \"127.0.0.1:0\"\n");
+    let folder = upstream.folder.path();
+    let (image, manifest) = archive(folder);
+    let (image, target) = (image.display(), format!("docker://{theirs}/other:v1"));
+    if copy(folder, &format!("oci-archive:{image}"), &target).is_none() {
+        return;
+    }
+    let proxy = format!("[[registry.proxy]]\nprefix = \"example.com\"\nupstream = \"http://{theirs}\"\n");
+    let (program, address) = start(&format!("{IMAGES}{proxy}"));
+    let Some(ctr) = Ctr::new(&program.socket()) else {
+        return;
+    };
+    ctr.good(&["images", "import", "--no-unpack", &image.to_string()]);
+    let status = |path: &str| ask(address, "GET", &format!("/v2/{path}")).0;
+    // The daemon's own, the other registry's, and nobody's.
+    assert_eq!(status("example.com/a/manifests/1"), 200);
+    assert_eq!(status("other/manifests/v1?ns=example.com"), 200);
+    assert_eq!(status(&format!("example.com/other/manifests/{manifest}")), 200);
+    assert_eq!(status("example.com/none/manifests/v1"), 404);
+    assert_eq!(status("quay.io/a/manifests/1"), 404);
+    let (refused, body) = ask(address, "POST", "/v2/example.com/other/blobs/uploads/");
+    assert_eq!(refused, 405, "{}", String::from_utf8_lossy(&body));
+}
+
+#[test]
 fn mistakes_of_the_registry_are_told_with_their_lines() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("config.toml");

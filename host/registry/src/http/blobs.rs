@@ -16,7 +16,7 @@ use super::call::{Answer, Call, target};
 use super::file::FilePart;
 use super::range::{self, Part};
 use crate::names::RepositoryName;
-use crate::source::Content;
+use crate::source::{Content, Source};
 use crate::store::Blob;
 use crate::{Error, event, limits};
 
@@ -30,7 +30,7 @@ const BOUNDARY: &str = "transom-4c1d8d1f0a9e4b6f";
 impl Call<'_> {
     pub(super) async fn blob_head(&self, name: &RepositoryName, digest: &Digest) -> Answer {
         if let Some(source) = self.source(name) {
-            return self.foreign_head(&**source, name, digest).await;
+            return self.foreign_head(source, name, digest).await;
         }
         // Clients ask so before they push what refers to it. Nothing is renewed for those who only read.
         let blob = match self.registry.read_only.load(Ordering::Relaxed) {

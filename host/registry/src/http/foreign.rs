@@ -12,14 +12,14 @@ use super::call::{Answer, Call, target};
 use super::range::{self, Part};
 use super::route::Route;
 use crate::names::{Reference, RepositoryName};
-use crate::source::{Readable, Source};
+use crate::source::{Chain, Readable, Source};
 use crate::store::Stored;
 use crate::{Error, event};
 
 impl Call<'_> {
     /// Who has a repository, if it is not the store.
-    pub(super) fn source(&self, name: &RepositoryName) -> Option<&Arc<dyn Source>> {
-        self.registry.sources.iter().find(|source| source.covers(name))
+    pub(super) fn source(&self, name: &RepositoryName) -> Option<&Chain> {
+        Some(&self.registry.sources).filter(|sources| sources.covers(name))
     }
 
     /// The route as it is meant by a client that takes this registry for a mirror of another, which it names (`?ns=`).
@@ -29,10 +29,9 @@ impl Call<'_> {
         };
         // In names there is no colon, and in hosts no such line.
         let host = host.replace(':', "_").to_ascii_lowercase();
-        let meant = route.repository().and_then(|name| {
-            let mut sources = self.registry.sources.iter();
-            sources.find_map(|source| source.mirrored(&host, name))
-        });
+        let meant = route
+            .repository()
+            .and_then(|name| self.registry.sources.mirrored(&host, name));
         match meant {
             Some(name) => route.of(name),
             None => route,
@@ -50,7 +49,7 @@ impl Call<'_> {
         let deletes = matches!(route, Route::Manifest(..) | Route::Blob(..));
         let harmless = match self.head.method {
             Method::GET | Method::HEAD => !matches!(route, Route::Upload(..)),
-            Method::DELETE => deletes && source.is_cache(),
+            Method::DELETE => deletes && source.is_cache(name),
             _ => false,
         };
         match harmless {

@@ -11,6 +11,7 @@ use super::body::Body;
 use super::call::{Answer, Call};
 use super::query::encode;
 use crate::names::RepositoryName;
+use crate::source::Source;
 use crate::store::{Page, Referrers};
 use crate::{Error, limits};
 
@@ -38,9 +39,8 @@ impl Call<'_> {
         let last = last.map(RepositoryName::new).transpose();
         let last = last.map_err(|error| Error::PageInvalid(format!("last: {error}")))?;
         let mut page = self.store().catalog(last.as_ref(), most).await?;
-        for source in &self.registry.sources {
-            add(&mut page, source.catalog().await?, last.as_ref(), most);
-        }
+        let others = self.registry.sources.catalog().await?;
+        add(&mut page, others, last.as_ref(), most);
         let mut response = json_answer(&json!({ "repositories": page.items }));
         if let Some(last) = page.items.last().filter(|_| page.more) {
             link(

@@ -124,7 +124,7 @@ fn a_registry_that_stands_still_is_asked_again_and_then_given_up() {
     let liar = Liar::start();
     let blob = noise(900_000, 25);
     let digest = liar.fake.add_blob(blob.clone()).digest.to_string();
-    let timeout = "timeout = \"1s\"\n";
+    let timeout = "timeout = \"2s\"\n";
     let cache = Cache::start(&format!("{}{timeout}", proxy("hub", liar.address())));
     liar.bodies(|number| match number {
         1 => Fault::Stall(300_000),
