@@ -145,10 +145,9 @@ async fn the_key_of_a_payload_is_used_under_the_ids_of_containerds_clients() {
         let (code, text) = refused(ask(&rig, with(id, "other.pem")).await);
         assert_eq!(code, Code::PermissionDenied, "{text}");
         assert!(text.contains("encrypted for somebody else"), "{text}");
-        let (code, text) = refused(ask(&rig, with(id, "encrypted.pem")).await);
-        assert_eq!(code, Code::PermissionDenied, "{text}");
+        let (_, text) = refused(ask(&rig, with(id, "encrypted.pem")).await);
         assert!(
-            text.contains("the payload") || text.contains("what was handed over"),
+            text.contains("what was handed over") && text.contains("passphrase"),
             "{text}"
         );
         let applied = ask(&rig, with(id, "rsa.pem")).await.expect("it is applied");

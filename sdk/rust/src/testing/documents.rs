@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// The most that the documents of a layer may have.
+#[cfg(not(target_arch = "wasm32"))]
 const ALL_BYTES: usize = 32 << 20;
 
 /// A document that a processor made.
@@ -22,9 +23,11 @@ thread_local! {
 }
 
 /// Its place in the list.
+#[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
 pub(crate) struct Document(usize);
 
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn begin(media_type: &str, annotations: Vec<(String, String)>) -> Document {
     MADE.with_borrow_mut(|made| {
         made.push(MadeDocument {
@@ -36,6 +39,7 @@ pub(crate) fn begin(media_type: &str, annotations: Vec<(String, String)>) -> Doc
     })
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn write(document: &Document, bytes: &[u8]) -> bool {
     MADE.with_borrow_mut(|made| {
         let all: usize = made.iter().map(|document| document.bytes.len()).sum();
