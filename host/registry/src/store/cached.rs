@@ -3,7 +3,6 @@
 //! The time of a link is the time of its last use, more or less: it is written anew when it is an eighth of the time old after
 //! which it goes, so that few reads write.
 
-use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -25,8 +25,6 @@ enum Deed {
     Push(usize, Vec<usize>, u32),
     /// A manifest comes from another registry, perhaps under a tag.
     Arrive(usize, Option<usize>, u32),
-    /// A tag is pointed at what came.
-    Point(usize, usize, u32),
     /// What came and nobody uses goes.
     Evict(usize),
     DeleteTag(usize, usize),
@@ -49,7 +47,6 @@ fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         5 => (repository.clone(), several, number.clone()).prop_map(|(at, tags, number)| Deed::Push(at, tags, number)),
         2 => (repository.clone(), perhaps, number.clone()).prop_map(|(at, tag, number)| Deed::Arrive(at, tag, number)),
-        1 => (repository.clone(), tag.clone(), number.clone()).prop_map(|(at, tag, number)| Deed::Point(at, tag, number)),
         1 => repository.clone().prop_map(Deed::Evict),
         2 => (repository.clone(), tag).prop_map(|(at, tag)| Deed::DeleteTag(at, tag)),
         2 => (repository, number).prop_map(|(at, number)| Deed::DeleteManifest(at, number)),
@@ -169,10 +166,6 @@ async fn simple(store: &Store, deed: &Deed) -> Result<(), Error> {
                 .keep_arrived(&repository, tag.as_ref(), arrived)
                 .await
                 .map(drop)
-        }
-        Deed::Point(at, tag, number) => {
-            let (repository, tag) = (name(REPOSITORIES[*at]), Tag::new(TAGS[*tag]).unwrap());
-            store.point_tag(&repository, &tag, &digest(*number)).await
         }
         Deed::Evict(at) => store
             .evict(&name(REPOSITORIES[*at]), Duration::ZERO)
