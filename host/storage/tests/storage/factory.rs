@@ -36,6 +36,10 @@ fn names_and_aliases_open_the_same() {
         name(&json!({ "driver": "filesystem", "rootdirectory": folder.path(), "maxthreads": 5 })),
         "filesystem"
     );
+    for flush in ["filesystem", "folders"] {
+        let table = json!({ "driver": "filesystem", "rootdirectory": folder.path(), "flush": flush });
+        assert_eq!(name(&table), "filesystem");
+    }
     let stack = json!({ "driver": "retry", "inner": { "driver": "limit", "maxconcurrency": 1, "inner": { "driver": "memory" } } });
     assert_eq!(name(&stack), "inmemory");
 }
@@ -51,6 +55,10 @@ fn mistakes_are_named_with_what_was_meant() {
         (
             json!({ "driver": "filesystem", "rootdirectoy": "/x" }),
             "the storage driver filesystem has no parameter \"rootdirectoy\"; did you mean \"rootdirectory\"?",
+        ),
+        (
+            json!({ "driver": "filesystem", "rootdirectory": "/x", "flush": "never" }),
+            "the parameter flush of the storage driver filesystem is not usable: it is `filesystem` or `folders`",
         ),
         (
             json!({ "driver": "memory", "maxbytes": "many" }),
