@@ -33,12 +33,12 @@ mod lists;
 mod manifests;
 #[path = "registry/notifications.rs"]
 mod notifications;
+#[path = "registry/power.rs"]
+mod power;
 #[path = "registry/proxy.rs"]
 mod proxy;
 #[path = "registry/running.rs"]
 mod running;
-#[path = "registry/power.rs"]
-mod power;
 #[path = "registry/secure.rs"]
 mod secure;
 #[path = "registry/serving.rs"]
