@@ -4,11 +4,15 @@
 //! host has a `_`, so that each has a name of its own.
 
 use transom_client::Reference;
+use transom_oci::Digest;
 use transom_registry::names::{RepositoryName, Tag};
 
 /// Where an image is, and its tag, if it has one. `None` for what is named in another way, as the images that Kubernetes names
 /// by the digest of their configuration.
 pub(super) fn place(image: &str) -> Option<(RepositoryName, Option<Tag>)> {
+    if image.parse::<Digest>().is_ok() {
+        return None;
+    }
     let reference: Reference = image.parse().ok()?;
     let repository = &reference.repository;
     let name = below(repository.registry(), repository.path())?;
