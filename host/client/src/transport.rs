@@ -49,3 +49,21 @@ pub struct Proxies {
     /// Hosts that are reached without: names, domains, addresses, networks, separated by commas.
     pub none: Option<String>,
 }
+
+impl Proxies {
+    /// Those that an environment names, as curl and Go read it: `http_proxy` in small letters only, which a web server does not set
+    /// for its programs.
+    #[must_use]
+    pub fn of(variable: impl Fn(&str) -> Option<String>) -> Proxies {
+        let first = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| variable(name).filter(|value| !value.is_empty()))
+        };
+        Proxies {
+            http: first(&["http_proxy"]).map(Secret::new),
+            https: first(&["https_proxy", "HTTPS_PROXY"]).map(Secret::new),
+            none: first(&["no_proxy", "NO_PROXY"]),
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use arguments::{Action, Arguments, ConfigAction};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use transom_client::{Proxies, Secret};
+use transom_client::Proxies;
 use transomd::config::{Config, Limits};
 use transomd::limits::SPARE_THREADS;
 use transomd::notify::Notify;
@@ -60,7 +60,7 @@ fn serve(mut config: Config) -> Result<(), Problem> {
         &config.log,
         registry.is_some_and(|registry| registry.settings.log.access),
     );
-    config.transfer.proxies = proxies();
+    config.transfer.proxies = Proxies::of(|name| env::var(name).ok());
     let notify = Notify::new(env::var_os("NOTIFY_SOCKET").as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -85,20 +85,6 @@ async fn forget_the_start() {
     tokio::time::sleep(limits::STARTED).await;
     if let Err(error) = transom_sys::release_code() {
         tracing::debug!(%error, "the memory of the start stays");
-    }
-}
-
-/// The proxies for registries, as curl and Go have them: `http_proxy` in small letters only.
-fn proxies() -> Proxies {
-    let first = |names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
-    };
-    Proxies {
-        http: first(&["http_proxy"]).map(Secret::new),
-        https: first(&["https_proxy", "HTTPS_PROXY"]).map(Secret::new),
-        none: first(&["no_proxy", "NO_PROXY"]),
     }
 }
 

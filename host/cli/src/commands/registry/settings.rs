@@ -54,7 +54,7 @@ pub(crate) fn options(flags: &Registries, registry: &str) -> Result<Options, Fai
             ..Hosts::default()
         },
         credentials: Arc::new(Sources(sources)),
-        proxies: proxies(),
+        proxies: Proxies::of(|name| env::var(name).ok()),
         // Somebody is waiting, and can try again by himself.
         retry: Retry {
             tries: TRIES,
@@ -62,18 +62,4 @@ pub(crate) fn options(flags: &Registries, registry: &str) -> Result<Options, Fai
         },
         ..Options::default()
     })
-}
-
-/// As curl and Go have it: `http_proxy` in small letters only, which a web server does not set for its programs.
-fn proxies() -> Proxies {
-    let first = |names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
-    };
-    Proxies {
-        http: first(&["http_proxy"]).map(Secret::new),
-        https: first(&["https_proxy", "HTTPS_PROXY"]).map(Secret::new),
-        none: first(&["no_proxy", "NO_PROXY"]),
-    }
 }
