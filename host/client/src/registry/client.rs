@@ -10,7 +10,7 @@ use super::remote::Remote;
 use crate::auth::authorizer::Authorizer;
 use crate::auth::{CredentialSource, NoCredentials};
 use crate::fetch::Flights;
-use crate::hosts::Hosts;
+use crate::hosts::{Host, Hosts};
 use crate::reference::DEFAULT_REGISTRY;
 use crate::transport::Endpoint;
 use crate::transport::wire::Wire;
@@ -145,6 +145,22 @@ impl Client {
         Ok(Remote::new(self.clone(), repository.clone(), endpoints))
     }
 
+    /// The way to a host. Where there is another one to ask, that is asked sooner.
+    pub(super) fn wire(&self, host: &Host, has_others: bool) -> Result<Wire, Error> {
+        let options = &self.inner.options;
+        let mut retry = options.retry;
+        if has_others {
+            retry.tries = retry.tries.min(2);
+        }
+        Wire::new(
+            host,
+            &options.proxies,
+            options.timeouts,
+            retry,
+            &options.user_agent,
+        )
+    }
+
     pub(crate) fn endpoints(&self, registry: &str) -> Result<Vec<Arc<Endpoint>>, Error> {
         let mut known = self
             .inner
@@ -159,18 +175,7 @@ impl Client {
         let last = hosts.len().saturating_sub(1);
         let mut endpoints = Vec::with_capacity(hosts.len());
         for (index, host) in hosts.into_iter().enumerate() {
-            // Where there is another host to ask, it is asked sooner.
-            let mut retry = options.retry;
-            if index < last {
-                retry.tries = retry.tries.min(2);
-            }
-            let wire = Wire::new(
-                &host,
-                &options.proxies,
-                options.timeouts,
-                retry,
-                &options.user_agent,
-            )?;
+            let wire = self.wire(&host, index < last)?;
             let known_as = if host.authority == "registry-1.docker.io" {
                 DEFAULT_REGISTRY.to_owned()
             } else {

@@ -14,7 +14,6 @@ use crate::auth::NoCredentials;
 use crate::auth::authorizer::Authorizer;
 use crate::hosts::{Capabilities, Host, Scheme};
 use crate::transport::Endpoint;
-use crate::transport::wire::Wire;
 use crate::{Error, limits};
 
 /// A host that may have a blob.
@@ -94,16 +93,7 @@ impl Client {
             proxy: None,
             mirror_of: None,
         };
-        let options = &self.inner.options;
-        let mut retry = options.retry;
-        retry.tries = retry.tries.min(2);
-        let wire = Wire::new(
-            &host,
-            &options.proxies,
-            options.timeouts,
-            retry,
-            &options.user_agent,
-        )?;
+        let wire = self.wire(&host, true)?;
         let auth = Authorizer::new(authority, Arc::new(NoCredentials));
         Ok(Arc::new(Endpoint::new(host, wire, auth)))
     }
