@@ -56,15 +56,13 @@ impl Twins {
         let before = self.lock().get(&namespace).cloned();
         // Read before the images: a change while they are read is seen the next time.
         let generation = metadata.images_generation();
-        let now = match before {
-            Some(before) if before.generation == generation => {
-                let Some(now) = refreshed(metadata, caller, &before).await? else {
-                    return Ok(before);
-                };
-                now
-            }
-            before => listed(metadata, caller, before.as_deref()).await?,
-        };
+        if let Some(before) = &before
+            && before.generation == generation
+            && !has_any_come(metadata, caller, before).await?
+        {
+            return Ok(Arc::clone(before));
+        }
+        let now = listed(metadata, caller, before.as_deref()).await?;
         let now = Arc::new(Images {
             generation,
             images: now,
@@ -109,20 +107,16 @@ async fn listed(
     Ok(images)
 }
 
-/// The images again, if something has come that was missing; they are the same ones.
-async fn refreshed(
-    metadata: &Metadata,
-    caller: &Caller,
-    before: &Images,
-) -> Result<Option<Vec<Known>>, UnpackError> {
-    for known in before.iter() {
+async fn has_any_come(metadata: &Metadata, caller: &Caller, images: &Images) -> Result<bool, UnpackError> {
+    for known in images.iter() {
         if has_come(metadata, caller, &known.looked).await? {
-            return listed(metadata, caller, Some(before)).await.map(Some);
+            return Ok(true);
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
+/// Whether a document is there that was missing.
 async fn has_come(metadata: &Metadata, caller: &Caller, looked: &Looked) -> Result<bool, UnpackError> {
     for missing in &looked.missing {
         match metadata.content_info(caller, missing).await {
