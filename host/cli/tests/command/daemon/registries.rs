@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use transom_tests::sample::{Compression, ImageBuilder, Meta, Sample, Shape};
@@ -32,17 +32,13 @@ impl Drop for Registry {
 
 impl Registry {
     fn start(folder: &Path) -> Registry {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_transom"));
-        command.args([
-            "--json",
-            "registry",
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--storage",
-        ]);
-        let mut process = command
-            .arg(folder)
+        let folder = folder.to_str().unwrap();
+        Registry::serving(&["--listen", "127.0.0.1:0", "--storage", folder])
+    }
+
+    fn serving(arguments: &[&str]) -> Registry {
+        let mut process = transom(["--json", "registry", "serve"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -165,21 +161,7 @@ fn a_login_of_this_user_is_used_by_the_daemon() {
         "[storage]\ndriver = \"inmemory\"\n[http]\nlisten = \"127.0.0.1:0\"\n[auth.htpasswd]\nrealm = \"Registry\"\npath = {users:?}\n"
     );
     let config = rig.file("registry.toml", config.as_bytes());
-    let mut command = transom(["--json", "registry", "serve", "--config", &config]);
-    let mut process = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let served: Value = serde_json::from_str(&line).unwrap();
-    let registry = Registry {
-        process,
-        address: served["address"].as_str().unwrap().to_owned(),
-    };
+    let registry = Registry::serving(&["--config", &config]);
     let (_second, sample) = offered(&rig);
     let archive = sample.layout.display().to_string();
     let target = format!("{}/team/app:v1", registry.address);
