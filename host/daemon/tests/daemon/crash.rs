@@ -35,17 +35,12 @@ pub(crate) fn rounds() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_to_a_kill() {
-    let mut folder = tempfile::tempdir().expect("a temporary folder");
     let (acknowledged, next) = (Acknowledged::default(), Arc::new(AtomicU64::new(0)));
-    for round in 0..rounds() {
-        let mut program = Program::in_folder(folder, &[]);
-        load(&program.socket(), &acknowledged, &next, round).await;
-        program.child.kill().expect("it runs");
-        program.child.wait().expect("it ends");
-        folder = std::mem::replace(&mut program.folder, tempfile::tempdir().expect("a folder"));
-        drop(program);
-        folder = check(folder, &acknowledged).await;
-    }
+    killed(
+        async |socket, round| load(&socket, &acknowledged, &next, round).await,
+        async |folder| check(folder, &acknowledged).await,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,17 +49,38 @@ async fn nothing_acknowledged_is_lost_to_a_power_cut() {
         return;
     }
     for round in 0..rounds() {
-        let disk = Disk::new();
-        let folder = rooted(&disk.mount("disk"));
         let (acknowledged, next) = (Acknowledged::default(), Arc::new(AtomicU64::new(0)));
-        let mut program = Program::in_folder(folder, &[]);
-        load(&program.socket(), &acknowledged, &next, round).await;
-        program.child.kill().expect("it runs");
-        program.child.wait().expect("it ends");
-        disk.cut();
-        drop(program);
+        let load = async |socket: PathBuf| load(&socket, &acknowledged, &next, round).await;
+        let disk = cut_under(load).await;
         check(rooted(&disk.mount("cut")), &acknowledged).await;
     }
+}
+
+/// Kills a daemon while `load` is on it, which gets its socket and the number of the round, and has `check` look at what is left
+/// in its folder; again and again in the same folder.
+pub(crate) async fn killed(load: impl AsyncFn(PathBuf, u64), check: impl AsyncFn(TempDir) -> TempDir) {
+    let mut folder = tempfile::tempdir().expect("a temporary folder");
+    for round in 0..rounds() {
+        let mut program = Program::in_folder(folder, &[]);
+        load(program.socket(), round).await;
+        program.child.kill().expect("it runs");
+        program.child.wait().expect("it ends");
+        folder = std::mem::replace(&mut program.folder, tempfile::tempdir().expect("a folder"));
+        drop(program);
+        folder = check(folder).await;
+    }
+}
+
+/// Cuts the power of the disk that a daemon is on while `load` is on it; gives the disk as it was then, as `cut`.
+pub(crate) async fn cut_under(load: impl AsyncFn(PathBuf)) -> Disk {
+    let disk = Disk::new();
+    let folder = rooted(&disk.mount("disk"));
+    let mut program = Program::in_folder(folder, &[]);
+    load(program.socket()).await;
+    program.child.kill().expect("it runs");
+    program.child.wait().expect("it ends");
+    disk.cut();
+    disk
 }
 
 /// A folder for a daemon, whose root is on that disk.

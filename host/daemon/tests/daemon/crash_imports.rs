@@ -2,7 +2,7 @@
 //! can be imported again, and when it has collected, nothing is there that no image keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use transom_api::leases::{DeleteRequest, ListRequest};
 use transom_api::snapshots as api;
 use transom_api::transfer_types::{ImageStore, UnpackConfiguration};
 
-use crate::crash::{Disk, rooted, rounds, whole};
+use crate::crash::{cut_under, killed, rooted, rounds, whole};
 use crate::crash_snapshots::{collect, listed, snapshotter};
 use crate::layers::{Layer, TAR_GZIP, gzip, mounts_below};
 use crate::program::Program;
@@ -34,17 +34,12 @@ type Acknowledged = Arc<Mutex<BTreeSet<u64>>>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_import_is_lost_or_leaked_by_a_kill() {
-    let mut folder = tempfile::tempdir().expect("a temporary folder");
     let (acknowledged, next) = (Acknowledged::default(), Arc::new(AtomicU64::new(0)));
-    for round in 0..rounds() {
-        let mut program = Program::in_folder(folder, &[]);
-        load(&program.socket(), &acknowledged, &next, round).await;
-        program.child.kill().expect("it runs");
-        program.child.wait().expect("it ends");
-        folder = std::mem::replace(&mut program.folder, tempfile::tempdir().expect("a folder"));
-        drop(program);
-        folder = check(folder, &acknowledged, next.load(Ordering::Relaxed)).await;
-    }
+    killed(
+        async |socket, round| load(&socket, &acknowledged, &next, round).await,
+        async |folder| check(folder, &acknowledged, next.load(Ordering::Relaxed)).await,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,15 +48,9 @@ async fn no_import_is_lost_or_leaked_by_a_power_cut() {
         return;
     }
     for round in 0..rounds() {
-        let disk = Disk::new();
-        let folder = rooted(&disk.mount("disk"));
         let (acknowledged, next) = (Acknowledged::default(), Arc::new(AtomicU64::new(0)));
-        let mut program = Program::in_folder(folder, &[]);
-        load(&program.socket(), &acknowledged, &next, round).await;
-        program.child.kill().expect("it runs");
-        program.child.wait().expect("it ends");
-        disk.cut();
-        drop(program);
+        let load = async |socket: PathBuf| load(&socket, &acknowledged, &next, round).await;
+        let disk = cut_under(load).await;
         check(
             rooted(&disk.mount("cut")),
             &acknowledged,
@@ -268,7 +257,7 @@ async fn nothing_else(program: &Program, channel: &Channel, next: u64) {
     );
     let folders = format!("io.containerd.snapshotter.v1.{}/snapshots", snapshotter());
     assert_eq!(count(&folders), found.len());
-    assert_eq!(mounts_below(&root), Vec::<std::path::PathBuf>::new());
+    assert_eq!(mounts_below(&root), Vec::<PathBuf>::new());
 }
 
 async fn contents(channel: &Channel) -> BTreeSet<String> {

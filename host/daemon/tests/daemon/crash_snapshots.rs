@@ -2,7 +2,7 @@
 //! acknowledged last, or in the one that was asked for after that, and no folder is left over.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use transom_api::leases::{CreateRequest, DeleteRequest};
 use transom_api::snapshots as api;
 use transom_api::snapshots::snapshots_client::SnapshotsClient;
 
-use crate::crash::{Disk, rooted, rounds};
+use crate::crash::{cut_under, killed, rooted, rounds};
 use crate::program::Program;
 use crate::rig::{channel, here};
 
@@ -42,17 +42,12 @@ pub(crate) fn snapshotter() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_snapshot_is_lost_or_leaked_by_a_kill() {
-    let mut folder = tempfile::tempdir().expect("a temporary folder");
     let (story, next) = (Story::default(), Arc::new(AtomicU64::new(0)));
-    for round in 0..rounds() {
-        let mut program = Program::in_folder(folder, &[]);
-        load(&program.socket(), &story, &next, round).await;
-        program.child.kill().expect("it runs");
-        program.child.wait().expect("it ends");
-        folder = std::mem::replace(&mut program.folder, tempfile::tempdir().expect("a folder"));
-        drop(program);
-        folder = check(folder, &story).await;
-    }
+    killed(
+        async |socket, round| load(&socket, &story, &next, round).await,
+        async |folder| check(folder, &story).await,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,15 +56,9 @@ async fn no_snapshot_is_lost_or_leaked_by_a_power_cut() {
         return;
     }
     for round in 0..rounds() {
-        let disk = Disk::new();
-        let folder = rooted(&disk.mount("disk"));
         let (story, next) = (Story::default(), Arc::new(AtomicU64::new(0)));
-        let mut program = Program::in_folder(folder, &[]);
-        load(&program.socket(), &story, &next, round).await;
-        program.child.kill().expect("it runs");
-        program.child.wait().expect("it ends");
-        disk.cut();
-        drop(program);
+        let load = async |socket: PathBuf| load(&socket, &story, &next, round).await;
+        let disk = cut_under(load).await;
         check(rooted(&disk.mount("cut")), &story).await;
     }
 }
