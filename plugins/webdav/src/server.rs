@@ -10,6 +10,9 @@ use crate::listing::{self, QUESTION, Resource};
 /// Bytes of a list of a folder: some 400,000 entries.
 const LIST_MAX: u64 = 256 << 20;
 
+/// How often the server is asked that answers 500.
+const ASKS: usize = 3;
+
 /// The server, and the folder on it.
 pub(crate) struct Server {
     http: Rc<dyn Http>,
@@ -75,6 +78,17 @@ impl Server {
         self.http.send(request, body)
     }
 
+    /// Sends a request that changes nothing, and again where the server failed: some do when content is replaced while they look.
+    pub(crate) fn ask(&self, request: &Request, body: &[u8]) -> Result<Response, StorageError> {
+        for _ in 1..ASKS {
+            let answer = self.send(request, body)?;
+            if answer.status != 500 {
+                return Ok(answer);
+            }
+        }
+        self.send(request, body)
+    }
+
     pub(crate) fn upload(&self, path: &str, length: Option<u64>) -> Result<Box<dyn Sending>, StorageError> {
         self.http.upload(&self.request("PUT", path), length)
     }
@@ -88,12 +102,12 @@ impl Server {
         let request = request
             .header("depth", depth.to_string())
             .header("content-type", "application/xml; charset=utf-8");
-        let mut answer = self.send(&request, QUESTION.as_bytes())?;
+        let mut answer = self.ask(&request, QUESTION.as_bytes())?;
         // Some servers want a slash after a folder's name.
         if matches!(answer.status, 301 | 302 | 307 | 308) && depth == 0 {
             let mut request = request;
             request.url.push('/');
-            answer = self.send(&request, QUESTION.as_bytes())?;
+            answer = self.ask(&request, QUESTION.as_bytes())?;
         }
         if answer.status != 207 {
             return Err(meaning("look at", &answer));

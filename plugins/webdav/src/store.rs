@@ -134,7 +134,7 @@ impl Dav {
         if offset > 0 {
             request = request.header("range", format!("bytes={offset}-"));
         }
-        let mut answer = self.server.send(&request, &[])?;
+        let mut answer = self.server.ask(&request, &[])?;
         match answer.status {
             200 | 206 => {}
             // It is shorter by now.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{Cursor, Read};
 use std::rc::Rc;
 
@@ -89,6 +89,23 @@ fn a_server_without_ranges_is_read_from_the_start() {
         .read_to_string(&mut text)
         .unwrap();
     assert_eq!(text, "lo");
+}
+
+#[test]
+fn a_server_that_fails_now_and_then_is_asked_again() {
+    let failures = Cell::new(2);
+    let (driver, seen) = driver(move |_, path| {
+        let left = failures.replace(failures.get() - 1);
+        match left {
+            1.. => answer(500, &[], "replaced meanwhile"),
+            0 => answer(207, &[], &file(path, 5, "1")),
+            _ => answer(500, &[], "always"),
+        }
+    });
+    assert!(driver.stat("/a").is_ok());
+    assert_eq!(seen.borrow().len(), 3);
+    assert!(matches!(driver.stat("/a"), Err(StorageError::Other(_))));
+    assert_eq!(seen.borrow().len(), 6);
 }
 
 #[test]
