@@ -13,8 +13,9 @@ use transom_oci::{Algorithm, Digest, Hasher};
 use crate::folder::Folder;
 use crate::layout::{DATA, REF, STARTED, UPDATED};
 use crate::lock::{Held, Phase};
+use crate::memory::{Known, Memory};
 use crate::store::{Inner, is_absent};
-use crate::writer::Live;
+use crate::writer::{Live, Place};
 use crate::{Error, Step, Writer, layout, limits, timestamp};
 
 /// What a writer knows of its blob beforehand.
@@ -36,6 +37,19 @@ pub(crate) struct Start {
     pub(crate) hashed: (Hasher, u64),
 }
 
+impl Start {
+    /// Of an ingest that begins now.
+    fn new(options: &IngestOptions) -> Start {
+        let now = SystemTime::now();
+        Start {
+            started: now,
+            updated: now,
+            total: options.total,
+            hashed: (Hasher::new(algorithm(options)), 0),
+        }
+    }
+}
+
 pub(crate) fn open(
     inner: &Arc<Inner>,
     reference: &str,
@@ -55,29 +69,53 @@ pub(crate) fn open(
             digest: expected.clone(),
         });
     }
-    let folder = lock_folder(inner, reference)?;
-    inner.steps.reached(Step::FolderMade);
-    let opening = Opening {
-        folder: &folder,
-        held: hold.held(),
-        options: &options,
-        inner,
+    let (place, start) = if Memory::suits(inner, reference, &options) {
+        (Place::Memory(Memory::default()), Start::new(&options))
+    } else {
+        let folder = lock_folder(inner, reference)?;
+        inner.steps.reached(Step::FolderMade);
+        let opening = Opening {
+            folder: &folder,
+            held: hold.held(),
+            options: &options,
+            inner,
+        };
+        let (data, start) = opening.run(progress).map_err(|e| opening.explain(e))?;
+        (Place::Disk(Live { folder, data }), start)
     };
-    let (data, start) = opening.run(progress).map_err(|e| opening.explain(e))?;
     {
         // From here on an abort finds the writer; one that came before is noticed now.
         let _gate = hold.held().enter()?;
         let mut live = hold.held().live();
         live.updated = Some(start.updated);
         live.expected.clone_from(&options.expected);
+        live.memory = matches!(place, Place::Memory(_)).then_some(Known {
+            offset: 0,
+            total: start.total,
+            started: start.started,
+        });
     }
-    Ok(Writer::new(
-        Arc::clone(inner),
-        hold,
-        Live { folder, data },
-        start,
+    Ok(Writer::new(Arc::clone(inner), hold, place, start, options))
+}
+
+/// Gives an ingest that was in memory its folder, with what a new one has in it. Whoever left something under its name had no
+/// part in this ingest: the folder was not there when it began.
+pub(crate) fn make_folder(
+    inner: &Arc<Inner>,
+    held: &Arc<Held>,
+    options: &IngestOptions,
+    begun: SystemTime,
+) -> Result<Live, Error> {
+    let folder = lock_folder(inner, held.reference())?;
+    inner.steps.reached(Step::FolderMade);
+    let opening = Opening {
+        folder: &folder,
+        held,
         options,
-    ))
+        inner,
+    };
+    let (data, _) = opening.start_over(Some(begun))?;
+    Ok(Live { folder, data })
 }
 
 /// Finds or makes the ref's folder, and locks it against other processes.
@@ -140,7 +178,7 @@ impl Opening<'_> {
         if self.resumable() {
             self.resume(progress)
         } else {
-            self.start_over()
+            self.start_over(None)
         }
     }
 
@@ -158,28 +196,19 @@ impl Opening<'_> {
 
     /// Makes all files anew, the ref last: a folder with a ref has everything else too. Nothing is synced here, because a
     /// power cut can only take what is worth nothing yet; a close does it.
-    fn start_over(&self) -> Result<(File, Start), Error> {
+    fn start_over(&self, begun: Option<SystemTime>) -> Result<(File, Start), Error> {
         self.io("remove", self.folder.unlink(REF))?;
         let data = self.io("make data", self.folder.file(DATA, data_flags() | OFlags::TRUNC))?;
         // After the data file, so that its modification time is not later.
-        let now = SystemTime::now();
-        let text = timestamp::format(now);
+        let start = Start::new(self.options);
+        let text = timestamp::format(begun.unwrap_or(start.started));
         // Nobody reads them before there is a ref.
         self.io("write", self.folder.write(STARTED, &text))?;
         self.io("write", self.folder.write(UPDATED, &text))?;
         self.io("write", self.folder.put_total(self.options.total))?;
         self.io("write", self.folder.put(REF, self.held.reference()))?;
         self.inner.steps.reached(Step::IngestReady);
-        let hashed = (Hasher::new(algorithm(self.options)), 0);
-        Ok((
-            data,
-            Start {
-                started: now,
-                updated: now,
-                total: self.options.total,
-                hashed,
-            },
-        ))
+        Ok((data, start))
     }
 
     /// Takes up what is there. The offset is what the file really has and this process really hashed, whatever was

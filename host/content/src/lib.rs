@@ -1,7 +1,7 @@
 //! A content-addressed blob store in containerd's on-disk layout.
 //!
 //! Read the files in the order data flows through them: [`store`] (the front door), `lock` (one writer per
-//! ref), `ingest` (opening and resuming), [`writer`] (append, hash, commit), `steps` (the named points of a
+//! ref), `ingest` (opening and resuming), `memory` (small ones, without a folder), [`writer`] (append, hash, commit), `steps` (the named points of a
 //! commit), [`read`] (blobs and verified reads), [`walk`] and [`status`] (listing), [`verify`] (re-hashing what is
 //! there), [`sweep`] (what a crash left). Beside them: `layout` (names on disk), `folder` (one ingest folder
 //! by its handle), `flush` (one sync for many), [`timestamp`], [`limits`], [`error`].
@@ -27,6 +27,7 @@ mod ingest;
 mod layout;
 pub mod limits;
 mod lock;
+mod memory;
 pub mod read;
 pub mod status;
 mod steps;

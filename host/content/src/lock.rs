@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use transom_oci::Digest;
 
 use crate::Error;
+use crate::memory::Known;
 
 /// The refs that this store has open.
 #[derive(Debug, Default)]
@@ -42,6 +43,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Live {
     pub(crate) updated: Option<SystemTime>,
+    /// Of an ingest that has no folder yet.
+    pub(crate) memory: Option<Known>,
     pub(crate) expected: Option<Digest>,
 }
 
@@ -71,6 +74,11 @@ impl Locks {
     /// The writer that has the ref open now.
     pub(crate) fn holder(&self, reference: &str) -> Option<Arc<Held>> {
         lock(&self.table).get(reference).cloned()
+    }
+
+    /// All writers that have a ref open now.
+    pub(crate) fn holders(&self) -> Vec<Arc<Held>> {
+        lock(&self.table).values().cloned().collect()
     }
 
     /// Takes the ref out of the table, unless a later writer has it by now.

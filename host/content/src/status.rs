@@ -1,5 +1,6 @@
 //! Open and resumable ingests.
 
+use std::collections::HashSet;
 use std::fs::ReadDir;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +12,7 @@ use transom_oci::Digest;
 
 use crate::folder::Folder;
 use crate::layout::{DATA, is_ingest_name};
-use crate::lock::Locks;
+use crate::lock::{Held, Locks};
 use crate::store::{Inner, is_absent};
 use crate::{Error, layout};
 
@@ -32,10 +33,14 @@ pub struct Status {
     pub updated: SystemTime,
 }
 
-/// The ingests of a store; see [`Store::statuses`](crate::Store::statuses). Holds one folder open, and no list.
+/// The ingests of a store; see [`Store::statuses`](crate::Store::statuses). Holds one folder open, and a list of those only that
+/// have no folder yet.
 #[derive(Debug)]
 pub struct Statuses<F> {
     inner: Arc<Inner>,
+    /// Given before the folders; the names of those that may get one meanwhile.
+    memory: std::vec::IntoIter<Status>,
+    given: HashSet<String>,
     entries: Option<ReadDir>,
     filter: F,
 }
@@ -43,6 +48,12 @@ pub struct Statuses<F> {
 impl<F> Statuses<F> {
     pub(crate) fn new(inner: &Arc<Inner>, filter: F) -> Result<Statuses<F>, Error> {
         let path = inner.ingests_path();
+        let memory: Vec<Status> = inner
+            .locks
+            .holders()
+            .iter()
+            .filter_map(|held| in_memory(held))
+            .collect();
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => Some(entries),
             Err(e) if is_absent(&e) => None,
@@ -50,6 +61,8 @@ impl<F> Statuses<F> {
         };
         Ok(Statuses {
             inner: Arc::clone(inner),
+            given: memory.iter().map(|status| status.reference.clone()).collect(),
+            memory: memory.into_iter(),
             entries,
             filter,
         })
@@ -60,12 +73,17 @@ impl<F: FnMut(&str) -> bool> Iterator for Statuses<F> {
     type Item = Result<Status, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let filter = &mut self.filter;
+        if let Some(status) = self.memory.find(|status| filter(&status.reference)) {
+            return Some(Ok(status));
+        }
         loop {
             let found = match self.entries.as_mut()?.next()? {
                 Ok(entry) => status_of(&entry, &self.inner.locks),
                 Err(e) => Err(e),
             };
             match found {
+                Ok(Some(status)) if self.given.contains(&status.reference) => {}
                 Ok(Some(status)) if (self.filter)(&status.reference) => return Some(Ok(status)),
                 Ok(_) => {}
                 Err(e) => return Some(Err(Error::io("list", &self.inner.ingests_path(), e))),
@@ -87,6 +105,20 @@ fn status_of(entry: &std::fs::DirEntry, locks: &Locks) -> io::Result<Option<Stat
         Err(e) if is_absent(&e) => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// The status of an ingest that has no folder yet; `None` if it has one.
+pub(crate) fn in_memory(held: &Held) -> Option<Status> {
+    let live = held.live().clone();
+    let known = live.memory?;
+    Some(Status {
+        reference: held.reference().to_owned(),
+        offset: known.offset,
+        total: known.total.filter(|&total| total > 0),
+        expected: live.expected,
+        started: known.started,
+        updated: live.updated.unwrap_or(known.started),
+    })
 }
 
 /// Reads an ingest's folder; `None` if there is no ingest in it, or not all of it.

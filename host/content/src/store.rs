@@ -13,7 +13,7 @@ use transom_oci::{Algorithm, Digest};
 use crate::flush::Flush;
 use crate::folder::{Folder, remove_tree};
 use crate::lock::{Locks, Phase};
-use crate::status::read_status;
+use crate::status::{in_memory, read_status};
 use crate::steps::Steps;
 use crate::{
     Blob, Error, IngestOptions, Observer, Status, Statuses, Step, SweepReport, Verify, Walk, Writer, ingest,
@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     root: PathBuf,
     pub(crate) locks: Arc<Locks>,
     pub(crate) steps: Steps,
+    /// Whether no other store writes to the folder.
+    pub(crate) alone: bool,
     /// The folders that this store has brought to the disk.
     durable: Mutex<Vec<PathBuf>>,
     /// The syncs of the folders of blobs, in the order of [`Algorithm::ALL`].
@@ -60,7 +62,17 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if `root` is there and is not a folder.
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, Error> {
-        Store::with_steps(root.into(), Steps::default())
+        Store::with_steps(root.into(), Steps::default(), false)
+    }
+
+    /// As [`open`](Store::open), for the one store that takes ingests in this folder, as a daemon's that holds a lock on its root.
+    /// Small ingests are kept in memory until they are committed or closed; another store does not see them until then, and a
+    /// crash of the process takes them.
+    ///
+    /// # Errors
+    /// As [`open`](Store::open).
+    pub fn open_alone(root: impl Into<PathBuf>) -> Result<Store, Error> {
+        Store::with_steps(root.into(), Steps::default(), true)
     }
 
     /// As [`open`](Store::open), with an observer of each [`Step`]; for tests of crashes, order and races.
@@ -68,10 +80,18 @@ impl Store {
     /// # Errors
     /// As [`open`](Store::open).
     pub fn open_observed(root: impl Into<PathBuf>, observer: Observer) -> Result<Store, Error> {
-        Store::with_steps(root.into(), Steps(Some(observer)))
+        Store::with_steps(root.into(), Steps(Some(observer)), false)
     }
 
-    fn with_steps(root: PathBuf, steps: Steps) -> Result<Store, Error> {
+    /// As [`open_alone`](Store::open_alone), with an observer as of [`open_observed`](Store::open_observed).
+    ///
+    /// # Errors
+    /// As [`open`](Store::open).
+    pub fn open_alone_observed(root: impl Into<PathBuf>, observer: Observer) -> Result<Store, Error> {
+        Store::with_steps(root.into(), Steps(Some(observer)), true)
+    }
+
+    fn with_steps(root: PathBuf, steps: Steps, alone: bool) -> Result<Store, Error> {
         match std::fs::metadata(&root) {
             Ok(found) if !found.is_dir() => {
                 return Err(Error::io(
@@ -87,6 +107,7 @@ impl Store {
             root,
             locks: Arc::default(),
             steps,
+            alone,
             durable: Mutex::default(),
             flushes: Default::default(),
         };
@@ -145,7 +166,11 @@ impl Store {
                 *gate = Phase::Aborted;
                 let removed = self.inner.set_aside(reference);
                 self.inner.locks.leave(&held);
-                return removed;
+                // Of one in memory there is nothing more to remove.
+                return match removed {
+                    Err(Error::RefNotFound { .. }) if held.live().memory.is_some() => Ok(()),
+                    removed => removed,
+                };
             }
         }
         self.inner.set_aside(reference)
@@ -168,6 +193,14 @@ impl Store {
         let missing = || Error::RefNotFound {
             reference: reference.to_owned(),
         };
+        if let Some(status) = self
+            .inner
+            .locks
+            .holder(reference)
+            .and_then(|held| in_memory(&held))
+        {
+            return Ok(status);
+        }
         let path = self.inner.ingest_path(reference);
         let folder = match Folder::open(&path) {
             Ok(folder) => folder,

@@ -9,12 +9,13 @@ use std::time::{Instant, SystemTime};
 
 use rustix::fs::{CWD, RenameFlags, Timespec, Timestamps, UTIME_NOW, futimens, renameat, renameat_with};
 use rustix::io::Errno;
-use transom_oci::{Digest, Hasher};
+use transom_oci::{Algorithm, Digest, Hasher};
 
 use crate::folder::Folder;
-use crate::ingest::{Start, rehash};
+use crate::ingest::{Start, make_folder, rehash};
 use crate::layout::{DATA, UPDATED};
 use crate::lock::{Hold, Phase};
+use crate::memory::{Memory, Placed};
 use crate::store::{Inner, info_of, is_absent, seal};
 use crate::{Error, Info, IngestOptions, Partial, Status, Step, layout, limits, timestamp};
 
@@ -25,7 +26,7 @@ use crate::{Error, Info, IngestOptions, Partial, Status, Step, layout, limits, t
 pub struct Writer {
     inner: Arc<Inner>,
     /// Gone after commit or close. Declared before `hold`: the folder's lock goes first, then the ref's.
-    live: Option<Live>,
+    place: Option<Place>,
     hold: Hold,
     hasher: Hasher,
     offset: u64,
@@ -35,6 +36,12 @@ pub struct Writer {
     updated: SystemTime,
     total: Option<u64>,
     options: IngestOptions,
+}
+
+/// Where an ingest's bytes are.
+pub(crate) enum Place {
+    Memory(Memory),
+    Disk(Live),
 }
 
 /// The open files of an ingest.
@@ -47,7 +54,7 @@ impl Writer {
     pub(crate) fn new(
         inner: Arc<Inner>,
         hold: Hold,
-        live: Live,
+        place: Place,
         start: Start,
         options: IngestOptions,
     ) -> Writer {
@@ -59,7 +66,7 @@ impl Writer {
         } = start;
         Writer {
             inner,
-            live: Some(live),
+            place: Some(place),
             hold,
             hasher,
             offset,
@@ -89,15 +96,18 @@ impl Writer {
         self.hasher.clone().finish()
     }
 
-    /// The bytes so far, to be read beside the writing of further ones; also after the commit.
+    /// The bytes so far, to be read beside the writing of further ones; also after the commit. None of a small ingest that is in
+    /// memory: it is whole before reading along would be worth something.
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Io`].
-    pub fn partial(&self) -> Result<Partial, Error> {
-        let live = self.live.as_ref().ok_or_else(|| self.closed())?;
+    pub fn partial(&self) -> Result<Option<Partial>, Error> {
+        let Place::Disk(live) = self.place.as_ref().ok_or_else(|| self.closed())? else {
+            return Ok(None);
+        };
         let file = live.data.try_clone();
         let file = file.map_err(|e| Error::io("open again", &live.folder.path().join(DATA), e))?;
-        Ok(Partial::new(file))
+        Ok(Some(Partial::new(file)))
     }
 
     /// How far the ingest is. `total` is the one given at opening, or else the one that was written down earlier.
@@ -121,7 +131,16 @@ impl Writer {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let held = Arc::clone(self.hold.held());
         let _gate = held.enter()?;
-        let Some(live) = &self.live else {
+        if let Some(Place::Memory(memory)) = &mut self.place
+            && memory.push(bytes)
+        {
+            self.hasher.update(bytes);
+            self.offset += bytes.len() as u64;
+            self.touch();
+            return Ok(());
+        }
+        self.settle()?;
+        let Some(Place::Disk(live)) = &self.place else {
             return Err(self.closed());
         };
         let (done, result) = if bytes.len() < limits::PARALLEL_BYTES {
@@ -137,6 +156,12 @@ impl Writer {
         self.written_back = write_back(&live.data, self.written_back, self.offset);
         self.touch();
         Ok(())
+    }
+
+    /// Whether so many bytes more would be written to memory only, so that a thread can write them that must not wait for a disk.
+    #[must_use]
+    pub fn takes_at_once(&self, length: usize) -> bool {
+        matches!(&self.place, Some(Place::Memory(memory)) if memory.has_room(length))
     }
 
     /// Appends bytes if the ingest stands at `offset`.
@@ -163,12 +188,14 @@ impl Writer {
         }
         let held = Arc::clone(self.hold.held());
         let _gate = held.enter()?;
-        let Some(live) = &self.live else {
-            return Err(self.closed());
-        };
-        live.data
-            .set_len(0)
-            .map_err(|e| Error::io("truncate", &live.folder.path().join(DATA), e))?;
+        match &mut self.place {
+            Some(Place::Memory(memory)) => memory.clear(),
+            Some(Place::Disk(live)) => live
+                .data
+                .set_len(0)
+                .map_err(|e| Error::io("truncate", &live.folder.path().join(DATA), e))?,
+            None => return Err(self.closed()),
+        }
         self.hasher = Hasher::new(self.hasher_algorithm());
         self.offset = 0;
         self.written_back = 0;
@@ -188,20 +215,33 @@ impl Writer {
     pub fn commit(&mut self, size: Option<u64>, expected: Option<&Digest>) -> Result<Info, Error> {
         let held = Arc::clone(self.hold.held());
         let mut gate = held.enter()?;
-        let Some(live) = &self.live else {
+        if let Some(Place::Memory(memory)) = &self.place {
+            if let Some(committed) = self.commit_memory(memory, size, expected)? {
+                self.place = None;
+                self.hold.end(&mut gate);
+                return committed;
+            }
+        }
+        self.settle()?;
+        let Some(Place::Disk(live)) = &self.place else {
             return Err(self.closed());
         };
         let path = live.folder.path().join(DATA);
         live.data.sync_all().map_err(|e| Error::io("sync", &path, e))?;
         self.inner.steps.reached(Step::DataSynced);
-        let digest = self.check(live, size, expected)?;
+        let actual = live
+            .data
+            .metadata()
+            .map_err(|e| Error::io("look at", &path, e))?
+            .len();
+        let digest = self.check(actual, |algorithm| self.rehash(live, algorithm), size, expected)?;
         let blobs = self.inner.algorithm_path(digest.algorithm());
         self.inner.durable_folder(&blobs)?;
         self.inner.steps.reached(Step::Checked);
         let placed = self.place(live, &blobs, &digest)?;
         // The name is given away: whatever fails now, this writer has no data any more.
         let finished = self.finish(live, &blobs, digest, placed);
-        self.live = None;
+        self.place = None;
         self.hold.end(&mut gate);
         finished
     }
@@ -217,7 +257,8 @@ impl Writer {
     fn end(&mut self) -> Result<(), Error> {
         let held = Arc::clone(self.hold.held());
         let mut gate = held.enter()?;
-        let Some(live) = self.live.take() else {
+        self.settle()?;
+        let Some(Place::Disk(live)) = self.place.take() else {
             return Err(self.closed());
         };
         let kept = self.keep(&live);
@@ -244,14 +285,62 @@ impl Writer {
         self.inner.durable_folder(&ingests)
     }
 
+    /// Gives an ingest that is in memory its folder. The caller holds the gate.
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(Place::Memory(memory)) = &self.place else {
+            return Ok(());
+        };
+        let held = self.hold.held();
+        let live = make_folder(&self.inner, held, &self.options, self.started)?;
+        let (_, written) = write_all(&live.data, memory.bytes(), 0);
+        written.map_err(|e| Error::io("write", &live.folder.path().join(DATA), e))?;
+        held.live().memory = None;
+        self.place = Some(Place::Disk(live));
+        Ok(())
+    }
+
+    /// Makes what is in memory the blob; `None` if it has to go by way of its folder. The inner result is final, whatever it is.
+    fn commit_memory(
+        &self,
+        memory: &Memory,
+        size: Option<u64>,
+        expected: Option<&Digest>,
+    ) -> Result<Option<Result<Info, Error>>, Error> {
+        let rehash = |algorithm| Ok(Digest::of(algorithm, memory.bytes()));
+        let digest = self.check(self.offset, rehash, size, expected)?;
+        let blobs = self.inner.algorithm_path(digest.algorithm());
+        self.inner.durable_folder(&blobs)?;
+        let steps = &self.inner.steps;
+        let placed = memory.place(steps, &blobs, &digest);
+        let file = match placed.map_err(|e| Error::io("write", &blobs, e))? {
+            Placed::New(file) => Some(file),
+            Placed::Taken if self.inner.has(&digest, Some(self.offset))? => None,
+            // What has the name is not whole.
+            Placed::Taken | Placed::Unsupported => return Ok(None),
+        };
+        if file.is_some() {
+            steps.reached(Step::Renamed);
+        }
+        let synced = self.inner.sync_blobs(digest.algorithm());
+        steps.reached(Step::NameSynced);
+        let info = |digest, file: File| match file.metadata() {
+            Ok(found) => Ok(info_of(digest, &found)),
+            Err(e) => Err(Error::io("look at", &blobs, e)),
+        };
+        Ok(Some(synced.and_then(|()| match file {
+            Some(file) => info(digest, file),
+            None => Err(Error::AlreadyExists { digest }),
+        })))
+    }
+
     /// Size, then digest: the one that the blob will bear.
-    fn check(&self, live: &Live, size: Option<u64>, expected: Option<&Digest>) -> Result<Digest, Error> {
-        let path = live.folder.path().join(DATA);
-        let actual = live
-            .data
-            .metadata()
-            .map_err(|e| Error::io("look at", &path, e))?
-            .len();
+    fn check(
+        &self,
+        actual: u64,
+        rehash: impl FnOnce(Algorithm) -> Result<Digest, Error>,
+        size: Option<u64>,
+        expected: Option<&Digest>,
+    ) -> Result<Digest, Error> {
         if let Some(expected) = size.or(self.options.total)
             && expected != actual
         {
@@ -267,14 +356,7 @@ impl Writer {
         let digest = if algorithm == self.hasher_algorithm() && actual == self.offset {
             self.digest()
         } else {
-            let begin = Instant::now();
-            let (hasher, _) = rehash(&live.data, algorithm, &mut |_, _| {}, &|| false)
-                .map_err(|e| Error::io("hash", &path, e))?;
-            if begin.elapsed() > limits::SLOW_REHASH {
-                let (reference, took) = (self.reference(), begin.elapsed());
-                tracing::warn!(reference, ?took, %algorithm, "hashed the ingest again for its commit; name the digest when opening");
-            }
-            hasher.finish()
+            rehash(algorithm)?
         };
         match expected {
             Some(expected) if *expected != digest => Err(Error::DigestMismatch {
@@ -283,6 +365,17 @@ impl Writer {
             }),
             _ => Ok(digest),
         }
+    }
+
+    fn rehash(&self, live: &Live, algorithm: Algorithm) -> Result<Digest, Error> {
+        let begin = Instant::now();
+        let (hasher, _) = rehash(&live.data, algorithm, &mut |_, _| {}, &|| false)
+            .map_err(|e| Error::io("hash", &live.folder.path().join(DATA), e))?;
+        if begin.elapsed() > limits::SLOW_REHASH {
+            let (reference, took) = (self.reference(), begin.elapsed());
+            tracing::warn!(reference, ?took, %algorithm, "hashed the ingest again for its commit; name the digest when opening");
+        }
+        Ok(hasher.finish())
     }
 
     /// Gives the data its name. `false` if a blob of the same digest and length has it already.
@@ -351,10 +444,14 @@ impl Writer {
 
     fn touch(&mut self) {
         self.updated = SystemTime::now();
-        self.hold.held().live().updated = Some(self.updated);
+        let mut live = self.hold.held().live();
+        live.updated = Some(self.updated);
+        if let Some(known) = &mut live.memory {
+            known.offset = self.offset;
+        }
     }
 
-    fn hasher_algorithm(&self) -> transom_oci::Algorithm {
+    fn hasher_algorithm(&self) -> Algorithm {
         self.hasher.algorithm()
     }
 
@@ -379,7 +476,7 @@ impl io::Write for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.live.is_none() || *self.hold.held().gate() != Phase::Open {
+        if self.place.is_none() || *self.hold.held().gate() != Phase::Open {
             return;
         }
         if let Err(error) = self.end() {
@@ -390,7 +487,7 @@ impl Drop for Writer {
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let open = self.live.is_some();
+        let open = self.place.is_some();
         f.debug_struct("Writer")
             .field("status", &self.status())
             .field("open", &open)
@@ -398,7 +495,6 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-/// Writes all, and says how much was written if not.
 /// Lets the disk begin with what has been written, once that is much: the flush of a commit then has little left to wait for.
 /// Gives how far it has begun. Nothing depends on it.
 fn write_back(data: &File, from: u64, to: u64) -> u64 {
@@ -423,7 +519,8 @@ fn write_and_hash(file: &File, bytes: &[u8], offset: u64, hasher: &mut Hasher) -
     written
 }
 
-fn write_all(file: &File, bytes: &[u8], offset: u64) -> (usize, io::Result<()>) {
+/// Writes all, and says how much was written if not.
+pub(crate) fn write_all(file: &File, bytes: &[u8], offset: u64) -> (usize, io::Result<()>) {
     let mut done = 0;
     while done < bytes.len() {
         match file.write_at(&bytes[done..], offset + done as u64) {

@@ -17,6 +17,7 @@ const ROOT: &str = "TRANSOM_CONTENT_CRASH_ROOT";
 const STEP: &str = "TRANSOM_CONTENT_CRASH_STEP";
 const DEED: &str = "TRANSOM_CONTENT_CRASH_DEED";
 const HALF: usize = 100_000;
+const SMALL: usize = 5_000;
 
 fn bytes() -> Vec<u8> {
     noise(1, 2 * HALF)
@@ -33,7 +34,10 @@ fn child() {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
         }
     });
-    let store = Store::open_observed(root, observer).unwrap();
+    let store = match variable(DEED).as_str() {
+        "small" => Store::open_alone_observed(root, observer).unwrap(),
+        _ => Store::open_observed(root, observer).unwrap(),
+    };
     let bytes = bytes();
     match variable(DEED).as_str() {
         "commit" => drop(put(&store, "r", &bytes)),
@@ -42,6 +46,7 @@ fn child() {
             writer.write(&bytes[..HALF]).unwrap();
             writer.close().unwrap();
         }
+        "small" => drop(put(&store, "r", &bytes[..SMALL])),
         "abort" => store.abort("r").unwrap(),
         deed => panic!("unknown deed {deed}"),
     }
@@ -191,4 +196,32 @@ fn an_abort_that_is_cut_off_is_an_abort() {
     let report = store.sweep(Duration::ZERO).unwrap();
     assert_eq!(report.found[0].reason, Reason::Aborted);
     check_recovery(&store);
+}
+
+#[test]
+fn a_small_ingest_in_memory_is_a_whole_blob_or_nothing() {
+    let bytes = &bytes()[..SMALL];
+    for step in [
+        Step::DataWritten,
+        Step::DataSynced,
+        Step::Checked,
+        Step::Renamed,
+        Step::NameSynced,
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crash(dir.path(), "small", step);
+        assert!(statuses(&store).is_empty());
+        assert_eq!(
+            blobs(&store).len(),
+            usize::from(step >= Step::Renamed),
+            "{step:?}"
+        );
+        assert!(store.sweep(Duration::ZERO).unwrap().found.is_empty());
+        match put(&store, "r", bytes) {
+            Ok(_) => assert!(step < Step::Renamed),
+            Err(Error::AlreadyExists { .. }) => assert!(step >= Step::Renamed),
+            Err(e) => panic!("{e}"),
+        }
+        assert_eq!(get(&store, &sha256(bytes)), bytes);
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use transom_content::{Error, IngestOptions, Store, Writer};
 use transom_oci::{Algorithm, Digest};
 
-use crate::helpers::{blobs, get, noise, sha256, statuses, store};
+use crate::helpers::{blobs, get, noise, sha256, statuses};
 
 const REFS: [&str; 3] = ["a", "b", "default/3/c"];
 
@@ -53,7 +54,7 @@ fn op() -> impl Strategy<Value = Op> {
     let algorithm = prop::sample::select(Algorithm::ALL.to_vec());
     prop_oneof![
         4 => (slot.clone(), prop::option::of(1_u64..3)).prop_map(|(slot, total)| Op::Open { slot, total }),
-        6 => (slot.clone(), 0_u64..3, 0_usize..5_000).prop_map(|(slot, seed, length)| Op::Write { slot, seed, length }),
+        6 => (slot.clone(), 0_u64..3, 0_usize..40_000).prop_map(|(slot, seed, length)| Op::Write { slot, seed, length }),
         1 => (slot.clone(), 0_u64..3).prop_map(|(slot, offset)| Op::WriteAt { slot, offset }),
         1 => slot.clone().prop_map(|slot| Op::Truncate { slot }),
         2 => slot.clone().prop_map(|slot| Op::Close { slot }),
@@ -79,6 +80,7 @@ struct Model {
 }
 
 struct Run {
+    open: fn(PathBuf) -> Result<Store, Error>,
     store: Store,
     writers: BTreeMap<usize, Writer>,
     model: Model,
@@ -160,7 +162,7 @@ impl Run {
             }
             Op::Reopen => {
                 self.writers.clear();
-                self.store = Store::open(self.store.root()).unwrap();
+                self.store = (self.open)(self.store.root().to_path_buf()).unwrap();
             }
             Op::Sweep => {
                 let report = self.store.sweep(std::time::Duration::ZERO).unwrap();
@@ -256,18 +258,32 @@ impl Run {
     }
 }
 
+fn check(ops: &[Op], open: fn(PathBuf) -> Result<Store, Error>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run {
+        open,
+        store: open(dir.path().join("content")).unwrap(),
+        writers: BTreeMap::new(),
+        model: Model::default(),
+    };
+    for op in ops {
+        run.step(op);
+        run.compare();
+    }
+    for (digest, bytes) in &run.model.blobs {
+        assert_eq!(get(&run.store, digest), *bytes);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn the_store_is_what_the_model_is(ops in prop::collection::vec(op(), 1..60)) {
-        let (store, _dir) = store();
-        let mut run = Run { store, writers: BTreeMap::new(), model: Model::default() };
-        for op in &ops {
-            run.step(op);
-            run.compare();
-        }
-        for (digest, bytes) in &run.model.blobs {
-            assert_eq!(get(&run.store, digest), *bytes);
-        }
+        check(&ops, Store::open);
+    }
+
+    #[test]
+    fn a_store_that_is_alone_is_what_the_model_is(ops in prop::collection::vec(op(), 1..60)) {
+        check(&ops, Store::open_alone);
     }
 }

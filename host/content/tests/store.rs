@@ -6,6 +6,7 @@ mod crash;
 mod helpers;
 mod ingest;
 mod interop;
+mod memory;
 mod model;
 mod races;
 mod reading;

@@ -82,7 +82,7 @@ impl Daemon {
         // The port that was taken is told to whoever asks what the daemon is made of.
         let taken = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         config.metrics = taken.or(config.metrics);
-        let store = Store::open(transom_content::content_root(&config.root))?;
+        let store = Store::open_alone(transom_content::content_root(&config.root))?;
         tidy(store.clone());
         let metrics = Metrics::default();
         let streams = Streams::default();

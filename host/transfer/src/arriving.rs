@@ -175,7 +175,10 @@ mod tests {
         let store = Store::open(folder.path()).expect("a store");
         let mut writer = store.ingest("a", IngestOptions::default()).expect("an ingest");
         writer.write(bytes).expect("room");
-        let arriving = Arriving::new(writer.partial().expect("a file"), writer.offset());
+        let arriving = Arriving::new(
+            writer.partial().expect("a file").expect("a folder"),
+            writer.offset(),
+        );
         (folder, writer, arriving)
     }
 

@@ -86,10 +86,11 @@ async fn open(
             Err(error) => return Err(other(error)),
         };
         let offset = writer.offset();
-        let follow = match follower.filter(|_| offset <= blob.size) {
-            Some(follower) => Some(follower.begun(&blob, writer.partial().map_err(other)?, offset)),
-            None => None,
-        };
+        let partial = writer.partial().map_err(other)?;
+        let follow = follower
+            .filter(|_| offset <= blob.size)
+            .zip(partial)
+            .map(|(follower, partial)| follower.begun(&blob, partial, offset));
         Ok(Opening::Ready(Box::new(ContentIngest {
             offset,
             state: State::Idle(Box::new(writer)),

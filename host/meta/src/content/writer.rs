@@ -145,6 +145,11 @@ impl Writer {
             return Ok(());
         }
         self.own(true).await?;
+        if let Source::Own(Some(writer)) = &mut self.source
+            && writer.takes_at_once(bytes.len())
+        {
+            return Ok(writer.write(&bytes)?);
+        }
         self.with(move |writer| writer.write(&bytes)).await
     }
 
@@ -161,7 +166,8 @@ impl Writer {
             .await
     }
 
-    /// The bytes so far, to be read along; none if they are those of a blob that is here already.
+    /// The bytes so far, to be read along; none if they are those of a blob that is here already, or of
+    /// a small ingest that is whole at once.
     ///
     /// # Errors
     /// [`Error::Content`].
@@ -170,7 +176,7 @@ impl Writer {
             Source::Shared { .. } => Ok(None),
             Source::Own(writer) => {
                 let writer = writer.as_ref().ok_or_else(|| self.closed())?;
-                Ok(Some(writer.partial()?))
+                Ok(writer.partial()?)
             }
         }
     }
