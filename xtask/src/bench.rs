@@ -10,6 +10,7 @@ mod data;
 mod filters;
 mod images;
 pub(crate) mod measure;
+mod memory;
 mod peers;
 mod place;
 mod pull;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::memory;
 use super::peers::{containerd_config, process_cpu, process_status};
 use super::place::Place;
 use super::report::{heading, median};
@@ -114,6 +115,7 @@ fn large_blob(daemons: &[Daemon], runs: usize) -> Result<()> {
     for run in 0..runs {
         for (index, daemon) in daemons.iter().enumerate() {
             let salt = (run + 1).to_string();
+            memory::warm();
             written[index].push(daemon.load("ingest", &["--size", &size, "--salt", &salt])?);
             read[index].push(daemon.load("read", &[])?);
             let (into, out) = daemon.ctr_round(run)?;
@@ -309,6 +311,7 @@ impl Daemon {
         let file = self.folder.join("large");
         write_large(&file, run)?;
         let name = format!("ctr-{run}");
+        memory::warm();
         let into = self.ctr(&["content", "ingest", &name], Some(&file))?;
         let digest = transom_oci::Digest::of(
             transom_oci::Algorithm::Sha256,

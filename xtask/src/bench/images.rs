@@ -9,6 +9,7 @@ use super::LAYER_TAR;
 use super::daemon::{Daemon, Which, middle, rate_row};
 use super::data::{Codec, Image};
 use super::measure::{Run, measure};
+use super::memory;
 use super::peers::{process_cpu, process_status, shell};
 use super::place::Place;
 use super::report::{Series, heading, median, row};
@@ -97,6 +98,7 @@ fn peak(place: &Place, images: &[Image]) -> Result<()> {
 /// Imports an archive; CPU time is the client's and the daemon's.
 fn import(daemon: &Daemon, archive: &Path) -> Result<Run> {
     rustix::fs::sync();
+    memory::warm();
     let before = process_cpu(daemon.pid()?)?;
     let mut command = ctr(daemon);
     command

@@ -15,6 +15,7 @@ use transom_tests::sample::{Compression, ImageBuilder, Meta, Shape};
 use super::daemon::{Daemon, Which};
 use super::data::{Codec, Image, digest_of};
 use super::measure::{Run, measure};
+use super::memory;
 use super::peers::{process_cpu, process_status};
 use super::place::Place;
 use super::registry::{self, Registry};
@@ -176,6 +177,7 @@ fn pull(place: &Place, puller: Puller, address: &str, name: &str) -> Result<Run>
     };
     daemon.start()?;
     rustix::fs::sync();
+    memory::warm();
     let image = format!("{address}/bench/{name}:latest");
     let mut command = match puller {
         Puller::Theirs => {

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use super::daemon::{Load, end, load, rate_row, run_load, speed_row};
+use super::memory;
 use super::peers::process_status;
 use super::place::Place;
 use super::report::{heading, median};
@@ -120,6 +121,7 @@ fn large(registries: &[Registry; 2], runs: usize) -> Result<()> {
         for run in 0..runs {
             for (registry, loads) in registries.iter().zip(&mut loads) {
                 let salt = (run + number * 100 + 1).to_string();
+                memory::warm();
                 loads.push(registry.load(job, &["--size", &size, "--chunk", chunk, "--salt", &salt])?);
             }
         }
