@@ -35,6 +35,13 @@ pub const RATIO_FREE_BYTES: u64 = 1 << 30;
 /// every level below `--long=28` needs.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
+/// Bytes of all zstd windows of the process together: the largest one that is taken, or a dozen of usual ones. With this an
+/// image of any kind is unpacked in less than 150 MiB.
+pub const WINDOWS_BYTES: u64 = 1 << ZSTD_WINDOW_LOG_MAX;
+
+/// A window up to this size waits for nobody: what every level but the highest makes, and RFC 8878 asks all decoders to take.
+pub const WINDOW_FREE_BYTES: u64 = 8 << 20;
+
 /// Bytes of an external program's stderr kept for the error message; the newest count.
 pub const STDERR_BYTES_MAX: usize = 16 * 1024;
 

@@ -3,14 +3,20 @@
 //! The declared algorithm is not trusted: a layer that says gzip and is zstd is read as zstd, one that is neither is
 //! taken as it is. Several gzip members and several zstd frames, skippable ones among them, make one stream.
 
+mod frames;
+mod windows;
+
 use std::io::Read;
 
 use flate2::bufread::MultiGzDecoder;
 use transom_oci::media_type::{self, LAYER_TAR};
 
+use crate::cancel::Cancel;
 use crate::limits::ZSTD_WINDOW_LOG_MAX;
 use crate::pipe::{Input, Output};
 use crate::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError};
+
+use frames::Frames;
 
 /// Takes every layer media type of OCI and Docker.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +47,7 @@ impl Handler for Decompress {
     fn open(&self, job: &Job) -> Result<Box<dyn Stage>, StageError> {
         Ok(Box::new(DecompressStage {
             treatment: treatment(&job.input_media_type).unwrap_or(Treatment::Pass),
+            cancel: job.cancel.clone(),
         }))
     }
 }
@@ -87,6 +94,7 @@ pub fn needs_processor(media_type: &str) -> bool {
 
 struct DecompressStage {
     treatment: Treatment,
+    cancel: Cancel,
 }
 
 impl Stage for DecompressStage {
@@ -97,7 +105,7 @@ impl Stage for DecompressStage {
         };
         match format {
             Format::Gzip => gunzip(input, output)?,
-            Format::Zstd => unzstd(input, output)?,
+            Format::Zstd => unzstd(input, output, self.cancel)?,
             Format::Plain => pass(input, output)?,
         }
         Ok(Outcome {
@@ -149,8 +157,10 @@ fn gunzip(input: &mut Input, output: &mut Output) -> Result<(), StageError> {
     result.map_err(|error| StageError::from_decoder("gzip", input.consumed(), error))
 }
 
-fn unzstd(input: &mut Input, output: &mut Output) -> Result<(), StageError> {
-    let result = zstd::stream::read::Decoder::with_buffer(&mut *input).and_then(|mut decoder| {
+fn unzstd(input: &mut Input, output: &mut Output, cancel: Cancel) -> Result<(), StageError> {
+    // Declared first, so that the window goes before its share.
+    let mut frames = Frames::new(&mut *input, cancel);
+    let result = zstd::stream::read::Decoder::with_buffer(&mut frames).and_then(|mut decoder| {
         decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
         decode(&mut decoder, output)
     });
