@@ -96,6 +96,19 @@ pub enum Error {
         /// Bytes in the ref.
         length: usize,
     },
+    /// The blobs of this folder are kept by another remote than the one that is given.
+    #[error(
+        "{}: the blobs are kept by {has}, not by {wanted}; give that one again, or copy the blobs and remove {}",
+        root.display(), root.join("remote").display()
+    )]
+    OtherRemote {
+        /// The store's folder.
+        root: PathBuf,
+        /// Who has the blobs.
+        has: String,
+        /// Who was given.
+        wanted: String,
+    },
     /// A blob's bytes do not have the digest that names it.
     #[error(
         "content {digest} is damaged: its {size} bytes have digest {actual}; delete it and fetch it again"

@@ -17,6 +17,10 @@ pub const PARALLEL_BYTES: usize = 256 << 10;
 /// less than the folder and its files; and of 1,000 open writers they are 64 MB.
 pub const MEMORY_BYTES: usize = 64 << 10;
 
+/// How often a blob of a remote is fetched that others let go before it was opened: each time needs as many copies made in that moment
+/// as there is room for.
+pub const FETCH_TRIES: usize = 8;
+
 /// Bytes after which the disk is told to begin with what was written: enough for one long write, and little enough that a commit
 /// has not much left to flush.
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;

@@ -10,14 +10,15 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use transom_oci::{Algorithm, Digest};
 
+use crate::copies::{Copies, MARKER};
 use crate::flush::Flush;
 use crate::folder::{Folder, remove_tree};
 use crate::lock::{Locks, Phase};
 use crate::status::{in_memory, read_status};
 use crate::steps::Steps;
 use crate::{
-    Blob, Error, IngestOptions, Observer, Status, Statuses, Step, SweepReport, Verify, Walk, Writer, ingest,
-    layout, sweep,
+    Blob, Error, IngestOptions, Observer, Remote, Status, Statuses, Step, SweepReport, Verify, Walk, Writer,
+    ingest, layout, limits, sweep,
 };
 
 /// A content store. Cheap to clone; clones share their locks. Used from any number of threads.
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) steps: Steps,
     /// Whether no other store writes to the folder.
     pub(crate) alone: bool,
+    /// Where the blobs are, if the folder has copies only.
+    pub(crate) copies: Option<Copies>,
     /// The folders that this store has brought to the disk.
     durable: Mutex<Vec<PathBuf>>,
     /// The syncs of the folders of blobs, in the order of [`Algorithm::ALL`].
@@ -62,7 +65,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if `root` is there and is not a folder.
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, Error> {
-        Store::with_steps(root.into(), Steps::default(), false)
+        Store::with_steps(root.into(), Steps::default(), false, None)
     }
 
     /// As [`open`](Store::open), for the one store that takes ingests in this folder, as a daemon's that holds a lock on its root.
@@ -72,7 +75,32 @@ impl Store {
     /// # Errors
     /// As [`open`](Store::open).
     pub fn open_alone(root: impl Into<PathBuf>) -> Result<Store, Error> {
-        Store::with_steps(root.into(), Steps::default(), true)
+        Store::with_steps(root.into(), Steps::default(), true, None)
+    }
+
+    /// As [`open_alone`](Store::open_alone), with blobs that `remote` keeps. In the folder are ingests, and copies of at most about
+    /// `copies` bytes together, however large a single one is. Blobs that are in the folder and not on the remote are brought there now.
+    /// Which blobs there are is asked of the remote; what is changed there by others is seen for those of which there is no copy.
+    ///
+    /// # Errors
+    /// [`Error::OtherRemote`] if the folder's blobs are on another remote, [`Error::Io`] of this one and of the folder.
+    pub fn open_on(root: impl Into<PathBuf>, remote: Arc<dyn Remote>, copies: u64) -> Result<Store, Error> {
+        let root = root.into();
+        let copies = Copies::open(&root, remote, copies)?;
+        Store::with_steps(root, Steps::default(), true, Some(copies))
+    }
+
+    /// The remote that keeps the blobs of a folder, by its name; `None` if they are in the folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remote_of(root: &Path) -> Result<Option<String>, Error> {
+        let marker = root.join(MARKER);
+        match std::fs::read_to_string(&marker) {
+            Ok(name) => Ok(Some(name)),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(Error::io("read", &marker, e)),
+        }
     }
 
     /// As [`open`](Store::open), with an observer of each [`Step`]; for tests of crashes, order and races.
@@ -80,7 +108,7 @@ impl Store {
     /// # Errors
     /// As [`open`](Store::open).
     pub fn open_observed(root: impl Into<PathBuf>, observer: Observer) -> Result<Store, Error> {
-        Store::with_steps(root.into(), Steps(Some(observer)), false)
+        Store::with_steps(root.into(), Steps(Some(observer)), false, None)
     }
 
     /// As [`open_alone`](Store::open_alone), with an observer as of [`open_observed`](Store::open_observed).
@@ -88,10 +116,10 @@ impl Store {
     /// # Errors
     /// As [`open`](Store::open).
     pub fn open_alone_observed(root: impl Into<PathBuf>, observer: Observer) -> Result<Store, Error> {
-        Store::with_steps(root.into(), Steps(Some(observer)), true)
+        Store::with_steps(root.into(), Steps(Some(observer)), true, None)
     }
 
-    fn with_steps(root: PathBuf, steps: Steps, alone: bool) -> Result<Store, Error> {
+    fn with_steps(root: PathBuf, steps: Steps, alone: bool, copies: Option<Copies>) -> Result<Store, Error> {
         match std::fs::metadata(&root) {
             Ok(found) if !found.is_dir() => {
                 return Err(Error::io(
@@ -108,6 +136,7 @@ impl Store {
             locks: Arc::default(),
             steps,
             alone,
+            copies,
             durable: Mutex::default(),
             flushes: Default::default(),
         };
@@ -227,6 +256,23 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Io`].
     pub fn reader(&self, digest: &Digest) -> Result<Blob, Error> {
+        let Some(copies) = &self.inner.copies else {
+            return self.reader_here(digest);
+        };
+        // Between fetching and opening, a copy may be let go for others; not for ever.
+        for _ in 0..limits::FETCH_TRIES {
+            match self.reader_here(digest) {
+                Err(Error::NotFound { .. }) => copies.fetch(digest)?,
+                found => {
+                    copies.used(digest);
+                    return found;
+                }
+            }
+        }
+        self.reader_here(digest)
+    }
+
+    fn reader_here(&self, digest: &Digest) -> Result<Blob, Error> {
         let path = self.blob_path(digest);
         // Not to hang on a pipe that somebody put there.
         let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
@@ -249,6 +295,9 @@ impl Store {
         let path = self.blob_path(digest);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let opened = openat2(CWD, &path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+        if let Some(copies) = &self.inner.copies {
+            copies.used(digest);
+        }
         blob(File::from(opened), &path, digest).ok()
     }
 
@@ -257,8 +306,8 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Io`].
     pub fn info(&self, digest: &Digest) -> Result<Info, Error> {
-        match self.inner.find(digest)? {
-            Some(found) => Ok(info_of(digest.clone(), &found)),
+        match self.inner.info(digest)? {
+            Some(found) => Ok(found),
             None => Err(Error::NotFound {
                 digest: digest.clone(),
             }),
@@ -270,7 +319,10 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the folder of blobs cannot be read.
     pub fn walk(&self) -> Result<Walk, Error> {
-        Walk::new(&self.inner.root.join(layout::BLOBS))
+        match &self.inner.copies {
+            Some(copies) => Walk::of_remote(&*copies.remote, &self.inner.root),
+            None => Walk::new(&self.inner.root.join(layout::BLOBS)),
+        }
     }
 
     /// Removes a blob. It may come back after a power cut: the removal is not waited for to reach the disk.
@@ -279,11 +331,23 @@ impl Store {
     /// [`Error::NotFound`], [`Error::Io`].
     pub fn delete(&self, digest: &Digest) -> Result<(), Error> {
         let path = self.blob_path(digest);
-        match std::fs::remove_file(&path) {
-            Err(e) if is_absent(&e) => Err(Error::NotFound {
+        if let Some(copies) = &self.inner.copies {
+            copies.going(digest);
+        }
+        let mut there = match std::fs::remove_file(&path) {
+            Err(e) if is_absent(&e) => false,
+            Err(e) => return Err(Error::io("delete blob", &path, e)),
+            Ok(()) => true,
+        };
+        if let Some(copies) = &self.inner.copies {
+            let deleted = copies.remote.delete(digest);
+            there |= deleted.map_err(|e| Error::io("delete the remote's", &path, e))?;
+        }
+        match there {
+            true => Ok(()),
+            false => Err(Error::NotFound {
                 digest: digest.clone(),
             }),
-            other => other.map_err(|e| Error::io("delete blob", &path, e)),
         }
     }
 
@@ -333,6 +397,9 @@ impl Store {
         let (from, folder) = (self.blob_path(digest), self.inner.root.join(layout::DAMAGED));
         let to = folder.join(format!("{}-{}", digest.algorithm(), digest.hex()));
         layout::make_folder(&folder).map_err(|e| Error::io("make folder", &folder, e))?;
+        if let Some(copies) = &self.inner.copies {
+            return copies.set_aside(digest, &to).map(|()| to);
+        }
         match std::fs::rename(&from, &to) {
             Err(e) if is_absent(&e) => Err(Error::NotFound {
                 digest: digest.clone(),
@@ -378,11 +445,39 @@ impl Inner {
     /// Whether the blob is there and may be whole. One that a power cut emptied, or that does not have the `size` it should,
     /// counts as missing, so that it gets replaced.
     pub(crate) fn has(&self, digest: &Digest, size: Option<u64>) -> Result<bool, Error> {
-        let Some(found) = self.find(digest)? else {
+        let Some(found) = self.info(digest)? else {
             return Ok(false);
         };
-        let emptied = found.len() == 0 && *digest != Digest::of(digest.algorithm(), b"");
-        Ok(!emptied && size.is_none_or(|size| size == found.len()))
+        let emptied = found.size == 0 && *digest != Digest::of(digest.algorithm(), b"");
+        Ok(!emptied && size.is_none_or(|size| size == found.size))
+    }
+
+    /// Size and times of a blob, if it is here or on the remote.
+    fn info(&self, digest: &Digest) -> Result<Option<Info>, Error> {
+        if let Some(found) = self.find(digest)? {
+            return Ok(Some(info_of(digest.clone(), &found)));
+        }
+        let Some(copies) = &self.copies else {
+            return Ok(None);
+        };
+        let found = copies.remote.info(digest);
+        found.map_err(|e| Error::io("look on the remote for", &self.blob_path(digest), e))
+    }
+
+    /// Has the remote keep a blob, if there is one; before it gets its name here.
+    pub(crate) fn keep(&self, digest: &Digest, size: u64, content: &mut dyn io::Read) -> Result<(), Error> {
+        let Some(copies) = &self.copies else {
+            return Ok(());
+        };
+        let put = copies.remote.put(digest, size, content);
+        put.map_err(|e| Error::io("bring to the remote", &self.blob_path(digest), e))
+    }
+
+    /// Counts a blob among the copies, if they are that.
+    pub(crate) fn kept(&self, digest: &Digest, size: u64) {
+        if let Some(copies) = &self.copies {
+            copies.add(digest, size);
+        }
     }
 
     /// Makes a folder below the root, so that a power cut does not take it away. Done once per store and folder even if it

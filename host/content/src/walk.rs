@@ -5,15 +5,32 @@ use std::path::{Path, PathBuf};
 
 use transom_oci::{Algorithm, Digest};
 
+use crate::remote::Listed;
 use crate::store::{info_of, is_absent};
-use crate::{Error, Info};
+use crate::{Error, Info, Remote};
 
 /// The blobs of a store; see [`Store::walk`](crate::Store::walk). Holds one folder open, and no list.
 ///
 /// Folders of unknown algorithms, files whose name is no digest, and what is not a file are passed over. A blob that
 /// comes or goes meanwhile may be given or not.
 #[derive(Debug)]
-pub struct Walk {
+pub struct Walk(Source);
+
+#[derive(Debug)]
+enum Source {
+    Folder(Folders),
+    Remote(OfRemote),
+}
+
+/// The list of a remote.
+struct OfRemote {
+    list: Listed,
+    root: PathBuf,
+}
+
+/// The folders of the algorithms.
+#[derive(Debug)]
+struct Folders {
     blobs: PathBuf,
     left: std::slice::Iter<'static, Algorithm>,
     open: Option<(Algorithm, PathBuf, ReadDir)>,
@@ -21,7 +38,43 @@ pub struct Walk {
 
 impl Walk {
     pub(crate) fn new(blobs: &Path) -> Result<Walk, Error> {
-        let mut walk = Walk {
+        Folders::new(blobs).map(Source::Folder).map(Walk)
+    }
+
+    pub(crate) fn of_remote(remote: &dyn Remote, root: &Path) -> Result<Walk, Error> {
+        let list = remote
+            .walk()
+            .map_err(|e| Error::io("list the remote of", root, e))?;
+        let root = root.to_path_buf();
+        Ok(Walk(Source::Remote(OfRemote { list, root })))
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Info, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Source::Folder(folders) => folders.next(),
+            Source::Remote(of) => {
+                let info = of.list.next()?;
+                Some(info.map_err(|e| Error::io("list the remote of", &of.root, e)))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for OfRemote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OfRemote")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Folders {
+    fn new(blobs: &Path) -> Result<Folders, Error> {
+        let mut walk = Folders {
             blobs: blobs.to_path_buf(),
             left: Algorithm::ALL.iter(),
             open: None,
@@ -48,7 +101,7 @@ impl Walk {
     }
 }
 
-impl Iterator for Walk {
+impl Iterator for Folders {
     type Item = Result<Info, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -16,6 +16,7 @@ use crate::ingest::{Start, make_folder, rehash};
 use crate::layout::{DATA, UPDATED};
 use crate::lock::{Hold, Phase};
 use crate::memory::{Memory, Placed};
+use crate::remote::FromStart;
 use crate::store::{Inner, info_of, is_absent, seal};
 use crate::{Error, Info, IngestOptions, Partial, Status, Step, layout, limits, timestamp};
 
@@ -217,6 +218,7 @@ impl Writer {
         let mut gate = held.enter()?;
         if let Some(Place::Memory(memory)) = &self.place {
             if let Some(committed) = self.commit_memory(memory, size, expected)? {
+                self.count(&committed);
                 self.place = None;
                 self.hold.end(&mut gate);
                 return committed;
@@ -238,12 +240,21 @@ impl Writer {
         let blobs = self.inner.algorithm_path(digest.algorithm());
         self.inner.durable_folder(&blobs)?;
         self.inner.steps.reached(Step::Checked);
+        self.inner
+            .keep(&digest, actual, &mut FromStart::new(&live.data))?;
         let placed = self.place(live, &blobs, &digest)?;
         // The name is given away: whatever fails now, this writer has no data any more.
         let finished = self.finish(live, &blobs, digest, placed);
+        self.count(&finished);
         self.place = None;
         self.hold.end(&mut gate);
         finished
+    }
+
+    fn count(&self, committed: &Result<Info, Error>) {
+        if let Ok(info) = committed {
+            self.inner.kept(&info.digest, info.size);
+        }
     }
 
     /// Keeps the data for a later writer of this ref, safe from a power cut, and gives the ref free.
@@ -311,6 +322,7 @@ impl Writer {
         let blobs = self.inner.algorithm_path(digest.algorithm());
         self.inner.durable_folder(&blobs)?;
         let steps = &self.inner.steps;
+        self.inner.keep(&digest, self.offset, &mut memory.bytes())?;
         let placed = memory.place(steps, &blobs, &digest);
         let file = match placed.map_err(|e| Error::io("write", &blobs, e))? {
             Placed::New(file) => Some(file),

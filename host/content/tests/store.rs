@@ -10,6 +10,7 @@ mod memory;
 mod model;
 mod races;
 mod reading;
+mod remote;
 mod suite;
 mod sweeping;
 mod times;

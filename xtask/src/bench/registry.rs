@@ -52,8 +52,22 @@ pub(super) fn bench(place: &Place, runs: usize) -> Result<()> {
     }
     rates(&registries, runs)?;
     large(&registries, runs)?;
-    crowd(&mut registries)?;
-    lists(&mut registries, runs)
+    drop(registries);
+    crowd(&mut empty(place)?)?;
+    lists(&mut empty(place)?, runs)
+}
+
+/// Both of them, running, with nothing in them.
+fn empty(place: &Place) -> Result<[Registry; 2]> {
+    place.renew()?;
+    let mut registries = [
+        Registry::new(Which::Ours, place)?,
+        Registry::new(Which::Theirs, place)?,
+    ];
+    for registry in &mut registries {
+        registry.start()?;
+    }
+    Ok(registries)
 }
 
 fn starts(registries: &mut [Registry; 2], runs: usize) -> Result<()> {
