@@ -17,7 +17,7 @@ use crate::walk::Walk;
 use crate::{Error, Info, layout, limits};
 
 /// In the root: which remote has the blobs. Written when it has all of them.
-pub(crate) const MARKER: &str = "remote";
+const MARKER: &str = "remote";
 
 /// Before the name of a copy that is being fetched.
 const PARTIAL: &str = ".fetch-";
@@ -56,19 +56,17 @@ impl Copies {
             fetched: Condvar::new(),
         };
         copies.remove_partial()?;
-        let marker = root.join(MARKER);
         let name = copies.remote.name();
-        let there = match std::fs::read_to_string(&marker) {
-            Ok(other) if other != name => {
+        let there = match remote_of(root)? {
+            Some(other) if other != name => {
                 return Err(Error::OtherRemote {
                     root: root.to_path_buf(),
                     has: other,
                     wanted: name,
                 });
             }
-            Ok(_) => None,
-            Err(e) if is_absent(&e) => Some(copies.listed()?),
-            Err(e) => return Err(Error::io("read", &marker, e)),
+            Some(_) => None,
+            None => Some(copies.listed()?),
         };
         let mut found = Vec::new();
         for info in Walk::new(&root.join(layout::BLOBS))? {
@@ -79,7 +77,7 @@ impl Copies {
             found.push(info);
         }
         if there.is_some() {
-            copies.mark(&marker, &name)?;
+            copies.mark(&root.join(MARKER), &name)?;
         }
         found.sort_by_key(|info| info.updated);
         found
@@ -320,6 +318,16 @@ struct Partial(PathBuf);
 impl Drop for Partial {
     fn drop(&mut self) {
         drop(std::fs::remove_file(&self.0));
+    }
+}
+
+/// The remote that keeps the blobs of a folder, by its name; `None` if they are in the folder.
+pub(crate) fn remote_of(root: &Path) -> Result<Option<String>, Error> {
+    let marker = root.join(MARKER);
+    match std::fs::read_to_string(&marker) {
+        Ok(name) => Ok(Some(name)),
+        Err(e) if is_absent(&e) => Ok(None),
+        Err(e) => Err(Error::io("read", &marker, e)),
     }
 }
 

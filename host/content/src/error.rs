@@ -96,6 +96,17 @@ pub enum Error {
         /// Bytes in the ref.
         length: usize,
     },
+    /// The blobs of this folder are kept elsewhere.
+    #[error(
+        "{}: the blobs are kept by a storage driver ({has}); only a daemon with that [content.driver] in its configuration can open them",
+        root.display()
+    )]
+    OnRemote {
+        /// The store's folder.
+        root: PathBuf,
+        /// Who has the blobs.
+        has: String,
+    },
     /// The blobs of this folder are kept by another remote than the one that is given.
     #[error(
         "{}: the blobs are kept by {has}, not by {wanted}; give that one again, or copy the blobs and remove {}",

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use transom_oci::{Algorithm, Digest};
 
-use crate::copies::{Copies, MARKER};
+use crate::copies::{self, Copies};
 use crate::flush::Flush;
 use crate::folder::{Folder, remove_tree};
 use crate::lock::{Locks, Phase};
@@ -63,7 +63,7 @@ impl Store {
     /// [`content_root`](crate::content_root). Nothing is created before the first ingest.
     ///
     /// # Errors
-    /// [`Error::Io`] if `root` is there and is not a folder.
+    /// [`Error::Io`] if `root` is there and is not a folder, [`Error::OnRemote`] if its blobs are kept elsewhere.
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, Error> {
         Store::with_steps(root.into(), Steps::default(), false, None)
     }
@@ -88,19 +88,6 @@ impl Store {
         let root = root.into();
         let copies = Copies::open(&root, remote, copies)?;
         Store::with_steps(root, Steps::default(), true, Some(copies))
-    }
-
-    /// The remote that keeps the blobs of a folder, by its name; `None` if they are in the folder.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn remote_of(root: &Path) -> Result<Option<String>, Error> {
-        let marker = root.join(MARKER);
-        match std::fs::read_to_string(&marker) {
-            Ok(name) => Ok(Some(name)),
-            Err(e) if is_absent(&e) => Ok(None),
-            Err(e) => Err(Error::io("read", &marker, e)),
-        }
     }
 
     /// As [`open`](Store::open), with an observer of each [`Step`]; for tests of crashes, order and races.
@@ -130,6 +117,11 @@ impl Store {
             }
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("open store", &root, e)),
             _ => {}
+        }
+        if copies.is_none()
+            && let Some(has) = copies::remote_of(&root)?
+        {
+            return Err(Error::OnRemote { root, has });
         }
         let inner = Inner {
             root,

@@ -190,10 +190,9 @@ fn a_folder_that_was_alone_is_brought_to_the_remote_and_does_not_go_to_another()
     let store = Store::open(dir.path()).unwrap();
     let bytes = noise(4, 1_000);
     let digest = put(&store, "r", &bytes).unwrap().digest;
-    assert_eq!(Store::remote_of(dir.path()).unwrap(), None);
     let store = on(dir.path(), &fake, 0);
     assert!(fake.has(&digest));
-    assert_eq!(Store::remote_of(store.root()).unwrap().as_deref(), Some("fake"));
+    assert!(matches!(Store::open(dir.path()), Err(Error::OnRemote { has, .. }) if has == "fake"));
     assert_eq!(get(&store, &digest), bytes);
     std::fs::write(dir.path().join("remote"), "another").unwrap();
     let remote: Arc<dyn Remote> = fake;

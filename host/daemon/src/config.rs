@@ -4,6 +4,7 @@
 //! [`registry`] the one about our own. `text` writes the commented file of
 //! `transomd config default`, `section` reads tables key by key, `setting` says what each kind of value looks like.
 
+pub mod content;
 pub mod layers;
 pub mod registry;
 mod section;
@@ -24,6 +25,7 @@ use transom_meta::metadata::Sharing;
 use crate::limits;
 use crate::places::{Places, SOCKET};
 
+pub use content::Content;
 use layers::{Diff, Processors};
 pub use registry::Registry;
 use section::{Faults, Section};
@@ -71,6 +73,8 @@ pub struct Config {
     pub processors: Processors,
     /// The programs that layers may pass through, in the order of the file.
     pub stream_processors: Vec<ExternalProcessor>,
+    /// Where blobs are kept.
+    pub content: Content,
     /// The registry that runs here; none if `None`.
     pub registry: Option<Registry>,
 }
@@ -222,6 +226,7 @@ impl Config {
             diff: Diff::default(),
             processors: Processors::default(),
             stream_processors: Vec::new(),
+            content: Content::default(),
             registry: None,
         }
     }
@@ -291,6 +296,7 @@ impl Config {
         self.processors
             .read(&mut top.section("processors", faults), faults);
         self.stream_processors = layers::read_programs(top, faults);
+        self.content.read(&mut top.section("content", faults), faults);
         self.registry = Registry::read(top, faults).or(self.registry.take());
         top.end(faults);
     }

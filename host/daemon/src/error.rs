@@ -85,6 +85,9 @@ pub enum Failure {
         "registry.namespaces: a daemon behind a containerd (--proxy-backend) has no images; leave it out"
     )]
     NoImages,
+    /// The driver that is to keep the blobs.
+    #[error("content.driver: {0}")]
+    ContentDriver(String),
     /// The blobs' store.
     #[error(transparent)]
     Content(#[from] transom_content::Error),

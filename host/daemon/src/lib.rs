@@ -3,10 +3,11 @@
 //! A request flows through `socket` (who may talk), `connections` (HTTP/2), `rpc` (which service; numbers, counts, nets, and the
 //! `deadline`), one file of [`services`] (message to domain and back, with [`convert`], [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
 //! [`answers`] are what streams are made of. [`server`] puts everything together: [`config`], [`places`], [`lock`],
-//! [`identity`], [`plugins`] ([`filters`], [`processors`]), [`verifiers`], [`snapshotters`], [`registry`], [`parts`], [`metrics`], [`traces`], [`log`],
+//! [`identity`], `blobs` (a folder, or a storage driver by `remote`), [`plugins`] ([`filters`], [`processors`]), [`verifiers`], [`snapshotters`], [`registry`], [`parts`], [`metrics`], [`traces`], [`log`],
 //! [`notify`], [`shutdown`]. `main` only reads arguments and environment.
 
 pub mod answers;
+mod blobs;
 pub mod config;
 pub mod connections;
 pub mod convert;
@@ -25,6 +26,7 @@ pub mod places;
 pub mod plugins;
 pub mod processors;
 pub mod registry;
+mod remote;
 pub mod rpc;
 pub mod server;
 pub mod services;

@@ -199,9 +199,14 @@ fn traces(config: &Config) -> Option<Part> {
 
 fn content(config: &Config) -> Part {
     let root = transom_content::content_root(&config.root);
-    Part::new("content", "content")
+    let part = Part::new("content", "content")
         .here()
-        .exports("root", root.display().to_string())
+        .exports("root", root.display().to_string());
+    let driver = config.content.driver.as_ref();
+    match driver.and_then(|table| table.get("driver")?.as_str()) {
+        Some(driver) => part.exports("Driver", driver),
+        None => part,
+    }
 }
 
 /// By containerd's names for its settings, and where its work can be seen.

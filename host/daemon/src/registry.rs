@@ -92,7 +92,7 @@ fn memory() -> Map<String, Value> {
 }
 
 /// The drivers of the program and those that are plugins, each of which must be good.
-fn drivers(folders: &[std::path::PathBuf], root: &Path) -> Result<Factory, Failure> {
+pub(crate) fn drivers(folders: &[std::path::PathBuf], root: &Path) -> Result<Factory, Failure> {
     let mut factory = Factory::builtin();
     if folders.is_empty() {
         return Ok(factory);

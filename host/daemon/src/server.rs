@@ -18,6 +18,7 @@ use transom_sys::mount::TempMounts;
 use transom_transfer::Transfers;
 use transom_transfer::unpack::{DifferApplier, Unpacker};
 
+use crate::blobs;
 use crate::config::{Config, Gc};
 use crate::connections;
 use crate::filters;
@@ -82,7 +83,7 @@ impl Daemon {
         // The port that was taken is told to whoever asks what the daemon is made of.
         let taken = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         config.metrics = taken.or(config.metrics);
-        let store = Store::open_alone(transom_content::content_root(&config.root))?;
+        let store = blobs::open(&config).await?;
         tidy(store.clone());
         let metrics = Metrics::default();
         let streams = Streams::default();

@@ -8,6 +8,8 @@ mod config;
 mod containerd;
 #[path = "daemon/content.rs"]
 mod content;
+#[path = "daemon/content_driver.rs"]
+mod content_driver;
 #[path = "daemon/crash.rs"]
 mod crash;
 #[path = "daemon/crash_imports.rs"]

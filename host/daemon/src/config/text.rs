@@ -23,9 +23,24 @@ pub(super) fn write(config: &Config) -> String {
     config.diff.write(&mut out);
     config.processors.write(&mut out);
     layers::write_programs(&config.stream_processors, &mut out);
+    out.push_str(CONTENT);
     out.push_str(REGISTRY);
     out
 }
+
+/// Blobs are files by default, so that it is a comment altogether.
+const CONTENT: &str = "
+# Blobs kept by a storage driver; without this, they are files below `root`. See docs/guides/daemon.md.
+#[content]
+# Bytes of copies below `root`, of what is read and written.
+#copies = 10737418240
+# Folders that storage drivers are loaded from.
+#plugins = []
+#[content.driver]
+#driver = \"s3\"
+#bucket = \"blobs\"
+#region = \"eu-central-1\"
+";
 
 /// There is no registry by default, so that it is a comment altogether.
 const REGISTRY: &str = "
