@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use transom_oci::{Digest, Hasher};
 
+use crate::inner::is_absent;
 use crate::remote::{FromStart, Remote};
-use crate::store::is_absent;
 use crate::walk::Walk;
 use crate::{Error, Info, layout, limits};
 

@@ -11,10 +11,10 @@ use rustix::fs::OFlags;
 use transom_oci::{Algorithm, Digest, Hasher};
 
 use crate::folder::Folder;
+use crate::inner::{Inner, is_absent};
 use crate::layout::{DATA, REF, STARTED, UPDATED};
 use crate::lock::{Held, Phase};
 use crate::memory::{Known, Memory};
-use crate::store::{Inner, is_absent};
 use crate::writer::{Live, Place};
 use crate::{Error, Step, Writer, layout, limits, timestamp};
 

@@ -3,7 +3,7 @@
 //! Read the files in the order data flows through them: [`store`] (the front door), `lock` (one writer per
 //! ref), `ingest` (opening and resuming), `memory` (small ones, without a folder), [`writer`] (append, hash, commit), `steps` (the named points of a
 //! commit), [`read`] (blobs and verified reads), [`walk`] and [`status`] (listing), [`verify`] (re-hashing what is
-//! there), [`sweep`] (what a crash left). A store may be [on a remote](remote), of whose blobs it has `copies`. Beside them: `layout` (names on disk), `folder` (one ingest folder
+//! there), [`sweep`] (what a crash left). A store may be [on a remote](remote), of whose blobs it has `copies`. `inner` is what they share. Beside them: `layout` (names on disk), `folder` (one ingest folder
 //! by its handle), `flush` (one sync for many), [`timestamp`], [`limits`], [`error`].
 //!
 //! `docs/formats/content.md` describes every file on disk, and where this store and containerd's differ.
@@ -25,6 +25,7 @@ pub mod error;
 mod flush;
 mod folder;
 mod ingest;
+mod inner;
 mod layout;
 pub mod limits;
 mod lock;

@@ -14,9 +14,9 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use transom_oci::Digest;
 
+use crate::inner::{Inner, is_absent};
 use crate::limits;
 use crate::steps::Steps;
-use crate::store::{Inner, is_absent};
 use crate::writer::write_all;
 use crate::{IngestOptions, Step};
 

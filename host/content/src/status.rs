@@ -11,9 +11,9 @@ use rustix::fs::OFlags;
 use transom_oci::Digest;
 
 use crate::folder::Folder;
+use crate::inner::{Inner, is_absent};
 use crate::layout::{DATA, is_ingest_name};
 use crate::lock::{Held, Locks};
-use crate::store::{Inner, is_absent};
 use crate::{Error, layout};
 
 /// How far an ingest is.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::folder::{Folder, remove_tree};
+use crate::inner::{Inner, is_absent, seal};
 use crate::layout::{BLOBS, DATA, TEMPORARY, ingest_name, is_aside_name, is_ingest_name};
-use crate::store::{Inner, is_absent, seal};
 use crate::walk::Walk;
 use crate::{Error, limits};
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use transom_oci::{Algorithm, Digest};
 
+use crate::inner::{info_of, is_absent};
 use crate::remote::Listed;
-use crate::store::{info_of, is_absent};
 use crate::{Error, Info, Remote};
 
 /// The blobs of a store; see [`Store::walk`](crate::Store::walk). Holds one folder open, and no list.

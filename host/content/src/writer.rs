@@ -13,11 +13,11 @@ use transom_oci::{Algorithm, Digest, Hasher};
 
 use crate::folder::Folder;
 use crate::ingest::{Start, make_folder, rehash};
+use crate::inner::{Inner, info_of, is_absent, seal};
 use crate::layout::{DATA, UPDATED};
 use crate::lock::{Hold, Phase};
 use crate::memory::{Memory, Placed};
 use crate::remote::FromStart;
-use crate::store::{Inner, info_of, is_absent, seal};
 use crate::{Error, Info, IngestOptions, Partial, Status, Step, layout, limits, timestamp};
 
 /// An ingest that this writer alone may write.
@@ -216,13 +216,13 @@ impl Writer {
     pub fn commit(&mut self, size: Option<u64>, expected: Option<&Digest>) -> Result<Info, Error> {
         let held = Arc::clone(self.hold.held());
         let mut gate = held.enter()?;
-        if let Some(Place::Memory(memory)) = &self.place {
-            if let Some(committed) = self.commit_memory(memory, size, expected)? {
-                self.count(&committed);
-                self.place = None;
-                self.hold.end(&mut gate);
-                return committed;
-            }
+        if let Some(Place::Memory(memory)) = &self.place
+            && let Some(committed) = self.commit_memory(memory, size, expected)?
+        {
+            self.count(&committed);
+            self.place = None;
+            self.hold.end(&mut gate);
+            return committed;
         }
         self.settle()?;
         let Some(Place::Disk(live)) = &self.place else {
