@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub const SKIP_LOG: &str = "TRANSOM_SKIP_LOG";
 
 /// A program that a test may need: its file name and the Debian package that has it.
-pub const PROGRAMS: [(&str, &str); 18] = [
+pub const PROGRAMS: [(&str, &str); 19] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("umoci", "umoci"),
@@ -21,6 +21,7 @@ pub const PROGRAMS: [(&str, &str); 18] = [
     ("debootstrap", "debootstrap"),
     ("getfattr", "attr"),
     ("setfattr", "attr"),
+    ("openssl", "openssl"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
     ("pigz", "pigz"),

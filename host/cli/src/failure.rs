@@ -281,7 +281,8 @@ impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Failure {
         let kind = match &error {
             KeyError::Read { source, .. } => kind_of_io(source),
-            KeyError::NoKey { .. } => Kind::Damaged,
+            KeyError::NoKey { .. } | KeyError::NoPublicKey { .. } => Kind::Damaged,
+            KeyError::Random => Kind::Other,
             KeyError::TooLarge(_) | KeyError::TooMany => Kind::Limit,
         };
         Failure::of(kind, &error)

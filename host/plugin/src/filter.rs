@@ -74,12 +74,13 @@ impl Host {
         self.load_filter_bytes(&bytes, manifest)
     }
 
-    /// Loads a label filter from the bytes of its component.
+    /// Loads a label filter from the bytes of its component. Without a manifest, the one inside the component counts.
     ///
     /// # Errors
     ///
     /// Any [`LoadError`] but those about files.
     pub fn load_filter_bytes(&self, bytes: &[u8], manifest: Option<Manifest>) -> Result<Filter, LoadError> {
+        let manifest = host::or_inside(manifest, bytes)?;
         let base = limits(&self.config().limits);
         let checked = self.check(&world::FILTER, bytes, manifest.as_ref(), &base)?;
         let Checked {
@@ -249,6 +250,7 @@ fn undeclared(info: &FilterInfo) -> Manifest {
         kind: PluginKind::Filter,
         world: world::FILTER.name.to_owned(),
         description: String::new(),
+        license: None,
         component: None,
         converts: Vec::new(),
         capabilities: Vec::new(),

@@ -12,6 +12,24 @@ pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a `plugin.toml`, which a person writes.
 pub const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 
+/// Layers of an artifact that may be a plugin. It has one; other tools may add a few for people.
+pub const ARTIFACT_LAYERS_MAX: usize = 32;
+
+/// Signatures of one artifact. Each may be tried with each trusted key.
+pub const SIGNATURES_MAX: usize = 64;
+
+/// Bytes of a signed document. It names a digest and says a little about the signer.
+pub const SIGNATURE_PAYLOAD_BYTES_MAX: u64 = 64 << 10;
+
+/// Keys of a policy. A few organisations sign what one operator installs.
+pub const TRUSTED_KEYS_MAX: usize = 64;
+
+/// Plugins in one folder. A node has some ten.
+pub const INSTALLED_MAX: usize = 1000;
+
+/// Bytes of a lock file, or of the list beside it. An entry with its previous version takes a kilobyte.
+pub const LOCK_BYTES_MAX: u64 = 4 << 20;
+
 /// Core modules, imports and exports of a component that are looked at. Toolchains make fewer than ten of each.
 pub const COMPONENT_ITEMS_MAX: usize = 10_000;
 

@@ -71,7 +71,7 @@ impl Host {
         self.load_driver_bytes(&bytes, manifest)
     }
 
-    /// Loads a storage driver from the bytes of its component.
+    /// Loads a storage driver from the bytes of its component. Without a manifest, the one inside the component counts.
     ///
     /// # Errors
     ///
@@ -81,6 +81,7 @@ impl Host {
         bytes: &[u8],
         manifest: Option<Manifest>,
     ) -> Result<DriverPlugin, LoadError> {
+        let manifest = host::or_inside(manifest, bytes)?;
         let base = limits(&self.config().limits);
         let checked = self.check(&world::STORAGE, bytes, manifest.as_ref(), &base)?;
         let Checked {
@@ -257,6 +258,7 @@ fn undeclared(name: &str, version: &str, imports: &[String]) -> Manifest {
         kind: PluginKind::Driver,
         world: world::STORAGE.name.to_owned(),
         description: String::new(),
+        license: None,
         component: None,
         converts: Vec::new(),
         capabilities: imported(imports).map(str::to_owned).collect(),
