@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "loading/artifacts.rs"]
+mod artifacts;
 #[path = "support/guests.rs"]
 mod guests;
+#[path = "loading/installed.rs"]
+mod installed;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
