@@ -1,10 +1,11 @@
 //! The configuration file: TOML, all of it optional. A mistake names its line, and all mistakes are named at once.
 //!
-//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters, [`transfer`] the one about registries of others,
+//! [`layers`] is the part about layers, [`mod@plugins`] about plugins of every kind, [`snapshots`] the one about snapshotters, [`transfer`] the one about registries of others,
 //! [`registry`] the one about our own. `text` writes the commented file of
 //! `transomd config default`, `section` reads tables key by key, `setting` says what each kind of value looks like.
 
 pub mod layers;
+pub mod plugins;
 pub mod registry;
 mod section;
 mod setting;
@@ -25,6 +26,7 @@ use crate::limits;
 use crate::places::{Places, SOCKET};
 
 use layers::{Diff, Processors};
+pub use plugins::Plugins;
 pub use registry::Registry;
 use section::{Faults, Section};
 pub use snapshots::{Snapshots, Snapshotter};
@@ -59,6 +61,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Where traces are sent.
     pub traces: Traces,
+    /// What holds for plugins of every kind.
+    pub plugins: Plugins,
     /// The folders that filter plugins are loaded from.
     pub filters: Vec<PathBuf>,
     /// Pulls and pushes.
@@ -216,6 +220,7 @@ impl Config {
                 endpoint: None,
                 share: 1.0,
             },
+            plugins: Plugins::default(),
             filters: Vec::new(),
             transfer: Transfer::default(),
             verifiers: Verifiers::default(),
@@ -282,6 +287,7 @@ impl Config {
         traces.set("share", &mut share, faults);
         self.traces.share = share.0;
         traces.end(faults);
+        self.plugins.read(&mut top.section("plugins", faults), faults);
         let mut filters = top.section("filters", faults);
         filters.set("folders", &mut self.filters, faults);
         filters.end(faults);

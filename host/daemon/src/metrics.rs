@@ -1,6 +1,7 @@
-//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata.
+//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata, `plugins` the plugins in use.
 
 pub mod http;
+mod plugins;
 mod records;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 use transom_meta::Metadata;
+
+use crate::plugins::set::Shelf;
 
 /// All counters of one daemon. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
@@ -33,6 +36,7 @@ struct Inner {
     streams: Gauge,
     plugin_calls: Family<PluginCall, Counter>,
     plugin_seconds: Family<PluginName, Counter<f64, AtomicU64>>,
+    plugin_bytes: Family<PluginBytes, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -44,6 +48,12 @@ struct PluginCall {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PluginName {
     plugin: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PluginBytes {
+    plugin: String,
+    direction: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -67,6 +77,7 @@ impl Default for Metrics {
             streams: Gauge::default(),
             plugin_calls: Family::default(),
             plugin_seconds: Family::default(),
+            plugin_bytes: Family::default(),
             registry: Mutex::default(),
         };
         let metrics = Metrics {
@@ -127,6 +138,25 @@ impl Metrics {
             .inc_by(took.as_secs_f64());
     }
 
+    /// Bytes have gone through a processor.
+    pub fn plugin_bytes(&self, plugin: &str, read: u64, written: u64) {
+        for (direction, bytes) in [("read", read), ("written", written)] {
+            let labels = PluginBytes {
+                plugin: plugin.to_owned(),
+                direction,
+            };
+            self.inner.plugin_bytes.get_or_create(&labels).inc_by(bytes);
+        }
+    }
+
+    /// Shows the plugins that are in use.
+    pub fn plugins(&self, shelf: Shelf) {
+        let plugins = plugins::Plugins::new(shelf);
+        let mut root = self.registry();
+        root.sub_registry_with_prefix("transom")
+            .register_collector(Box::new(plugins));
+    }
+
     /// Counts what the key-value store and the collector of garbage do.
     pub fn records(&self, metadata: Metadata) {
         let records = records::Records::new(metadata);
@@ -167,10 +197,12 @@ impl Metrics {
         registry.register("read_bytes", "Bytes of blobs sent to clients", inner.read.clone());
         let help = "Write streams that are open";
         registry.register("write_streams", help, inner.streams.clone());
-        let help = "Calls of plugins and processors, by result: ok, refused, stopped, or how it failed (crash is a trap)";
+        let help = "Calls of plugins and processors, by result: ok, refused, stopped, suspended, or how it failed (crash is a trap)";
         registry.register("plugin_calls", help, inner.plugin_calls.clone());
         let help = "Time that plugins took";
         registry.register_with_unit("plugin", help, Unit::Seconds, inner.plugin_seconds.clone());
+        let help = "Bytes that processors of layers read and wrote";
+        registry.register("plugin_bytes", help, inner.plugin_bytes.clone());
     }
 
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {

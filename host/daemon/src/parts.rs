@@ -6,6 +6,7 @@ use transom_api::introspection::Plugin;
 use transom_api::rpc;
 use transom_api::types::Platform;
 use transom_meta::metadata::Sharing;
+use transom_plugin::manifest::PluginKind;
 
 use crate::config::Config;
 use crate::places;
@@ -28,16 +29,22 @@ impl Part {
         Part { plugin }
     }
 
+    /// A plugin of a kind.
+    #[must_use]
+    pub fn plugin_of(kind: PluginKind, id: impl Into<String>) -> Part {
+        Part::ours(kind.as_str(), id.into())
+    }
+
     /// A filter plugin.
     #[must_use]
     pub fn filter(id: impl Into<String>) -> Part {
-        Part::ours("filter", id.into())
+        Part::plugin_of(PluginKind::Filter, id)
     }
 
     /// A processor of layers.
     #[must_use]
     pub fn processor(id: impl Into<String>) -> Part {
-        Part::ours("processor", id.into())
+        Part::plugin_of(PluginKind::Processor, id)
     }
 
     /// A registry.

@@ -16,6 +16,7 @@ pub use crate::engine::Allocation;
 use crate::engine::{self, Ticker};
 use crate::error::LoadError;
 use crate::limits::{COMPONENT_BYTES_MAX, Limits, MANIFEST_BYTES_MAX, POOL_MEMORY_MAX};
+use crate::log::LogRate;
 use crate::manifest::Manifest;
 use crate::plugin::{self, Plugin, Shared};
 use crate::state::State;
@@ -165,6 +166,7 @@ impl Host {
             manifest: Arc::new(manifest),
             imports: Arc::new(imports),
             limits,
+            log_rate: LogRate::default(),
         })
     }
 

@@ -8,6 +8,7 @@ use crate::component;
 use crate::error::LoadError;
 use crate::filter::Filter;
 use crate::host::{self, Host};
+use crate::limits::{Limits, LimitsGiven};
 use crate::manifest::{Manifest, PluginKind};
 use crate::plugin::Plugin;
 use crate::storage::DriverPlugin;
@@ -94,6 +95,40 @@ impl Loaded {
             Loaded::Processor(plugin) => plugin.manifest(),
             Loaded::Filter(filter) => filter.manifest(),
             Loaded::Driver(driver) => driver.manifest(),
+        }
+    }
+
+    /// What one job or call of it may cost.
+    pub fn limits(&self) -> &Limits {
+        match self {
+            Loaded::Processor(plugin) => plugin.limits(),
+            Loaded::Filter(filter) => filter.limits(),
+            Loaded::Driver(driver) => driver.limits(),
+        }
+    }
+
+    /// The same plugin under the limits that the operator gives it.
+    #[must_use]
+    pub fn with_limits(&self, given: &LimitsGiven) -> Loaded {
+        let mut limits = given.over(self.limits());
+        match self {
+            Loaded::Processor(plugin) => Loaded::Processor(plugin.clone().with_limits(limits)),
+            Loaded::Filter(filter) => {
+                // It reads and writes nothing, so that all of its time is time without either.
+                limits.stall = given.stall.unwrap_or(limits.cpu);
+                limits.wall = given.wall.unwrap_or(limits.wall.max(10 * limits.cpu));
+                Loaded::Filter(filter.with_limits(limits))
+            }
+            Loaded::Driver(driver) => Loaded::Driver(driver.with_limits(limits)),
+        }
+    }
+
+    /// Lines of its log that were dropped because there were too many.
+    pub fn dropped_lines(&self) -> u64 {
+        match self {
+            Loaded::Processor(plugin) => plugin.dropped_lines(),
+            Loaded::Filter(filter) => filter.dropped_lines(),
+            Loaded::Driver(driver) => driver.dropped_lines(),
         }
     }
 }
