@@ -21,6 +21,8 @@ mod images;
 mod leases;
 #[path = "daemon/namespaces.rs"]
 mod namespaces;
+#[path = "daemon/plugins.rs"]
+mod plugins;
 #[path = "daemon/registries.rs"]
 mod registries;
 #[path = "daemon/snapshots.rs"]
