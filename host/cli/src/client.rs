@@ -31,7 +31,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 use transom_api::{
     LEASE_HEADER, NAMESPACE_HEADER, content, diff, events, images, introspection, leases,
-    limits as api_limits, namespaces, snapshots, streaming, transfer as transfers, version,
+    limits as api_limits, namespaces, plugins as installed, snapshots, streaming, transfer as transfers,
+    version,
 };
 
 use crate::failure::{Failure, Kind};
@@ -95,6 +96,7 @@ impl Client {
     service!(diff, diff::diff_client::DiffClient<Link>);
     service!(streaming, streaming::streaming_client::StreamingClient<Link>);
     service!(transfers, transfers::transfer_client::TransferClient<Link>);
+    service!(plugins, installed::plugins_client::PluginsClient<Link>);
     service!(version, version::version_client::VersionClient<Link>);
     service!(
         introspection,

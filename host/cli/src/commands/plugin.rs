@@ -3,8 +3,10 @@
 mod build;
 mod check;
 mod driver;
+mod grants;
 mod list;
 mod new;
+mod status;
 mod test;
 
 use std::fmt::Write as _;
@@ -41,6 +43,9 @@ pub(crate) fn run(command: Plugin, place: &Place, json: bool, interrupt: &Interr
         Plugin::Ls(command) => list::run(&command, &Target::new(place)?, json, interrupt),
         Plugin::Inspect(command) => inspect_plugin(&command, json),
         Plugin::Run(command) => run_plugin(&command, json, interrupt),
+        Plugin::Status(command) => status::status(&command, &Target::new(place)?, json, interrupt),
+        Plugin::Grants(command) => grants::run(&command, place, json, interrupt),
+        Plugin::Reload => status::reload(&Target::new(place)?, json, interrupt),
     }
 }
 

@@ -21,6 +21,8 @@ mod images;
 mod leases;
 #[path = "daemon/namespaces.rs"]
 mod namespaces;
+#[path = "daemon/plugin_state.rs"]
+mod plugin_state;
 #[path = "daemon/registries.rs"]
 mod registries;
 #[path = "daemon/snapshots.rs"]
