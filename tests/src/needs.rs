@@ -33,7 +33,7 @@ pub const PROGRAMS: [(&str, &str); 19] = [
 ];
 
 /// What tests use and no program shows: a file, and the Debian package that has it.
-pub const LIBRARIES: [(&str, &str); 2] = [
+pub const LIBRARIES: [(&str, &str); 3] = [
     (
         "/usr/share/gocode/src/github.com/containerd/containerd/client.go",
         "golang-github-containerd-containerd-dev",
@@ -41,6 +41,10 @@ pub const LIBRARIES: [(&str, &str); 2] = [
     (
         "/usr/lib/python3/dist-packages/grpc/__init__.py",
         "python3-grpcio",
+    ),
+    (
+        "/usr/lib/python3/dist-packages/jsonschema/__init__.py",
+        "python3-jsonschema",
     ),
 ];
 

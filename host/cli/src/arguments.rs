@@ -2,6 +2,7 @@
 
 mod content;
 mod daemon;
+mod distribution;
 mod driver;
 mod plugin;
 mod plugin_state;
@@ -22,6 +23,10 @@ pub(crate) use daemon::{
     Completion, Events, Gc, Image, ImageCheck, ImageLabel, ImageList, ImageRemove, ImageTag, Lease,
     LeaseCreate, LeaseList, LeaseRemove, LeaseResource, LeaseResources, Man, Names, Namespace,
     NamespaceLabels, NamespaceList, PluginList,
+};
+pub(crate) use distribution::{
+    PluginFolder, PluginInstall, PluginInstalled, PluginNames, PluginPackage, PluginPull, PluginPush,
+    PluginSign, PluginVerify, Trusted, Wanted,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
 pub(crate) use plugin::{Language, PluginBuild, PluginNew, PluginTest, TemplateKind};
@@ -231,9 +236,14 @@ pub(crate) enum Progress {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Handlers {
-    /// Load a plugin: a component, or a folder with a plugin.toml. Later ones are asked first.
-    #[arg(long, value_name = "FILE.wasm|DIR")]
+    /// Load a plugin: a component, a folder with a plugin.toml, or an installed one by its name. Later ones are asked first.
+    #[arg(long, value_name = "FILE.wasm|DIR|NAME[@DIGEST]")]
     pub(crate) plugin: Vec<PathBuf>,
+    /// Where plugins are installed [default: /var/lib/transom/plugins as root, else below $XDG_DATA_HOME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plugins: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: Trusted,
     /// Set a plugin's configuration key; the value is a TOML value or a plain text.
     #[arg(long, value_name = "NAME.KEY=VALUE")]
     pub(crate) plugin_config: Vec<String>,
@@ -279,8 +289,28 @@ pub(crate) enum Plugin {
     Grants(PluginGrants),
     /// Have a daemon read its configuration again, as SIGHUP does.
     Reload,
+    /// Make one file of a plugin, or an artifact in an OCI layout.
+    Package(PluginPackage),
+    /// Push a plugin to a registry, as an artifact.
+    Push(Box<PluginPush>),
+    /// Pull a plugin from a registry.
+    Pull(Box<PluginPull>),
+    /// Sign an artifact, in cosign's form.
+    Sign(Box<PluginSign>),
+    /// Check the signatures of an artifact.
+    Verify(Box<PluginVerify>),
+    /// Install plugins: into a daemon while it runs, or into a folder.
+    Install(Box<PluginInstall>),
+    /// Remove installed plugins.
+    #[command(visible_alias = "rm")]
+    Remove(PluginNames),
+    /// Go back to the version that was installed before; a second time forward again.
+    Rollback(PluginNames),
+    /// List the installed plugins.
+    List(PluginInstalled),
+    /// Write the JSON schema of plugin.toml to stdout, for editors.
+    Schema,
     /// List the parts that a daemon is made of, WASM plugins among them.
-    #[command(visible_alias = "list")]
     Ls(PluginList),
 }
 

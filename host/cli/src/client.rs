@@ -2,13 +2,14 @@
 //!
 //! Read in this order: [`target`] (which daemon and namespace), this file (the connection), [`blob`] (reading), [`upload`]
 //! (writing), [`image`] (the tree of blobs of an image), [`snapshot`], [`mod@unpack`] (an image into snapshots), [`stream`] and
-//! [`transfer`] (images in and out), [`registry`] (images from and to registries), [`labels`], [`lease`], [`event`], [`time`].
+//! [`transfer`] (images in and out), [`registry`] (images from and to registries), [`plugins`], [`labels`], [`lease`], [`event`], [`time`].
 
 pub(crate) mod blob;
 pub(crate) mod event;
 pub(crate) mod image;
 pub(crate) mod labels;
 pub(crate) mod lease;
+pub(crate) mod plugins;
 pub(crate) mod registry;
 pub(crate) mod snapshot;
 pub(crate) mod stream;

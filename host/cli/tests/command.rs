@@ -15,6 +15,8 @@ mod bad_target;
 mod content;
 #[path = "command/daemon.rs"]
 mod daemon;
+#[path = "command/distribution.rs"]
+mod distribution;
 #[path = "command/driver.rs"]
 mod driver;
 #[path = "command/encrypted.rs"]

@@ -8,6 +8,8 @@ mod artifacts;
 mod guests;
 #[path = "loading/installed.rs"]
 mod installed;
+#[path = "loading/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

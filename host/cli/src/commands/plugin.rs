@@ -1,11 +1,17 @@
-//! `transom plugin`: make one, build, test, check and run it, look at one, list a daemon's.
+//! `transom plugin`: make one, build, test, check and run it, look at one; package, sign and install it; list a daemon's.
 
 mod build;
 mod check;
+mod choose;
+mod daemon;
 mod driver;
+mod exchange;
 mod grants;
+mod install;
 mod list;
 mod new;
+mod signing;
+mod source;
 mod status;
 mod test;
 
@@ -46,8 +52,21 @@ pub(crate) fn run(command: Plugin, place: &Place, json: bool, interrupt: &Interr
         Plugin::Status(command) => status::status(&command, &Target::new(place)?, json, interrupt),
         Plugin::Grants(command) => grants::run(&command, place, json, interrupt),
         Plugin::Reload => status::reload(&Target::new(place)?, json, interrupt),
+        Plugin::Package(command) => exchange::package(&command, json),
+        Plugin::Push(command) => exchange::push(&command, json, interrupt),
+        Plugin::Pull(command) => exchange::pull(&command, json, interrupt),
+        Plugin::Sign(command) => signing::sign(&command, json, interrupt),
+        Plugin::Verify(command) => signing::verify(&command, json, interrupt),
+        Plugin::Install(command) => install::install(&command, place, json, interrupt),
+        Plugin::Remove(command) => install::remove(&command, place, json, interrupt),
+        Plugin::Rollback(command) => install::roll_back(&command, place, json, interrupt),
+        Plugin::List(command) => install::list(&command, place, json, interrupt),
+        Plugin::Schema => print(SCHEMA),
     }
 }
+
+/// What editors check a plugin.toml with.
+const SCHEMA: &str = include_str!("../../../../docs/formats/plugin.schema.json");
 
 fn inspect_plugin(command: &PluginInspect, json: bool) -> Result<(), Failure> {
     let path = component_path(&command.plugin)?;

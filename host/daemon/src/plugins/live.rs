@@ -14,6 +14,7 @@ mod reread;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -151,7 +152,7 @@ impl Live {
     pub async fn begin(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
         let mut state = self.inner.state.lock().await;
         let config = state.config.clone();
-        state.policy = read_policy(&config).map_err(Failure::Plugins)?;
+        state.policy = read_policy(&config, self.inner.reloading.policy.as_deref()).map_err(Failure::Plugins)?;
         if let Some(metadata) = metadata {
             let installed = Installed::open(metadata.clone(), &config.root).await;
             state.installed = Some(installed.map_err(Failure::Plugins)?);
@@ -314,8 +315,10 @@ fn installed_into(
     }
 }
 
-fn read_policy(config: &Config) -> Result<Policy, Trouble> {
-    match &config.plugins.policy {
+/// What the configuration names, or else what is usual and there.
+fn read_policy(config: &Config, usual: Option<&Path>) -> Result<Policy, Trouble> {
+    let usual = usual.filter(|path| path.exists());
+    match config.plugins.policy.as_deref().or(usual) {
         Some(path) => Ok(Policy::read(path)?),
         None => Ok(Policy::default()),
     }

@@ -41,7 +41,7 @@ impl Live {
         let read = blocking(move || reread()).await.map_err(Trouble::Configuration)?;
         let comparison = reload::compare(&state.config, &read);
         let config = comparison.effective;
-        let policy = read_policy(&config)?;
+        let policy = read_policy(&config, self.inner.reloading.policy.as_deref())?;
         let before = self.inner.shelf.now();
         let (engine, wanted) = (self.inner.engine.clone(), config.clone());
         let mut found = blocking(move || folders::load_again(&wanted, &engine, &before)).await;
