@@ -5,6 +5,7 @@ mod daemon;
 mod distribution;
 mod driver;
 mod plugin;
+mod plugin_state;
 mod pull;
 mod registry;
 mod serve;
@@ -29,6 +30,7 @@ pub(crate) use distribution::{
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
 pub(crate) use plugin::{Language, PluginBuild, PluginNew, PluginTest, TemplateKind};
+pub(crate) use plugin_state::{PluginGrants, PluginStatus};
 pub(crate) use pull::{ContentFetch, Fetch, ImagePull, ImagePush};
 pub(crate) use registry::{
     FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
@@ -281,6 +283,12 @@ pub(crate) enum Plugin {
     Inspect(PluginInspect),
     /// Run a plugin on stdin, to stdout; what it reports goes to stderr.
     Run(PluginRun),
+    /// Show how a daemon's plugins do: calls, failures, whether one is suspended.
+    Status(PluginStatus),
+    /// Show what plugins ask for and what they were granted, with the line that is missing.
+    Grants(PluginGrants),
+    /// Have a daemon read its configuration again, as SIGHUP does.
+    Reload,
     /// Make one file of a plugin, or an artifact in an OCI layout.
     Package(PluginPackage),
     /// Push a plugin to a registry, as an artifact.

@@ -82,6 +82,7 @@ fn serve(arguments: Arguments, places: Places) -> Result<(), Problem> {
         let hangup = signal(SignalKind::hangup())?;
         let reloading = Reloading {
             log: Some(level),
+            policy: Some(places.config.with_file_name("trust.toml")),
             ..Reloading::from(move || read(&arguments, &places))
         };
         let daemon = Daemon::open_with(config, shutdown, reloading).await?;

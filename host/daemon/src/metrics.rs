@@ -4,8 +4,9 @@ pub mod http;
 mod plugins;
 mod records;
 
+pub use plugins::PluginCalls;
+
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,26 +35,7 @@ struct Inner {
     ingested: Counter,
     read: Counter,
     streams: Gauge,
-    plugin_calls: Family<PluginCall, Counter>,
-    plugin_seconds: Family<PluginName, Counter<f64, AtomicU64>>,
-    plugin_bytes: Family<PluginBytes, Counter>,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PluginCall {
-    plugin: String,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PluginName {
-    plugin: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PluginBytes {
-    plugin: String,
-    direction: &'static str,
+    calls_of_plugins: PluginCalls,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -75,9 +57,7 @@ impl Default for Metrics {
             ingested: Counter::default(),
             read: Counter::default(),
             streams: Gauge::default(),
-            plugin_calls: Family::default(),
-            plugin_seconds: Family::default(),
-            plugin_bytes: Family::default(),
+            calls_of_plugins: PluginCalls::default(),
             registry: Mutex::default(),
         };
         let metrics = Metrics {
@@ -122,31 +102,10 @@ impl Metrics {
         }
     }
 
-    /// A plugin or a processor was called. The result is `ok`, `refused`, `stopped`, or how it failed.
-    pub fn plugin(&self, plugin: &str, took: Duration, result: &'static str) {
-        let call = PluginCall {
-            plugin: plugin.to_owned(),
-            result,
-        };
-        self.inner.plugin_calls.get_or_create(&call).inc();
-        let name = PluginName {
-            plugin: plugin.to_owned(),
-        };
-        self.inner
-            .plugin_seconds
-            .get_or_create(&name)
-            .inc_by(took.as_secs_f64());
-    }
-
-    /// Bytes have gone through a processor.
-    pub fn plugin_bytes(&self, plugin: &str, read: u64, written: u64) {
-        for (direction, bytes) in [("read", read), ("written", written)] {
-            let labels = PluginBytes {
-                plugin: plugin.to_owned(),
-                direction,
-            };
-            self.inner.plugin_bytes.get_or_create(&labels).inc_by(bytes);
-        }
+    /// The part that counts what plugins do.
+    #[must_use]
+    pub fn calls_of_plugins(&self) -> PluginCalls {
+        self.inner.calls_of_plugins.clone()
     }
 
     /// Shows the plugins that are in use.
@@ -197,12 +156,7 @@ impl Metrics {
         registry.register("read_bytes", "Bytes of blobs sent to clients", inner.read.clone());
         let help = "Write streams that are open";
         registry.register("write_streams", help, inner.streams.clone());
-        let help = "Calls of plugins and processors, by result: ok, refused, stopped, suspended, or how it failed (crash is a trap)";
-        registry.register("plugin_calls", help, inner.plugin_calls.clone());
-        let help = "Time that plugins took";
-        registry.register_with_unit("plugin", help, Unit::Seconds, inner.plugin_seconds.clone());
-        let help = "Bytes that processors of layers read and wrote";
-        registry.register("plugin_bytes", help, inner.plugin_bytes.clone());
+        inner.calls_of_plugins.name_all(registry);
     }
 
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {

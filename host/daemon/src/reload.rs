@@ -1,6 +1,7 @@
 //! The configuration, read again while the daemon runs: what has changed, what of it takes effect, and what needs a restart.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use transom_diff::Settings;
@@ -20,6 +21,8 @@ pub struct Reloading {
     pub log: Option<log::Level>,
     /// By which plugins are suspended.
     pub clock: Clock,
+    /// The policy for installed plugins if the configuration names none: it holds if the file is there.
+    pub policy: Option<PathBuf>,
 }
 
 impl Default for Reloading {
@@ -37,6 +40,7 @@ impl<R: Fn() -> Result<Config, String> + Send + Sync + 'static> From<R> for Relo
             reread: Arc::new(reread),
             log: None,
             clock: Clock::default(),
+            policy: None,
         }
     }
 }

@@ -87,7 +87,7 @@ impl Daemon {
         }
         lock::folder(&config.state, 0o711)?;
         let metrics = Metrics::default();
-        let plugins = Live::new(&config, metrics.clone(), reloading);
+        let plugins = Live::new(&config, &metrics, reloading);
         metrics.plugins(plugins.shelf().clone());
         let listener = match config.metrics {
             Some(address) => Some(http::listen(address).await?),

@@ -64,7 +64,7 @@ pub fn of(manifest: &Manifest, given: &Given) -> Vec<Grant> {
 fn grant(
     manifest: &Manifest,
     capability: &'static str,
-    what: Vec<String>,
+    what: &[String],
     add: impl FnOnce() -> String,
 ) -> Grant {
     let asked = manifest.capabilities.iter().any(|asked| asked == capability);
@@ -80,7 +80,7 @@ fn grant(
 
 fn keys(manifest: &Manifest, given: &Given) -> Grant {
     let paths = given.keys.iter().map(|path| path.display().to_string());
-    grant(manifest, decrypt::CAPABILITY, paths.collect(), || {
+    grant(manifest, decrypt::CAPABILITY, &paths.collect::<Vec<_>>(), || {
         format!(
             "[processors.keys]\n{} = [\"/etc/transom/keys\"]",
             key(&manifest.name)
@@ -89,7 +89,7 @@ fn keys(manifest: &Manifest, given: &Given) -> Grant {
 }
 
 /// A name as a key of a table.
-fn key(name: &str) -> String {
+pub(crate) fn key(name: &str) -> String {
     let is_bare = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
@@ -117,7 +117,7 @@ fn driver(manifest: &Manifest, capability: &'static str, given: &Given) -> Grant
                 .join("\n")
         }
     };
-    grant(manifest, capability, what, || {
+    grant(manifest, capability, &what, || {
         format!(
             "# in the table of storage that has driver = {:?}\n{line}",
             manifest.name

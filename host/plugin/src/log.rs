@@ -124,6 +124,11 @@ impl Log {
         }
     }
 
+    /// Whose log it is.
+    pub(crate) fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
     /// The log of a guest that only says what it is.
     pub(crate) fn of_unknown(lines: u32) -> Self {
         Log::new("not yet known", "", "", lines, LogRate::default())

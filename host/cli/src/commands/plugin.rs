@@ -6,11 +6,13 @@ mod choose;
 mod daemon;
 mod driver;
 mod exchange;
+mod grants;
 mod install;
 mod list;
 mod new;
 mod signing;
 mod source;
+mod status;
 mod test;
 
 use std::fmt::Write as _;
@@ -47,6 +49,9 @@ pub(crate) fn run(command: Plugin, place: &Place, json: bool, interrupt: &Interr
         Plugin::Ls(command) => list::run(&command, &Target::new(place)?, json, interrupt),
         Plugin::Inspect(command) => inspect_plugin(&command, json),
         Plugin::Run(command) => run_plugin(&command, json, interrupt),
+        Plugin::Status(command) => status::status(&command, &Target::new(place)?, json, interrupt),
+        Plugin::Grants(command) => grants::run(&command, place, json, interrupt),
+        Plugin::Reload => status::reload(&Target::new(place)?, json, interrupt),
         Plugin::Package(command) => exchange::package(&command, json),
         Plugin::Push(command) => exchange::push(&command, json, interrupt),
         Plugin::Pull(command) => exchange::pull(&command, json, interrupt),

@@ -98,6 +98,8 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         ("events", vec!["FILTER"]),
         ("gc", vec!["run", "status"]),
         ("plugin ls", vec!["--quiet", "--detailed", "FILTER"]),
+        ("plugin status", vec!["NAME"]),
+        ("plugin grants", vec!["NAME|FILE.wasm|DIR", "--config"]),
         ("fsck", vec!["--verify", "--repair"]),
         ("version", vec!["--address"]),
         ("completion", vec!["bash", "zsh", "fish"]),

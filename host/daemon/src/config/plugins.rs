@@ -14,7 +14,7 @@ use super::text::{duration, quoted, set};
 /// What holds for plugins of every kind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plugins {
-    /// The file that says who must have signed what is installed; nobody if `None`.
+    /// The file that says who must have signed what is installed; if `None`, `trust.toml` beside the configuration, if it is there.
     pub policy: Option<PathBuf>,
     /// When one is suspended.
     pub breaker: breaker::Settings,
@@ -44,14 +44,12 @@ impl Plugins {
             "\n# Plugins of every kind: those in folders, and those that `transom plugin install` has brought. See\n\
              # docs/guides/operating-plugins.md.\n[plugins]\n",
         );
-        let policy = self.policy.as_ref().map(|path| path.display().to_string());
-        set(
-            out,
-            "A file that says whether what is installed must be signed, and by whom, such as \"/etc/transom/plugins.toml\"; \"\" for\n\
-             # none. See docs/guides/distributing-plugins.md.",
-            "policy",
-            quoted(policy.unwrap_or_default()),
-        );
+        let comment = "A file that says whether what is installed must be signed, and by whom. Without this line: trust.toml beside this file,\n\
+                       # if it is there. See docs/guides/distributing-plugins.md.";
+        match &self.policy {
+            Some(path) => set(out, comment, "policy", quoted(path.display())),
+            None => out.push_str(&format!("# {comment}\n#policy = \"/etc/transom/trust.toml\"\n")),
+        }
         out.push_str("\n[plugins.breaker]\n");
         set(
             out,

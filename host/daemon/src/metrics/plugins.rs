@@ -1,12 +1,16 @@
-//! What is known of the plugins in use, asked for when somebody wants to know.
+//! What plugins do, counted; and what is known of those in use, asked for when somebody wants to know.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::plugins::set::{Entry, Set, Shelf};
 
@@ -19,6 +23,58 @@ pub(super) struct Plugins {
 impl Plugins {
     pub(super) fn new(shelf: Shelf) -> Plugins {
         Plugins { shelf }
+    }
+}
+
+/// What plugins do. Clones count together. It is not all that is counted: whoever has it must not keep alive what asks the stores.
+#[derive(Clone, Debug, Default)]
+pub struct PluginCalls {
+    calls: Family<Ended, Counter>,
+    seconds: Family<Name, Counter<f64, AtomicU64>>,
+    bytes: Family<Passed, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ended {
+    plugin: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Passed {
+    plugin: String,
+    direction: &'static str,
+}
+
+impl PluginCalls {
+    /// A plugin or a processor was called. The result is `ok`, `refused`, `stopped`, `suspended`, or how it failed.
+    pub fn ended(&self, plugin: &str, took: Duration, result: &'static str) {
+        let plugin = plugin.to_owned();
+        let ended = Ended {
+            plugin: plugin.clone(),
+            result,
+        };
+        self.calls.get_or_create(&ended).inc();
+        let seconds = self.seconds.get_or_create(&Name { plugin });
+        seconds.inc_by(took.as_secs_f64());
+    }
+
+    /// Bytes have gone through a processor.
+    pub fn passed(&self, plugin: &str, read: u64, written: u64) {
+        for (direction, bytes) in [("read", read), ("written", written)] {
+            let plugin = plugin.to_owned();
+            self.bytes.get_or_create(&Passed { plugin, direction }).inc_by(bytes);
+        }
+    }
+
+    /// Gives it its names.
+    pub(super) fn name_all(&self, registry: &mut Registry) {
+        let help = "Calls of plugins and processors, by result: ok, refused, stopped, suspended, or how it failed (crash is a trap)";
+        registry.register("plugin_calls", help, self.calls.clone());
+        let help = "Time that plugins took";
+        registry.register_with_unit("plugin", help, Unit::Seconds, self.seconds.clone());
+        let help = "Bytes that processors of layers read and wrote";
+        registry.register("plugin_bytes", help, self.bytes.clone());
     }
 }
 

@@ -6,11 +6,16 @@
 //! ```
 //!
 //! A change is made as a whole, beside the set that is in use, and takes its place in one step: jobs under way have what they began
-//! with. Whatever goes wrong before that step changes nothing.
+//! with. Whatever goes wrong before that step changes nothing. `change` has what is asked for plugin by plugin, `reread` the configuration
+//! as a whole.
+
+mod change;
+mod reread;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
@@ -18,6 +23,7 @@ use transom_diff::LiveSettings;
 use transom_meta::Metadata;
 use transom_oci::Digest;
 use transom_plugin::Loaded;
+use transom_plugin::grants::Grant;
 use transom_plugin::artifact::Policy;
 use transom_plugin::limits::INSTALLED_MAX;
 use transom_plugin::manifest::PluginKind;
@@ -25,7 +31,7 @@ use transom_plugin::manifest::PluginKind;
 use crate::Failure;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::processors;
+use crate::{grants, processors};
 use crate::reload::{self, Reloaded, Reloading};
 use crate::verifiers::{Chosen, Current};
 
@@ -50,7 +56,16 @@ struct Inner {
     settings: LiveSettings,
     verifiers: Current,
     reloading: Reloading,
+    shown: RwLock<Arc<Shown>>,
     state: Mutex<State>,
+}
+
+/// What is told without waiting for a change that is being made.
+#[derive(Default)]
+struct Shown {
+    config: Option<Config>,
+    record: Record,
+    drivers: BTreeMap<String, Digest>,
 }
 
 /// What a change begins with. Whoever has it is alone.
@@ -84,9 +99,9 @@ struct Next {
 impl Live {
     /// Nothing yet: see [`begin`](Live::begin).
     #[must_use]
-    pub fn new(config: &Config, metrics: Metrics, reloading: Reloading) -> Live {
+    pub fn new(config: &Config, metrics: &Metrics, reloading: Reloading) -> Live {
         let watches = Watches {
-            metrics,
+            metrics: metrics.calls_of_plugins(),
             clock: reloading.clock.clone(),
             ..Watches::default()
         };
@@ -105,6 +120,7 @@ impl Live {
                 settings: LiveSettings::default(),
                 verifiers: Current::default(),
                 reloading,
+                shown: RwLock::default(),
                 state: Mutex::new(state),
             }),
         }
@@ -136,7 +152,7 @@ impl Live {
     pub async fn begin(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
         let mut state = self.inner.state.lock().await;
         let config = state.config.clone();
-        state.policy = read_policy(&config).map_err(Failure::Plugins)?;
+        state.policy = read_policy(&config, self.inner.reloading.policy.as_deref()).map_err(Failure::Plugins)?;
         if let Some(metadata) = metadata {
             let installed = Installed::open(metadata.clone(), &config.root).await;
             state.installed = Some(installed.map_err(Failure::Plugins)?);
@@ -160,111 +176,29 @@ impl Live {
         }
         state.drivers = drivers(&next.set);
         processors::warn_of_absent(&state.config, &next.set);
-        self.publish(&state.config, next);
+        self.publish(&state, next);
         Ok(())
     }
 
-    /// Installs an artifact that is in the content store.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn install(
-        &self,
-        manifest: &Digest,
-        source: &str,
-        signatures: &[Digest],
-    ) -> Result<Changed, Trouble> {
-        Trouble::check(source, signatures.len())?;
-        let mut state = self.inner.state.lock().await;
-        let found = state.installed()?.find(manifest, signatures).await?;
-        let loaded = self.admit(&state, &found).await?;
-        let pin = Pin {
-            version: loaded.version().to_owned(),
-            manifest: manifest.clone(),
-            component: loaded.digest().clone(),
-            source: source.to_owned(),
-            installed: now(),
-            signatures: signatures.to_vec(),
-        };
-        self.take(&mut state, loaded, pin, &found).await
-    }
-
-    /// Goes back to the version before.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn roll_back(&self, name: &str) -> Result<Changed, Trouble> {
-        let mut state = self.inner.state.lock().await;
-        let item = self.item(&state, name)?;
-        let Some(pin) = item.previous else {
-            return Err(Trouble::NoPrevious(name.to_owned()));
-        };
-        let found = state.installed()?.find(&pin.manifest, &pin.signatures).await?;
-        let loaded = self.admit(&state, &found).await?;
-        self.take(&mut state, loaded, pin, &found).await
-    }
-
-    /// Takes an installed plugin out of use.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub async fn remove(&self, name: &str) -> Result<Changed, Trouble> {
-        let mut state = self.inner.state.lock().await;
-        self.item(&state, name)?;
-        let mut plugin = self.view_of(&state, name)?;
-        if state.drivers.contains_key(name) && plugin.kind == PluginKind::Driver {
-            plugin.pending =
-                "a registry that was opened with it keeps it until the daemon is started again".to_owned();
-        }
-        let mut loaded = state.loaded.clone();
-        loaded.remove(name);
-        let next = self.with_loaded(&state, &loaded).await?;
-        let record = state.installed()?.record.without(name);
-        state.installed_mut()?.write(record).await?;
-        state.loaded = loaded;
-        self.publish(&state.config, next);
-        tracing::info!(plugin = name, "a plugin was removed");
-        Ok(Changed {
-            plugin,
-            replaced: None,
-        })
-    }
-
-    /// Reads the configuration again.
-    ///
-    /// # Errors
-    /// [`Trouble`]: then all goes on as before.
-    pub async fn reload(&self) -> Result<Reloaded, Trouble> {
-        let mut state = self.inner.state.lock().await;
-        let reloaded = self.try_reload(&mut state).await;
-        match &reloaded {
-            Ok(Reloaded {
-                changed,
-                restart,
-                problems,
-            }) => {
-                tracing::info!(?changed, "the configuration was read again");
-                if !restart.is_empty() {
-                    tracing::warn!(?restart, "what has changed here needs a restart");
-                }
-                for problem in problems {
-                    tracing::warn!(problem, "what could not be changed");
-                }
-            }
-            Err(error) => tracing::error!(%error, "the configuration was read again, and not taken"),
-        }
-        reloaded
-    }
-
     /// All plugins, by their names.
-    pub async fn views(&self) -> Vec<View> {
-        let state = self.inner.state.lock().await;
-        self.views_of(&state)
+    #[must_use]
+    pub fn views(&self) -> Vec<View> {
+        let shown = self.shown();
+        super::view::all(&self.inner.shelf.now(), &shown.record, &shown.drivers)
     }
 
-    /// The configuration that is in force.
-    pub async fn config(&self) -> Config {
-        self.inner.state.lock().await.config.clone()
+    /// What the configuration that is in force grants to a plugin.
+    #[must_use]
+    pub fn grants(&self, plugin: &Loaded) -> Vec<Grant> {
+        let shown = self.shown();
+        let config = shown.config.as_ref();
+        config
+            .map(|config| grants::of(config, plugin))
+            .unwrap_or_default()
+    }
+
+    fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.inner.shown.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -294,98 +228,6 @@ impl Live {
         .await
     }
 
-    /// Takes a version into use.
-    async fn take(
-        &self,
-        state: &mut State,
-        plugin: Loaded,
-        pin: Pin,
-        found: &Found,
-    ) -> Result<Changed, Trouble> {
-        let (name, kind) = (plugin.name().to_owned(), plugin.kind());
-        self.check_name(state, &plugin)?;
-        let mut loaded = state.loaded.clone();
-        loaded.insert(name.clone(), Ok(plugin));
-        let record = state.installed()?.record.with(&name, kind, pin.clone());
-        let next = self.with_record(state, &record, &loaded).await?;
-        let is_ours = |broken: &&Broken| broken.name == name && broken.origin == Origin::Installed;
-        if let Some(Broken { error, .. }) = next.set.broken.iter().find(is_ours) {
-            let reason = error.clone();
-            return Err(Trouble::Unfit { name, reason });
-        }
-        let replaced = state
-            .installed()?
-            .record
-            .find(&name)
-            .map(|item| item.current.clone());
-        let replaced = replaced.filter(|replaced| replaced.manifest != pin.manifest);
-        state.installed()?.keep(&name, &pin, found).await?;
-        state.installed_mut()?.write(record).await?;
-        state.loaded = loaded;
-        self.publish(&state.config, next);
-        tracing::info!(
-            plugin = name,
-            version = pin.version,
-            manifest = %pin.manifest,
-            replaced = replaced.as_ref().map(|pin| pin.version.as_str()),
-            "a plugin was installed"
-        );
-        let plugin = self.view_of(state, &name)?;
-        Ok(Changed { plugin, replaced })
-    }
-
-    /// Whether an installed plugin may have this name.
-    fn check_name(&self, state: &State, plugin: &Loaded) -> Result<(), Trouble> {
-        let record = &state.installed()?.record;
-        let item = record.find(plugin.name());
-        if item.is_none() && record.plugins.len() >= INSTALLED_MAX {
-            return Err(Trouble::Full);
-        }
-        let set = self.inner.shelf.now();
-        let Some(entry) = set.find(plugin.name()) else {
-            return Ok(());
-        };
-        let is_other = entry.used.kind() != plugin.kind();
-        match &entry.candidate.origin {
-            Origin::Installed if !is_other => Ok(()),
-            origin => Err(Trouble::Taken {
-                name: plugin.name().to_owned(),
-                kind: entry.used.kind().as_str(),
-                of: origin.to_string().into(),
-            }),
-        }
-    }
-
-    fn item(&self, state: &State, name: &str) -> Result<Item, Trouble> {
-        let item = state.installed()?.record.find(name);
-        item.cloned().ok_or_else(|| Trouble::NotInstalled {
-            name: name.to_owned(),
-            folder: self.inner.shelf.now().find(name).is_some(),
-        })
-    }
-
-    /// The next set, with other installed plugins.
-    async fn with_loaded(
-        &self,
-        state: &State,
-        loaded: &BTreeMap<String, Result<Loaded, String>>,
-    ) -> Result<Next, Trouble> {
-        let record = state.installed()?.record.clone();
-        self.with_record(state, &record, loaded).await
-    }
-
-    async fn with_record(
-        &self,
-        state: &State,
-        record: &Record,
-        loaded: &BTreeMap<String, Result<Loaded, String>>,
-    ) -> Result<Next, Trouble> {
-        let set = self.inner.shelf.now();
-        let (mut candidates, mut broken) = set.of_folders();
-        installed_into(record, loaded, &mut candidates, &mut broken);
-        self.next(&state.config, candidates, broken).await
-    }
-
     /// Makes a set, and has the policies compiled for it.
     async fn next(
         &self,
@@ -404,83 +246,25 @@ impl Live {
     }
 
     /// The step in which a change takes place.
-    fn publish(&self, config: &Config, next: Next) {
+    fn publish(&self, state: &State, next: Next) {
         let inner = &self.inner;
-        inner
-            .settings
-            .replace(reload::settings(config, next.set.chain.clone()));
+        let record = state.installed.as_ref().map(|installed| installed.record.clone());
+        let shown = Shown {
+            config: Some(state.config.clone()),
+            record: record.unwrap_or_default(),
+            drivers: state.drivers.clone(),
+        };
+        *inner.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shown);
+        let settings = reload::settings(&state.config, next.set.chain.clone());
+        inner.settings.replace(settings);
         inner.verifiers.replace(next.chosen);
         inner.shelf.replace(next.set);
         let set = inner.shelf.now();
         inner.watches.histories.keep(|name| set.has(name));
     }
 
-    async fn try_reload(&self, state: &mut State) -> Result<Reloaded, Trouble> {
-        let reread = self.inner.reloading.reread.clone();
-        let read = blocking(move || reread()).await.map_err(Trouble::Configuration)?;
-        let comparison = reload::compare(&state.config, &read);
-        let config = comparison.effective;
-        let policy = read_policy(&config)?;
-        let before = self.inner.shelf.now();
-        let (engine, wanted) = (self.inner.engine.clone(), config.clone());
-        let mut found = blocking(move || folders::load_again(&wanted, &engine, &before)).await;
-        let is_another = policy != state.policy;
-        let old = std::mem::replace(&mut state.policy, policy);
-        let loaded = state.loaded.clone();
-        if is_another {
-            self.load_installed(state).await;
-        }
-        state.installed_into(&mut found.candidates, &mut found.broken);
-        let next = self.next(&config, found.candidates, found.broken).await;
-        let next = next.and_then(|next| self.still_fit(next));
-        let next = match next {
-            Ok(next) => next,
-            Err(error) => {
-                state.policy = old;
-                state.loaded = loaded;
-                return Err(error);
-            }
-        };
-        let problems = next
-            .set
-            .broken
-            .iter()
-            .map(|broken| format!("{}: {}", broken.name, broken.error));
-        let problems = problems.chain(found.kept).collect();
-        if let Some(log) = &self.inner.reloading.log {
-            log.set(config.log.level);
-        }
-        processors::warn_of_absent(&config, &next.set);
-        self.publish(&config, next);
-        state.config = config;
-        Ok(Reloaded {
-            changed: comparison.changed,
-            restart: comparison.restart,
-            problems,
-        })
-    }
-
-    /// A configuration that breaks a plugin which works is not taken.
-    fn still_fit(&self, next: Next) -> Result<Next, Trouble> {
-        let before = self.inner.shelf.now();
-        let breaks = |broken: &&Broken| broken.unfit && before.find(&broken.name).is_some();
-        match next.set.broken.iter().find(breaks) {
-            Some(Broken { name, error, .. }) => Err(Trouble::Configuration(format!("{name}: {error}"))),
-            None => Ok(next),
-        }
-    }
-
-    fn views_of(&self, state: &State) -> Vec<View> {
-        let empty = Record::default();
-        let record = state
-            .installed
-            .as_ref()
-            .map_or(&empty, |installed| &installed.record);
-        super::view::all(&self.inner.shelf.now(), record, &state.drivers)
-    }
-
-    fn view_of(&self, state: &State, name: &str) -> Result<View, Trouble> {
-        let mut views = self.views_of(state).into_iter();
+    fn view_of(&self, name: &str) -> Result<View, Trouble> {
+        let mut views = self.views().into_iter();
         views
             .find(|view| view.name == name)
             .ok_or_else(|| Trouble::NotInstalled {
@@ -531,8 +315,10 @@ fn installed_into(
     }
 }
 
-fn read_policy(config: &Config) -> Result<Policy, Trouble> {
-    match &config.plugins.policy {
+/// What the configuration names, or else what is usual and there.
+fn read_policy(config: &Config, usual: Option<&Path>) -> Result<Policy, Trouble> {
+    let usual = usual.filter(|path| path.exists());
+    match config.plugins.policy.as_deref().or(usual) {
         Some(path) => Ok(Policy::read(path)?),
         None => Ok(Policy::default()),
     }
@@ -546,11 +332,6 @@ fn drivers(set: &Set) -> BTreeMap<String, Digest> {
     drivers
         .map(|entry| (entry.used.name().to_owned(), entry.used.digest().clone()))
         .collect()
-}
-
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map(|now| now.as_secs()).unwrap_or_default()
 }
 
 impl fmt::Debug for Live {

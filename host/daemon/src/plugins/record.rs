@@ -1,5 +1,5 @@
 //! The list of installed plugins: a small file, written in one step, that says which version of each is used, in the order in which
-//! layers meet them. `docs/formats/plugins.md` has its form.
+//! layers meet them. `docs/formats/installed-plugins.md` has its form.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use transom_plugin::breaker::{Breaker, Clock, Ending, Permit, Settings, Suspended};
 
-use crate::metrics::Metrics;
+use crate::metrics::PluginCalls;
 
 use super::history::{Failed, Histories, History};
 
@@ -23,7 +23,7 @@ pub struct Watch {
     breaker: Breaker,
     running: AtomicU64,
     history: Arc<History>,
-    metrics: Metrics,
+    metrics: PluginCalls,
 }
 
 /// Whom to watch.
@@ -43,7 +43,7 @@ pub struct Watches {
     /// What is remembered of all plugins.
     pub histories: Histories,
     /// What is counted.
-    pub metrics: Metrics,
+    pub metrics: PluginCalls,
     /// By which plugins are suspended.
     pub clock: Clock,
 }
@@ -109,7 +109,7 @@ impl Watch {
             }
             Err(suspended) => {
                 self.metrics
-                    .plugin(&self.name, std::time::Duration::ZERO, SUSPENDED);
+                    .ended(&self.name, std::time::Duration::ZERO, SUSPENDED);
                 self.history.ended(SUSPENDED, None);
                 Err(suspended)
             }
@@ -133,13 +133,13 @@ impl Call {
 
     /// Bytes that went through it.
     pub fn bytes(&self, read: u64, written: u64) {
-        self.watch.metrics.plugin_bytes(&self.watch.name, read, written);
+        self.watch.metrics.passed(&self.watch.name, read, written);
     }
 
     /// It has ended: in the words of the metrics, and what happened to whom if that is worth remembering.
     pub fn end(mut self, result: &'static str, ending: Ending, failure: Option<(String, String)>) {
         let watch = Arc::clone(&self.watch);
-        watch.metrics.plugin(&watch.name, self.begun.elapsed(), result);
+        watch.metrics.ended(&watch.name, self.begun.elapsed(), result);
         let failed = failure.map(|(subject, message)| Failed {
             at: SystemTime::now(),
             version: watch.version.clone(),

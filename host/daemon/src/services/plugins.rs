@@ -10,7 +10,6 @@ use transom_oci::Digest;
 
 use super::limited;
 use crate::answers::lost;
-use crate::grants;
 use crate::plugins::view::View;
 use crate::plugins::{Changed, Live, Trouble};
 use crate::status;
@@ -35,8 +34,8 @@ impl Service {
     }
 
     /// The plugins of a name, or all.
-    async fn views(&self, name: &str) -> Result<Vec<View>, Status> {
-        let mut views = self.live.views().await;
+    fn views(&self, name: &str) -> Result<Vec<View>, Status> {
+        let mut views = self.live.views();
         if !name.is_empty() {
             views.retain(|view| view.name == name);
             if views.is_empty() {
@@ -70,7 +69,7 @@ fn digest(field: &'static str, text: &str) -> Result<Digest, Status> {
 #[tonic::async_trait]
 impl Plugins for Service {
     async fn list(&self, _: Request<api::ListRequest>) -> Result<Response<api::ListResponse>, Status> {
-        let views = self.live.views().await;
+        let views = self.live.views();
         let plugins = views.iter().map(messages::plugin).collect();
         Ok(Response::new(api::ListResponse { plugins }))
     }
@@ -79,7 +78,7 @@ impl Plugins for Service {
         &self,
         request: Request<api::StatusRequest>,
     ) -> Result<Response<api::StatusResponse>, Status> {
-        let views = self.views(&request.into_inner().name).await?;
+        let views = self.views(&request.into_inner().name)?;
         let plugins = views.iter().map(messages::status).collect();
         Ok(Response::new(api::StatusResponse { plugins }))
     }
@@ -140,10 +139,9 @@ impl Plugins for Service {
         &self,
         request: Request<api::GrantsRequest>,
     ) -> Result<Response<api::GrantsResponse>, Status> {
-        let views = self.views(&request.into_inner().name).await?;
-        let config = self.live.config().await;
+        let views = self.views(&request.into_inner().name)?;
         let working = views.iter().filter_map(|view| view.entry.as_ref());
-        let plugins = working.map(|entry| messages::grants(&entry.used, grants::of(&config, &entry.used)));
+        let plugins = working.map(|entry| messages::grants(&entry.used, self.live.grants(&entry.used)));
         Ok(Response::new(api::GrantsResponse {
             plugins: plugins.collect(),
         }))
