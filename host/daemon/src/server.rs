@@ -323,7 +323,7 @@ impl Opening<'_> {
         let backend = Backend::whole(metadata.clone(), plugins.clone());
         let blobs = diff::content::Content::Here(backend.clone());
         let diff = diff::Service::new(differs, blobs, self.config.limits.diffs);
-        let diff = diff.telling(metadata.events().clone());
+        let diff = diff.recording(metadata.clone());
         let content = self.content(backend);
         let snapshots = snapshots::backend::Backend::whole(metadata.clone(), plugins.clone());
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
