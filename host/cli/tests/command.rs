@@ -19,6 +19,9 @@ mod daemon;
 mod driver;
 #[path = "command/encrypted.rs"]
 mod encrypted;
+#[expect(dead_code, reason = "the plugins' tests need all of it")]
+#[path = "../../plugin/tests/support/filter_guest.rs"]
+mod filter_guest;
 #[path = "../../plugin/tests/support/guests.rs"]
 mod guests;
 #[path = "command/help.rs"]
@@ -39,6 +42,8 @@ mod plugins;
 mod processors;
 #[path = "command/registry.rs"]
 mod registry;
+#[path = "command/registry_admission.rs"]
+mod registry_admission;
 #[path = "command/registry_policy.rs"]
 mod registry_policy;
 #[path = "command/registry_serve.rs"]

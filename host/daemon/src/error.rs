@@ -69,7 +69,7 @@ pub enum Failure {
     },
     /// A policy for images that may be pulled.
     #[error(
-        "the policy {name:?} cannot be asked: {source}; see [verifiers.policies] and [filters] in the configuration"
+        "the policy {name:?} cannot be asked: {source}; see [verifiers.policies], [admission.policies] and [filters] in the configuration"
     )]
     Policy {
         /// Its name.
@@ -77,6 +77,11 @@ pub enum Failure {
         /// What is wrong with its expression or plugin.
         source: transom_meta::filter::FilterError,
     },
+    /// Policies are wanted where there are no images.
+    #[error(
+        "admission: a daemon behind a containerd (--proxy-backend) has no images, and nobody would ask the policies; leave them out"
+    )]
+    NoAdmission,
     /// The registry.
     #[error("registry: {0}")]
     Registry(#[source] Box<dyn std::error::Error + Send + Sync>),

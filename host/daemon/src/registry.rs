@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use transom_meta::Metadata;
+use transom_meta::filter::Plugins;
 use transom_plugin::storage::register_drivers;
 use transom_registry::run::Running;
 use transom_registry::source::Source;
@@ -25,11 +26,16 @@ mod reach;
 
 pub use images::Images;
 
-/// Opens what is configured, and listens. `metadata` has the images of the namespaces.
+/// Opens what is configured, and listens. `metadata` has the images of the namespaces; policies are in the languages of `filters`.
 ///
 /// # Errors
 /// [`Failure::Registry`].
-pub async fn open(registry: &Registry, root: &Path, metadata: Option<&Metadata>) -> Result<Running, Failure> {
+pub async fn open(
+    registry: &Registry,
+    root: &Path,
+    metadata: Option<&Metadata>,
+    filters: &Plugins,
+) -> Result<Running, Failure> {
     let mut settings = registry.settings.clone();
     if settings.storage.is_empty() {
         let (storage, read_only) = match only_images(registry) {
@@ -50,7 +56,7 @@ pub async fn open(registry: &Registry, root: &Path, metadata: Option<&Metadata>)
     let (paths, folder) = (registry.plugins.clone(), root.to_owned());
     let factory = tokio::task::spawn_blocking(move || drivers(&paths, &folder)).await;
     let factory = factory.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-    let running = Running::open_with(&settings, &factory, sources).await;
+    let running = Running::open_with(&settings, &factory, sources, filters).await;
     running.map_err(|error| Failure::Registry(Box::new(error)))
 }
 

@@ -11,6 +11,7 @@ use transom_layer::apply::ApplyLimits;
 use transom_layer::chain::Chain;
 use transom_meta::filter::Plugins;
 use transom_meta::gc::{Scheduler, Settings};
+use transom_meta::images::Admission;
 use transom_meta::kv::Kv;
 use transom_meta::{Metadata, Options, kv};
 use transom_registry::run::Running;
@@ -225,7 +226,8 @@ impl Opening<'_> {
         let plugins = self.plugins().await;
         let differs = self.differs(plugins.chain).await?;
         let (builder, collector, registry) = if self.config.proxy_backend {
-            let (builder, registry) = self.proxied(builder, store, differs, plugins.parts).await?;
+            let (filters, parts) = (plugins.filters, plugins.parts);
+            let (builder, registry) = self.proxied(builder, store, differs, filters, parts).await?;
             (builder, None, registry)
         } else {
             let (plugins, parts) = (plugins.filters, plugins.parts);
@@ -243,6 +245,7 @@ impl Opening<'_> {
     async fn registry(
         &self,
         metadata: Option<&Metadata>,
+        filters: &Plugins,
         parts: &mut Vec<Part>,
     ) -> Result<Option<Running>, Failure> {
         let Some(settings) = &self.config.registry else {
@@ -251,7 +254,7 @@ impl Opening<'_> {
         if metadata.is_none() && !settings.namespaces.is_empty() {
             return Err(Failure::NoImages);
         }
-        let running = registry::open(settings, &self.config.root, metadata).await?;
+        let running = registry::open(settings, &self.config.root, metadata, filters).await?;
         self.metrics.also(|counters| running.register(counters));
         parts.push(registry::part(settings, running.address().ok()));
         Ok(Some(running))
@@ -263,8 +266,12 @@ impl Opening<'_> {
         builder: Builder,
         store: Store,
         differs: Differs,
+        filters: Plugins,
         mut parts: Vec<Part>,
     ) -> Result<(Builder, Option<Running>), Failure> {
+        if !self.config.admission.policies.is_empty() {
+            return Err(Failure::NoAdmission);
+        }
         let kv = open_kv(self.config, places::proxy_metadata(&self.config.root)).await?;
         let loaded = snapshotters::load(self.config, &kv).await;
         snapshotters::tidy(&loaded);
@@ -272,7 +279,7 @@ impl Opening<'_> {
         let default = self.config.snapshots.default.name();
         let flat = snapshots::backend::Flat::new(loaded.working, default);
         let snapshots = snapshots::backend::Backend::flat(flat);
-        let registry = self.registry(None, &mut parts).await?;
+        let registry = self.registry(None, &filters, &mut parts).await?;
         let parts = parts::of_proxy(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
         let backend = Backend::flat(store);
@@ -304,7 +311,8 @@ impl Opening<'_> {
         plugins: Plugins,
         mut parts: Vec<Part>,
     ) -> Result<(Builder, Arc<Scheduler>, Option<Running>), Failure> {
-        let metadata = open_metadata(self.config, store, plugins.clone()).await?;
+        let admission = verifiers::admission(self.config, &plugins)?;
+        let metadata = open_metadata(self.config, store, plugins.clone(), admission).await?;
         self.metrics.records(metadata.clone());
         metadata.register(Arc::new(self.streams.clone()));
         // Before anything is collected.
@@ -317,7 +325,7 @@ impl Opening<'_> {
         let transfers = Transfers::new(metadata.clone(), Some(unpacker)).verified_by(verifiers);
         let registries = Registries::new(&self.config.transfer);
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
-        let registry = self.registry(Some(&metadata), &mut parts).await?;
+        let registry = self.registry(Some(&metadata), &plugins, &mut parts).await?;
         let parts = parts::of_daemon(self.config, parts);
         let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
         let backend = Backend::whole(metadata.clone(), plugins.clone());
@@ -421,13 +429,19 @@ async fn open_kv(config: &Config, folder: PathBuf) -> Result<Arc<dyn Kv>, Failur
     Ok(opened.map_err(transom_meta::Error::from)?)
 }
 
-async fn open_metadata(config: &Config, store: Store, plugins: Plugins) -> Result<Metadata, Failure> {
+async fn open_metadata(
+    config: &Config,
+    store: Store,
+    plugins: Plugins,
+    admission: Option<Arc<dyn Admission>>,
+) -> Result<Metadata, Failure> {
     let kv = open_kv(config, places::metadata(&config.root)).await?;
     let options = Options {
         sharing: config.metadata.sharing,
         grace: config.metadata.grace,
         ingest_expiry: config.metadata.ingest_expiry,
         plugins,
+        admission,
     };
     Ok(Metadata::open(kv, store, options).await?)
 }

@@ -1,10 +1,12 @@
-//! Who must allow an image before it is pulled, as configured.
+//! Who must allow an image before it is pulled, and before it gets a name, as configured.
 
 use std::sync::Arc;
 
 use transom_meta::filter::Plugins;
+use transom_meta::images::Admission;
+use transom_meta::policy::{Policies, Policy};
 use transom_transfer::Verifiers;
-use transom_transfer::verify::{Policies, Programs, Verifier};
+use transom_transfer::verify::{ImagePolicies, Programs, PullPolicies, Verifier};
 
 use crate::Failure;
 use crate::config::Config;
@@ -24,9 +26,24 @@ pub fn of(config: &Config, plugins: &Plugins) -> Result<Verifiers, Failure> {
         }));
     }
     if !settings.policies.is_empty() {
-        let policies = Policies::compile(settings.policies.clone(), plugins);
-        let policies = policies.map_err(|(name, source)| Failure::Policy { name, source })?;
-        all.push(Arc::new(policies));
+        all.push(Arc::new(PullPolicies(compiled(&settings.policies, plugins)?)));
     }
     Ok(Verifiers(all))
+}
+
+/// Who is asked before an image gets a name; nobody if that is not configured.
+///
+/// # Errors
+/// [`Failure::Policy`].
+pub fn admission(config: &Config, plugins: &Plugins) -> Result<Option<Arc<dyn Admission>>, Failure> {
+    let policies = &config.admission.policies;
+    if policies.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(ImagePolicies(compiled(policies, plugins)?))))
+}
+
+fn compiled(policies: &[Policy], plugins: &Plugins) -> Result<Policies, Failure> {
+    let compiled = Policies::compile(policies.to_vec(), plugins);
+    compiled.map_err(|(name, source)| Failure::Policy { name, source })
 }
