@@ -177,8 +177,9 @@ pub const POOL_ADDRESS_BITS: u32 = 42;
 /// Bytes of one log line; the rest is cut off.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
 
-/// Compiled components kept in the cache folder; the newest stay.
-pub const CACHE_FILES_MAX: usize = 64;
+/// Compiled components kept in the cache folder; the newest stay. A host with two hundred plugins, of which some have two versions,
+/// must not compile some of them anew at each start; each takes a megabyte or two.
+pub const CACHE_FILES_MAX: usize = 512;
 
 /// Bytes of an annotation's key and value, and of each text of a finding. Registries take manifests of 4 MiB.
 pub const TEXT_BYTES_MAX: usize = 4096;
