@@ -34,6 +34,8 @@ mod inspect;
 mod interrupt;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/plugin_bench.rs"]
+mod plugin_bench;
 #[path = "command/plugin_new.rs"]
 mod plugin_new;
 #[path = "command/plugins.rs"]
