@@ -24,6 +24,8 @@ mod encrypted;
 mod filter_guest;
 #[path = "../../plugin/tests/support/guests.rs"]
 mod guests;
+#[path = "command/guides.rs"]
+mod guides;
 #[path = "command/help.rs"]
 mod help;
 #[path = "command/image.rs"]
