@@ -29,7 +29,9 @@ pub(crate) use distribution::{
     PluginSign, PluginVerify, Trusted, Wanted,
 };
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
-pub(crate) use plugin::{Language, PluginBuild, PluginNew, PluginTest, TemplateKind};
+pub(crate) use plugin::{
+    Language, PluginBench, PluginBuild, PluginJob, PluginNew, PluginRun, PluginTest, TemplateKind,
+};
 pub(crate) use plugin_state::{PluginGrants, PluginStatus};
 pub(crate) use pull::{ContentFetch, Fetch, ImagePull, ImagePush};
 pub(crate) use registry::{
@@ -310,6 +312,8 @@ pub(crate) enum Plugin {
     List(PluginInstalled),
     /// Write the JSON schema of plugin.toml to stdout, for editors.
     Schema,
+    /// Measure a processor: MB/s, CPU per MB, time per chunk, start, memory, against a bare copy.
+    Bench(PluginBench),
     /// List the parts that a daemon is made of, WASM plugins among them.
     Ls(PluginList),
 }
@@ -319,26 +323,4 @@ pub(crate) struct PluginInspect {
     /// A component, or a folder with a plugin.toml.
     #[arg(value_name = "FILE.wasm|DIR")]
     pub(crate) plugin: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PluginRun {
-    /// A component, or a folder with a plugin.toml.
-    #[arg(value_name = "FILE.wasm|DIR")]
-    pub(crate) plugin: PathBuf,
-    /// The media type of the input [default: the first that the plugin accepts]
-    #[arg(long, value_name = "TYPE")]
-    pub(crate) media_type: Option<String>,
-    /// Set a configuration key; the value is a TOML value or a plain text.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) config: Vec<String>,
-    /// An annotation of the layer that the plugin is told.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) annotation: Vec<String>,
-    /// Hand a file to the plugin as its payload, typed by a URL.
-    #[arg(long, value_name = "TYPE_URL=FILE")]
-    pub(crate) payload: Option<String>,
-    /// Let a plugin that decrypts use a private key: a file with one, or a folder of such files.
-    #[arg(long, value_name = "FILE|DIR")]
-    pub(crate) decryption_key: Vec<PathBuf>,
 }

@@ -30,7 +30,7 @@ pub use plugins::Plugins;
 pub use registry::Registry;
 use section::{Faults, Section};
 pub use snapshots::{Snapshots, Snapshotter};
-pub use transfer::{Transfer, Verifiers};
+pub use transfer::{Admission, Transfer, Verifiers};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,8 @@ pub struct Config {
     pub transfer: Transfer,
     /// Who is asked before an image is pulled.
     pub verifiers: Verifiers,
+    /// What must hold of an image before it gets a name.
+    pub admission: Admission,
     /// The differs.
     pub diff: Diff,
     /// The WASM plugins that layers may pass through.
@@ -224,6 +226,7 @@ impl Config {
             filters: Vec::new(),
             transfer: Transfer::default(),
             verifiers: Verifiers::default(),
+            admission: Admission::default(),
             diff: Diff::default(),
             processors: Processors::default(),
             stream_processors: Vec::new(),
@@ -293,6 +296,7 @@ impl Config {
         filters.end(faults);
         self.transfer.read(&mut top.section("transfer", faults), faults);
         self.verifiers.read(&mut top.section("verifiers", faults), faults);
+        self.admission.read(&mut top.section("admission", faults), faults);
         self.diff.read(&mut top.section("diff", faults), faults);
         self.processors
             .read(&mut top.section("processors", faults), faults);

@@ -71,7 +71,7 @@ pub enum Failure {
     },
     /// A policy for images that may be pulled.
     #[error(
-        "the policy {name:?} cannot be asked: {source}; see [verifiers.policies] and [filters] in the configuration"
+        "the policy {name:?} cannot be asked: {source}; see [verifiers.policies], [admission.policies] and [filters] in the configuration"
     )]
     Policy {
         /// Its name.
@@ -82,6 +82,11 @@ pub enum Failure {
     /// The plugins: the policy for them, or the list of those that are installed.
     #[error("plugins: {0}; see [plugins] in the configuration")]
     Plugins(#[source] Trouble),
+    /// Policies are wanted where there are no images.
+    #[error(
+        "admission: a daemon behind a containerd (--proxy-backend) has no images, and nobody would ask the policies; leave them out"
+    )]
+    NoAdmission,
     /// The registry.
     #[error("registry: {0}")]
     Registry(#[source] Box<dyn std::error::Error + Send + Sync>),

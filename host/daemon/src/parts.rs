@@ -53,6 +53,12 @@ impl Part {
         Part::ours("registry", id.into())
     }
 
+    /// A policy for what gets a name.
+    #[must_use]
+    pub fn admission(id: impl Into<String>) -> Part {
+        Part::ours("admission", id.into())
+    }
+
     fn ours(kind: &str, id: String) -> Part {
         let plugin = Plugin {
             r#type: format!("io.transom.{kind}.v1"),
@@ -159,7 +165,7 @@ pub fn of_daemon(config: &Config, loaded: Vec<Part>) -> Vec<Part> {
     parts
 }
 
-/// Those who are asked before an image is pulled.
+/// Those who are asked before an image is pulled, or gets a name.
 fn verifiers(config: &Config) -> impl Iterator<Item = Part> {
     let verifiers = &config.verifiers;
     let programs = verifiers.bin_dir.as_ref().map(|folder| {
@@ -172,7 +178,12 @@ fn verifiers(config: &Config) -> impl Iterator<Item = Part> {
         part.exports("plugin", policy.plugin.as_str())
             .exports("expression", policy.expression.as_str())
     });
-    programs.into_iter().chain(policies)
+    let admission = config.admission.policies.iter().map(|policy| {
+        let part = Part::admission(policy.name.as_str());
+        part.exports("plugin", policy.plugin.as_str())
+            .exports("expression", policy.expression.as_str())
+    });
+    programs.into_iter().chain(policies).chain(admission)
 }
 
 /// The parts of what works behind a containerd, with its plugins and snapshotters.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use transom_meta::Metadata;
+use transom_meta::filter::Plugins;
 use transom_registry::run::Running;
 use transom_registry::source::Source;
 use transom_storage::Factory;
@@ -23,7 +24,8 @@ mod reach;
 
 pub use images::Images;
 
-/// Opens what is configured, and listens. `factory` has the storage drivers, `metadata` the images of the namespaces.
+/// Opens what is configured, and listens. `factory` has the storage drivers, `metadata` the images of the namespaces; policies are in the
+/// languages of `filters`.
 ///
 /// # Errors
 /// [`Failure::Registry`].
@@ -32,6 +34,7 @@ pub async fn open(
     root: &Path,
     factory: &Factory,
     metadata: Option<&Metadata>,
+    filters: &Plugins,
 ) -> Result<Running, Failure> {
     let mut settings = registry.settings.clone();
     if settings.storage.is_empty() {
@@ -50,7 +53,7 @@ pub async fn open(
     if let Some(metadata) = metadata.filter(|_| !registry.namespaces.is_empty()) {
         sources.push(Arc::new(Images::new(metadata.clone(), &registry.namespaces)?));
     }
-    let running = Running::open_with(&settings, factory, sources).await;
+    let running = Running::open_with(&settings, factory, sources, filters).await;
     running.map_err(|error| Failure::Registry(Box::new(error)))
 }
 

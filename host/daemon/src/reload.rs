@@ -118,6 +118,7 @@ pub fn compare(running: &Config, read: &Config) -> Comparison {
         &mut config.stream_processors
     });
     compared.take("verifiers", &mut other, |config| &mut config.verifiers);
+    compared.take("admission", &mut other, |config| &mut config.admission);
     compared.leave("root", read, |config| &config.root);
     compared.leave("state", read, |config| &config.state);
     compared.leave("address", read, |config| &config.address);

@@ -9,6 +9,7 @@ use transom_content::Store;
 use transom_diff::{Differs, Walking};
 use transom_meta::filter;
 use transom_meta::gc::{Scheduler, Settings};
+use transom_meta::images::Admission;
 use transom_meta::kv::Kv;
 use transom_meta::{Metadata, Options, kv};
 use transom_registry::run::Running;
@@ -264,6 +265,7 @@ impl Opening<'_> {
     async fn registry(
         &self,
         metadata: Option<&Metadata>,
+        filters: &filter::Plugins,
         parts: &mut Vec<Part>,
     ) -> Result<Option<Running>, Failure> {
         let Some(settings) = &self.config.registry else {
@@ -273,7 +275,7 @@ impl Opening<'_> {
             return Err(Failure::NoImages);
         }
         let factory = self.plugins.shelf().now().factory();
-        let running = registry::open(settings, &self.config.root, &factory, metadata).await?;
+        let running = registry::open(settings, &self.config.root, &factory, metadata, filters).await?;
         self.metrics.also(|counters| running.register(counters));
         parts.push(registry::part(settings, running.address().ok()));
         Ok(Some(running))
@@ -286,6 +288,9 @@ impl Opening<'_> {
         store: Store,
         differs: Differs,
     ) -> Result<(Builder, Option<Running>), Failure> {
+        if !self.config.admission.policies.is_empty() {
+            return Err(Failure::NoAdmission);
+        }
         self.plugins.begin(None).await?;
         let kv = open_kv(self.config, places::proxy_metadata(&self.config.root)).await?;
         let loaded = snapshotters::load(self.config, &kv).await;
@@ -294,7 +299,7 @@ impl Opening<'_> {
         let default = self.config.snapshots.default.name();
         let flat = snapshots::backend::Flat::new(loaded.working, default);
         let snapshots = snapshots::backend::Backend::flat(flat);
-        let registry = self.registry(None, &mut parts).await?;
+        let registry = self.registry(None, &self.plugins.shelf().filters(), &mut parts).await?;
         let parts = parts::of_proxy(self.config, parts);
         let introspection =
             introspection::Service::new(self.identity.clone(), parts, self.plugins.shelf().clone());
@@ -326,7 +331,8 @@ impl Opening<'_> {
         differs: Differs,
     ) -> Result<(Builder, Arc<Scheduler>, Option<Running>), Failure> {
         let plugins = self.plugins.shelf().filters();
-        let metadata = open_metadata(self.config, store, plugins.clone()).await?;
+        let admission: Arc<dyn Admission> = Arc::new(self.plugins.verifiers().clone());
+        let metadata = open_metadata(self.config, store, plugins.clone(), admission).await?;
         self.plugins.begin(Some(&metadata)).await?;
         self.metrics.records(metadata.clone());
         metadata.register(Arc::new(self.streams.clone()));
@@ -340,14 +346,14 @@ impl Opening<'_> {
         let transfers = Transfers::new(metadata.clone(), Some(unpacker)).verified_by(verifiers);
         let registries = Registries::new(&self.config.transfer);
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
-        let registry = self.registry(Some(&metadata), &mut parts).await?;
+        let registry = self.registry(Some(&metadata), &plugins, &mut parts).await?;
         let parts = parts::of_daemon(self.config, parts);
         let introspection =
             introspection::Service::new(self.identity.clone(), parts, self.plugins.shelf().clone());
         let backend = Backend::whole(metadata.clone(), plugins.clone());
         let blobs = diff::content::Content::Here(backend.clone());
         let diff = diff::Service::new(differs, blobs, self.config.limits.diffs);
-        let diff = diff.telling(metadata.events().clone());
+        let diff = diff.recording(metadata.clone());
         let content = self.content(backend);
         let snapshots = snapshots::backend::Backend::whole(metadata.clone(), plugins.clone());
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
@@ -411,13 +417,19 @@ async fn open_kv(config: &Config, folder: PathBuf) -> Result<Arc<dyn Kv>, Failur
     Ok(opened.map_err(transom_meta::Error::from)?)
 }
 
-async fn open_metadata(config: &Config, store: Store, plugins: filter::Plugins) -> Result<Metadata, Failure> {
+async fn open_metadata(
+    config: &Config,
+    store: Store,
+    plugins: filter::Plugins,
+    admission: Arc<dyn Admission>,
+) -> Result<Metadata, Failure> {
     let kv = open_kv(config, places::metadata(&config.root)).await?;
     let options = Options {
         sharing: config.metadata.sharing,
         grace: config.metadata.grace,
         ingest_expiry: config.metadata.ingest_expiry,
         plugins,
+        admission: Some(admission),
     };
     Ok(Metadata::open(kv, store, options).await?)
 }

@@ -1,53 +1,69 @@
-//! Who must allow an image before it is pulled, as configured, with the filters of now.
+//! Who must allow an image before it is pulled, and before it gets a name, as configured, with the filters of now.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use transom_meta::filter::{FilterError, Plugins};
+use transom_meta::images::{Admission, Image};
 use transom_meta::kv::Pending;
+use transom_meta::policy::{Policies, Policy, Refusal};
+use transom_meta::{Caller, Metadata};
 use transom_transfer::Verifiers;
-use transom_transfer::verify::{Judgement, Policies, Programs, Subject, Verifier};
+use transom_transfer::verify::{ImagePolicies, Judgement, Programs, PullPolicies, Subject, Verifier};
 
-use crate::config;
+use crate::config::Config;
+use crate::plugins::installed::NAMESPACE;
 
-/// Who judges images now. Clones are the same; a pull that has begun goes on with those who judged it.
+/// Who judges images now. Clones are the same; what has begun goes on with those who judged it.
 #[derive(Clone, Debug, Default)]
 pub struct Current {
     programs: Slot<Programs>,
-    policies: Slot<Policies>,
+    pulls: Slot<PullPolicies>,
+    images: Slot<ImagePolicies>,
 }
 
 /// Those of one configuration and one set of filters.
 #[derive(Debug, Default)]
 pub struct Chosen {
     programs: Option<Programs>,
-    policies: Option<Policies>,
+    pulls: Option<PullPolicies>,
+    images: Option<ImagePolicies>,
 }
 
 impl Chosen {
-    /// The verifiers of a configuration.
+    /// Those of a configuration.
     ///
     /// # Errors
-    /// The name of a policy that cannot be asked, and why: a daemon without a policy that somebody wanted would pull what it
+    /// The name of a policy that cannot be asked, and why: a daemon without a policy that somebody wanted would let in what it
     /// must not.
-    pub fn of(settings: &config::Verifiers, plugins: &Plugins) -> Result<Chosen, (String, FilterError)> {
+    pub fn of(config: &Config, plugins: &Plugins) -> Result<Chosen, (String, FilterError)> {
+        let settings = &config.verifiers;
         let programs = settings.bin_dir.as_ref().map(|folder| Programs {
             folder: folder.clone(),
             most: Some(settings.max_verifiers),
             timeout: settings.per_verifier_timeout,
         });
-        let policies = match settings.policies.is_empty() {
-            true => None,
-            false => Some(Policies::compile(settings.policies.clone(), plugins)?),
-        };
-        Ok(Chosen { programs, policies })
+        Ok(Chosen {
+            programs,
+            pulls: compiled(&settings.policies, plugins)?.map(PullPolicies),
+            images: compiled(&config.admission.policies, plugins)?.map(ImagePolicies),
+        })
     }
+}
+
+/// The policies, if there are any.
+fn compiled(policies: &[Policy], plugins: &Plugins) -> Result<Option<Policies>, (String, FilterError)> {
+    if policies.is_empty() {
+        return Ok(None);
+    }
+    Policies::compile(policies.to_vec(), plugins).map(Some)
 }
 
 impl Current {
     /// From now on these.
     pub fn replace(&self, chosen: Chosen) {
         self.programs.replace(chosen.programs);
-        self.policies.replace(chosen.policies);
+        self.pulls.replace(chosen.pulls);
+        self.images.replace(chosen.images);
     }
 
     /// For pulls.
@@ -55,12 +71,36 @@ impl Current {
     pub fn verifiers(&self) -> Verifiers {
         Verifiers(vec![
             Arc::new(self.programs.clone()),
-            Arc::new(self.policies.clone()),
+            Arc::new(self.pulls.clone()),
         ])
     }
 }
 
-/// A verifier that can be replaced, or taken away.
+impl Admission for Current {
+    fn asks(&self) -> bool {
+        self.images.now().is_some()
+    }
+
+    fn admit<'a>(
+        &'a self,
+        metadata: &'a Metadata,
+        caller: &'a Caller,
+        image: &'a Image,
+    ) -> Pending<'a, Result<(), Refusal>> {
+        Box::pin(async move {
+            // What keeps an installed plugin is no image; the policy for signatures has let it in.
+            if caller.namespace.as_str() == NAMESPACE {
+                return Ok(());
+            }
+            match self.images.now() {
+                Some(policies) => policies.admit(metadata, caller, image).await,
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// Somebody who judges, and can be replaced or taken away.
 #[derive(Debug)]
 struct Slot<V> {
     current: Arc<RwLock<Option<Arc<V>>>>,
@@ -83,8 +123,8 @@ impl<V> Default for Slot<V> {
 }
 
 impl<V> Slot<V> {
-    fn replace(&self, verifier: Option<V>) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = verifier.map(Arc::new);
+    fn replace(&self, judge: Option<V>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = judge.map(Arc::new);
     }
 
     fn now(&self) -> Option<Arc<V>> {
@@ -104,7 +144,7 @@ impl Named for Programs {
     const NAME: &'static str = "bindir";
 }
 
-impl Named for Policies {
+impl Named for PullPolicies {
     const NAME: &'static str = "policies";
 }
 

@@ -1,5 +1,9 @@
 //! Tests of the daemon; one file of `daemon/` for each part.
 
+#[path = "daemon/admission.rs"]
+mod admission;
+#[path = "daemon/artifacts.rs"]
+mod artifacts;
 #[path = "daemon/blobs.rs"]
 mod blobs;
 #[path = "daemon/config.rs"]

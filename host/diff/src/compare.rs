@@ -69,7 +69,7 @@ impl Work<'_> {
                 done => return done,
             }
         }
-        let mounted = Mounted::mount(&self.differ.temp, left, right)?;
+        let mounted = Mounted::mount(self.differ.temp, left, right)?;
         tracing::debug!(place = %mounted.place().display(), "comparing trees");
         let written = mounted.changes().and_then(|changes| self.written(changes));
         let unmounted = mounted.unmount();

@@ -22,7 +22,7 @@ use transom_layer::cancel::Cancel;
 use transom_oci::Digest;
 use wasmtime::Store;
 
-pub use self::set::{FilterSet, Refused};
+pub use self::set::{FilterSet, Refused, found};
 
 use self::instance::Instance;
 use crate::error::{Fault, LoadError};

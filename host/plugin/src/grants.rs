@@ -102,7 +102,7 @@ pub(crate) fn key(name: &str) -> String {
 
 fn driver(manifest: &Manifest, capability: &'static str, given: &Given) -> Grant {
     let tables = given.tables.iter();
-    let what = tables
+    let what: Vec<String> = tables
         .filter_map(|table| granted(manifest, capability, table))
         .collect();
     let line = match capability {

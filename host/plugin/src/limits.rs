@@ -211,8 +211,9 @@ pub const BREAKER_WINDOW: Duration = Duration::from_secs(60);
 /// How long a plugin is suspended before one job is let try.
 pub const BREAKER_PAUSE: Duration = Duration::from_secs(30);
 
-/// Compiled components kept in the cache folder; the newest stay.
-pub const CACHE_FILES_MAX: usize = 64;
+/// Compiled components kept in the cache folder; the newest stay. A host with two hundred plugins, of which some have two versions,
+/// must not compile some of them anew at each start; each takes a megabyte or two.
+pub const CACHE_FILES_MAX: usize = 512;
 
 /// Bytes of an annotation's key and value, and of each text of a finding. Registries take manifests of 4 MiB.
 pub const TEXT_BYTES_MAX: usize = 4096;

@@ -136,6 +136,15 @@ impl Plugin {
         }))
     }
 
+    /// Makes an instance, asks it who it is and drops it: what a layer costs before its first byte, to be measured.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Describe`], [`LoadError::Info`].
+    pub fn start(&self) -> Result<(), LoadError> {
+        describe(&self.shared, &self.ready, &self.limits).map(drop)
+    }
+
     /// Whether its manifest asks for a capability.
     pub fn asks_for(&self, capability: &str) -> bool {
         self.manifest.capabilities.iter().any(|asked| asked == capability)

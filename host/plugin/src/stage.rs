@@ -142,6 +142,7 @@ impl WasmStage {
                     (_, Ok(mut outcome)) => {
                         let documents = state.documents.take();
                         outcome.documents = documents.map(|made| made.finish()).unwrap_or_default();
+                        outcome.memory = Some(state.memory.used() as u64);
                         match check(&outcome, limits) {
                             Ok(()) => return Ok(outcome),
                             Err(rule) => Fault::Protocol(rule),

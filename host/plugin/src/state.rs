@@ -292,6 +292,13 @@ pub(crate) struct Memory {
     pub(crate) refused: bool,
 }
 
+impl Memory {
+    /// Bytes of linear memory now, which are the most that there were: it never shrinks.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+}
+
 impl ResourceLimiter for Memory {
     fn memory_growing(
         &mut self,

@@ -23,7 +23,7 @@ pub(crate) struct DriverList {
     pub(crate) plugins: DriverPlugins,
 }
 
-/// Storage drivers that are plugins.
+/// Storage drivers that are plugins; for a registry also label filters, which policies are written for.
 #[derive(Debug, Args)]
 pub(crate) struct DriverPlugins {
     /// Load a storage driver: a folder with a plugin.toml, a component, a folder of such folders, or one in which plugins are

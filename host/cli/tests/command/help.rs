@@ -117,6 +117,10 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
             "plugin run",
             vec!["--config", "--annotation", "--payload", "--decryption-key"],
         ),
+        (
+            "plugin bench",
+            vec!["FILE.wasm", "--input", "--size", "--chunk", "--rounds"],
+        ),
         ("plugin inspect", vec!["FILE.wasm"]),
         (
             "content fetch",

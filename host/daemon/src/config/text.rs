@@ -22,6 +22,7 @@ pub(super) fn write(config: &Config) -> String {
     filters(&mut out, config);
     config.transfer.write(&mut out);
     config.verifiers.write(&mut out);
+    config.admission.write(&mut out);
     config.diff.write(&mut out);
     config.processors.write(&mut out);
     layers::write_programs(&config.stream_processors, &mut out);

@@ -238,7 +238,7 @@ impl Live {
         let (config, watches, before) = (config.clone(), self.inner.watches.clone(), self.inner.shelf.now());
         blocking(move || {
             let set = Arc::new(Set::of(&config, candidates, broken, &watches, &before));
-            let chosen = Chosen::of(&config.verifiers, &set.filters());
+            let chosen = Chosen::of(&config, &set.filters());
             let chosen = chosen.map_err(|(name, source)| Trouble::Policy { name, source })?;
             Ok(Next { set, chosen })
         })

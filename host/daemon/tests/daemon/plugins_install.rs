@@ -18,7 +18,7 @@ use transom_meta::kv::Kind;
 use transom_oci::Digest;
 use transom_plugin::artifact::{Signature, signature};
 use transom_tests::needs::{plugin, require_root};
-use transom_transfer::verify::Policy;
+use transom_meta::policy::Policy;
 use transomd::Failure;
 
 use crate::layers::{Layer, TAR, apply, bind, descriptor};

@@ -194,6 +194,7 @@ impl From<stage::Outcome> for Outcome {
         Self {
             detail: None,
             documents: Vec::new(),
+            memory: None,
             annotations: outcome.annotations.into_iter().collect(),
             findings: outcome.findings.into_iter().map(Finding::from).collect(),
             verdict: match outcome.verdict {
