@@ -277,6 +277,27 @@ fn a_plugin_goes_through_debians_registry() {
 }
 
 #[test]
+fn skopeo_carries_a_plugin_as_it_is() {
+    let Some(skopeo) = transom_tests::require_program("skopeo") else {
+        return;
+    };
+    let registry = ours();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let layout = format!("oci:{}", path("layout"));
+    let packaged = plugin_json(&["package", &plugin(folder.path(), "0.1.0"), &layout]);
+    let name = format!("{}/guest:0.1.0", registry.address);
+    let copy = Command::new(skopeo)
+        .args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
+        .args([format!("{layout}:0.1.0"), format!("docker://{name}")])
+        .output()
+        .unwrap();
+    assert!(copy.status.success(), "{}", String::from_utf8_lossy(&copy.stderr));
+    let pulled = plugin_json(&["pull", &name, &path("pulled.wasm"), "--plain-http"]);
+    assert_eq!(pulled["digest"], packaged["digest"]);
+}
+
+#[test]
 fn an_image_or_a_name_without_a_host_is_no_plugin() {
     let folder = tempfile::tempdir().unwrap();
     let layer = RawLayer::new(&Tar::new().file("a", b"b").end(), Compression::None);
