@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub const SKIP_LOG: &str = "TRANSOM_SKIP_LOG";
 
 /// A program that a test may need: its file name and the Debian package that has it.
-pub const PROGRAMS: [(&str, &str); 18] = [
+pub const PROGRAMS: [(&str, &str); 19] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("umoci", "umoci"),
@@ -21,6 +21,7 @@ pub const PROGRAMS: [(&str, &str); 18] = [
     ("debootstrap", "debootstrap"),
     ("getfattr", "attr"),
     ("setfattr", "attr"),
+    ("openssl", "openssl"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
     ("pigz", "pigz"),
@@ -32,7 +33,7 @@ pub const PROGRAMS: [(&str, &str); 18] = [
 ];
 
 /// What tests use and no program shows: a file, and the Debian package that has it.
-pub const LIBRARIES: [(&str, &str); 2] = [
+pub const LIBRARIES: [(&str, &str); 3] = [
     (
         "/usr/share/gocode/src/github.com/containerd/containerd/client.go",
         "golang-github-containerd-containerd-dev",
@@ -40,6 +41,10 @@ pub const LIBRARIES: [(&str, &str); 2] = [
     (
         "/usr/lib/python3/dist-packages/grpc/__init__.py",
         "python3-grpcio",
+    ),
+    (
+        "/usr/lib/python3/dist-packages/jsonschema/__init__.py",
+        "python3-jsonschema",
     ),
 ];
 

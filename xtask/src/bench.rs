@@ -3,7 +3,7 @@
 //! Read in this order: [`data`] (what is unpacked), [`place`] (a file system of its own, so that nothing before or
 //! beside it counts), [`measure`] (one run of a command), [`peers`] (containerd, pipes of command-line tools),
 //! [`daemon`] (requests to both daemons), [`images`] (images into snapshots and back),
-//! [`pull`] (images from a registry into snapshots), [`registry`] (requests to registries), [`filters`] (label filters), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
+//! [`pull`] (images from a registry into snapshots), [`registry`] (requests to registries), [`filters`] (label filters), [`mod@plugins`] (processors), [`report`] (medians and ratios). The figures of the day are written down in `docs/benchmarks.md` by hand.
 
 mod daemon;
 mod data;
@@ -13,6 +13,7 @@ pub(crate) mod measure;
 mod memory;
 mod peers;
 mod place;
+mod plugins;
 mod pull;
 mod registry;
 mod report;
@@ -24,7 +25,7 @@ use serde_json::Value;
 use transom_tests::needs::{target_dir, workspace_dir};
 
 use crate::debian;
-use crate::plugins;
+use crate::plugins as guests;
 use crate::run::{Error, Result, cargo, run};
 use crate::target;
 use data::{Codec, Image, SMALL_LAYERS};
@@ -73,6 +74,8 @@ pub(crate) enum Part {
     Pull,
     /// Records that label filters match in a second.
     Filters,
+    /// Starting and feeding processors, many of them, and a host under attack.
+    Plugins,
     /// The registry's requests against docker-registry's.
     Registry,
 }
@@ -95,19 +98,20 @@ struct Bench {
 }
 
 pub(crate) fn bench(options: &Options) -> Result<()> {
-    let missing = debian::missing(&PROGRAMS);
+    let missing = debian::missing(&[&PROGRAMS[..], &plugins::PROGRAMS].concat());
     if !missing.is_empty() {
         debian::install(&missing).map_err(Error::Other)?;
     }
     let without_images = |part: &Part| matches!(part, Part::Daemon | Part::Registry);
     let no_images = !options.parts.is_empty() && options.parts.iter().all(without_images);
     if !no_images {
-        plugins::build(&target::set_up(None)?)?;
+        guests::build(&target::set_up(None)?)?;
     }
     // They need no data, no peer and no place on disk.
-    if options.parts == [Part::Filters] {
+    let small = |part: &Part| matches!(part, Part::Filters | Part::Plugins);
+    if !options.parts.is_empty() && options.parts.iter().all(small) {
         report::machine(options.runs);
-        return filters::bench(&target_dir().join("plugins"), options.runs);
+        return alone(options);
     }
     run(cargo()
         .args([
@@ -140,6 +144,18 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     bench.measure(options, &images, &folder)
 }
 
+/// The parts that need nothing but the plugins.
+fn alone(options: &Options) -> Result<()> {
+    let folder = target_dir().join("plugins");
+    if options.parts.contains(&Part::Plugins) {
+        plugins::bench(&folder, options.runs)?;
+    }
+    if options.parts.contains(&Part::Filters) {
+        filters::bench(&folder, options.runs)?;
+    }
+    Ok(())
+}
+
 impl Bench {
     /// Every part that was asked for.
     fn measure(&self, options: &Options, images: &[Image], folder: &Path) -> Result<()> {
@@ -170,6 +186,9 @@ impl Bench {
         }
         if wanted(Part::Filters) {
             filters::bench(&self.plugins, options.runs)?;
+        }
+        if wanted(Part::Plugins) {
+            plugins::bench(&self.plugins, options.runs)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The messages and services of the daemon, wire-compatible with containerd.
+//! The messages and services of the daemon, wire-compatible with containerd, and [`plugins`], which is ours alone.
 //!
 //! `proto/` holds the definitions, one file for each service; [`content`], [`images`] and so on are what is generated
 //! from them, each with a client and a server module. Maps are `BTreeMap`s and bytes are [`bytes::Bytes`]. Beside them:
@@ -36,6 +36,7 @@ pub use generated::containerd::types;
 pub use generated::containerd::types::transfer as transfer_types;
 pub use generated::google::rpc;
 pub use generated::grpc::health::v1 as health;
+pub use generated::transom::plugins::v1 as plugins;
 
 /// All messages and services, as an encoded `google.protobuf.FileDescriptorSet`.
 #[must_use]

@@ -22,6 +22,7 @@ fn services_have_the_names_that_clients_call() {
         "containerd.services.snapshots.v1.Snapshots/Cleanup",
         "containerd.services.transfer.v1.Transfer/Transfer",
         "grpc.health.v1.Health/Check",
+        "transom.plugins.v1.Plugins/Install",
     ] {
         assert!(
             methods.iter().any(|method| method == expected),

@@ -2,8 +2,10 @@
 
 mod content;
 mod daemon;
+mod distribution;
 mod driver;
 mod plugin;
+mod plugin_state;
 mod pull;
 mod registry;
 mod serve;
@@ -22,8 +24,15 @@ pub(crate) use daemon::{
     LeaseCreate, LeaseList, LeaseRemove, LeaseResource, LeaseResources, Man, Names, Namespace,
     NamespaceLabels, NamespaceList, PluginList,
 };
+pub(crate) use distribution::{
+    PluginFolder, PluginInstall, PluginInstalled, PluginNames, PluginPackage, PluginPull, PluginPush,
+    PluginSign, PluginVerify, Trusted, Wanted,
+};
 pub(crate) use driver::{Driver, DriverCheck, DriverList, DriverPlugins};
-pub(crate) use plugin::{Language, PluginBuild, PluginNew, PluginTest, TemplateKind};
+pub(crate) use plugin::{
+    Language, PluginBench, PluginBuild, PluginJob, PluginNew, PluginRun, PluginTest, TemplateKind,
+};
+pub(crate) use plugin_state::{PluginGrants, PluginStatus};
 pub(crate) use pull::{ContentFetch, Fetch, ImagePull, ImagePush};
 pub(crate) use registry::{
     FetchObject, ImageCopy, Login, Logout, LsTags, PushObject, Referrers, Registries, Registry,
@@ -229,9 +238,14 @@ pub(crate) enum Progress {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Handlers {
-    /// Load a plugin: a component, or a folder with a plugin.toml. Later ones are asked first.
-    #[arg(long, value_name = "FILE.wasm|DIR")]
+    /// Load a plugin: a component, a folder with a plugin.toml, or an installed one by its name. Later ones are asked first.
+    #[arg(long, value_name = "FILE.wasm|DIR|NAME[@DIGEST]")]
     pub(crate) plugin: Vec<PathBuf>,
+    /// Where plugins are installed [default: /var/lib/transom/plugins as root, else below $XDG_DATA_HOME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plugins: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: Trusted,
     /// Set a plugin's configuration key; the value is a TOML value or a plain text.
     #[arg(long, value_name = "NAME.KEY=VALUE")]
     pub(crate) plugin_config: Vec<String>,
@@ -271,8 +285,36 @@ pub(crate) enum Plugin {
     Inspect(PluginInspect),
     /// Run a plugin on stdin, to stdout; what it reports goes to stderr.
     Run(PluginRun),
+    /// Show how a daemon's plugins do: calls, failures, whether one is suspended.
+    Status(PluginStatus),
+    /// Show what plugins ask for and what they were granted, with the line that is missing.
+    Grants(PluginGrants),
+    /// Have a daemon read its configuration again, as SIGHUP does.
+    Reload,
+    /// Make one file of a plugin, or an artifact in an OCI layout.
+    Package(PluginPackage),
+    /// Push a plugin to a registry, as an artifact.
+    Push(Box<PluginPush>),
+    /// Pull a plugin from a registry.
+    Pull(Box<PluginPull>),
+    /// Sign an artifact, in cosign's form.
+    Sign(Box<PluginSign>),
+    /// Check the signatures of an artifact.
+    Verify(Box<PluginVerify>),
+    /// Install plugins: into a daemon while it runs, or into a folder.
+    Install(Box<PluginInstall>),
+    /// Remove installed plugins.
+    #[command(visible_alias = "rm")]
+    Remove(PluginNames),
+    /// Go back to the version that was installed before; a second time forward again.
+    Rollback(PluginNames),
+    /// List the installed plugins.
+    List(PluginInstalled),
+    /// Write the JSON schema of plugin.toml to stdout, for editors.
+    Schema,
+    /// Measure a processor: MB/s, CPU per MB, time per chunk, start, memory, against a bare copy.
+    Bench(PluginBench),
     /// List the parts that a daemon is made of, WASM plugins among them.
-    #[command(visible_alias = "list")]
     Ls(PluginList),
 }
 
@@ -281,26 +323,4 @@ pub(crate) struct PluginInspect {
     /// A component, or a folder with a plugin.toml.
     #[arg(value_name = "FILE.wasm|DIR")]
     pub(crate) plugin: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PluginRun {
-    /// A component, or a folder with a plugin.toml.
-    #[arg(value_name = "FILE.wasm|DIR")]
-    pub(crate) plugin: PathBuf,
-    /// The media type of the input [default: the first that the plugin accepts]
-    #[arg(long, value_name = "TYPE")]
-    pub(crate) media_type: Option<String>,
-    /// Set a configuration key; the value is a TOML value or a plain text.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) config: Vec<String>,
-    /// An annotation of the layer that the plugin is told.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) annotation: Vec<String>,
-    /// Hand a file to the plugin as its payload, typed by a URL.
-    #[arg(long, value_name = "TYPE_URL=FILE")]
-    pub(crate) payload: Option<String>,
-    /// Let a plugin that decrypts use a private key: a file with one, or a folder of such files.
-    #[arg(long, value_name = "FILE|DIR")]
-    pub(crate) decryption_key: Vec<PathBuf>,
 }

@@ -2,13 +2,14 @@
 //!
 //! Read in this order: [`target`] (which daemon and namespace), this file (the connection), [`blob`] (reading), [`upload`]
 //! (writing), [`image`] (the tree of blobs of an image), [`snapshot`], [`mod@unpack`] (an image into snapshots), [`stream`] and
-//! [`transfer`] (images in and out), [`registry`] (images from and to registries), [`labels`], [`lease`], [`event`], [`time`].
+//! [`transfer`] (images in and out), [`registry`] (images from and to registries), [`plugins`], [`labels`], [`lease`], [`event`], [`time`].
 
 pub(crate) mod blob;
 pub(crate) mod event;
 pub(crate) mod image;
 pub(crate) mod labels;
 pub(crate) mod lease;
+pub(crate) mod plugins;
 pub(crate) mod registry;
 pub(crate) mod snapshot;
 pub(crate) mod stream;
@@ -31,7 +32,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 use transom_api::{
     LEASE_HEADER, NAMESPACE_HEADER, content, diff, events, images, introspection, leases,
-    limits as api_limits, namespaces, snapshots, streaming, transfer as transfers, version,
+    limits as api_limits, namespaces, plugins as installed, snapshots, streaming, transfer as transfers,
+    version,
 };
 
 use crate::failure::{Failure, Kind};
@@ -95,6 +97,7 @@ impl Client {
     service!(diff, diff::diff_client::DiffClient<Link>);
     service!(streaming, streaming::streaming_client::StreamingClient<Link>);
     service!(transfers, transfers::transfer_client::TransferClient<Link>);
+    service!(plugins, installed::plugins_client::PluginsClient<Link>);
     service!(version, version::version_client::VersionClient<Link>);
     service!(
         introspection,

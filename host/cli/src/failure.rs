@@ -1,5 +1,7 @@
 //! From errors to exit codes: the one place that decides them.
 
+mod plugins;
+
 use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
@@ -7,10 +9,8 @@ use std::process::ExitCode;
 use transom_image::ImageError;
 use transom_image::unpack::UnpackError;
 use transom_image::unpack::target::TargetError;
-use transom_keys::KeyError;
 use transom_layer::apply::ApplyError;
 use transom_layer::pump::PumpError;
-use transom_plugin::LoadError;
 
 /// What kind of failure it is; scripts see it as the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,23 +230,9 @@ where
                 Kind::Damaged
             }
             StageError::OutputLimit { .. } | StageError::RatioLimit { .. } => Kind::Limit,
-            StageError::Plugin(error) => kind_of_plugin(error.as_ref()),
+            StageError::Plugin(error) => plugins::kind_of_fault(error.as_ref()),
             _ => Kind::Other,
         },
-    }
-}
-
-fn kind_of_plugin(error: &(dyn Error + Send + Sync + 'static)) -> Kind {
-    use transom_plugin::{Fault, GuestError, PluginError};
-    match error.downcast_ref::<PluginError>().map(|error| &error.fault) {
-        Some(Fault::Guest(GuestError::Corrupt { .. })) => Kind::Damaged,
-        Some(Fault::Guest(GuestError::Denied(_))) => Kind::Refused,
-        Some(Fault::Guest(GuestError::Limit(_))) => Kind::Limit,
-        Some(Fault::Memory { .. } | Fault::Cpu { .. } | Fault::Stall { .. } | Fault::Wall { .. }) => {
-            Kind::Limit
-        }
-        Some(Fault::Output { .. } | Fault::Ratio { .. } | Fault::Stack { .. }) => Kind::Limit,
-        _ => Kind::Other,
     }
 }
 
@@ -263,35 +249,16 @@ impl From<&ApplyError> for Kind {
     }
 }
 
-impl From<LoadError> for Failure {
-    fn from(error: LoadError) -> Failure {
-        let kind = match &error {
-            LoadError::Read { source, .. } => kind_of_io(source),
-            LoadError::Config { .. } | LoadError::Manifest { .. } => Kind::Usage,
-            LoadError::Forbidden(_) | LoadError::NotGranted { .. } => Kind::Refused,
-            LoadError::NotWasm | LoadError::CoreModule | LoadError::Invalid { .. } => Kind::Damaged,
-            LoadError::TooLarge { .. } => Kind::Limit,
-            _ => Kind::Other,
-        };
-        Failure::of(kind, &error)
-    }
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Failure {
-        let kind = match &error {
-            KeyError::Read { source, .. } => kind_of_io(source),
-            KeyError::NoKey { .. } => Kind::Damaged,
-            KeyError::TooLarge(_) | KeyError::TooMany => Kind::Limit,
-        };
-        Failure::of(kind, &error)
-    }
-}
-
 impl From<transom_content::Error> for Failure {
     fn from(error: transom_content::Error) -> Failure {
+        Failure::of(Kind::from(&error), &error)
+    }
+}
+
+impl From<&transom_content::Error> for Kind {
+    fn from(error: &transom_content::Error) -> Kind {
         use transom_content::Error as Content;
-        let kind = match &error {
+        match error {
             Content::NotFound { .. } | Content::RefNotFound { .. } => Kind::NotFound,
             Content::NoSpace { .. } => Kind::NoSpace,
             Content::BadRef { .. } => Kind::Usage,
@@ -300,8 +267,7 @@ impl From<transom_content::Error> for Failure {
             | Content::Corrupt { .. }
             | Content::WrongLength { .. } => Kind::Damaged,
             _ => Kind::Other,
-        };
-        Failure::of(kind, &error)
+        }
     }
 }
 

@@ -12,10 +12,11 @@ use transom_layer::exec::ExternalProcessor;
 use transom_layer::stage::Payload;
 use transom_plugin::config::{Value, Values};
 use transom_plugin::decrypt::CAPABILITY;
-use transom_plugin::{Host, HostConfig, Plugin, ProcessorGrants};
+use transom_plugin::{Host, HostConfig, Loaded, Plugin, ProcessorGrants};
 
-use crate::arguments::Handlers;
+use crate::arguments::{Handlers, PluginFolder};
 use crate::failure::Failure;
+use crate::installed;
 use crate::places;
 
 /// The chain that the flags describe. Processors are asked before plugins, both before what is built in, and among
@@ -23,7 +24,7 @@ use crate::places;
 pub(crate) fn chain(flags: &Handlers) -> Result<Chain, Failure> {
     let mut chain = Chain::new();
     let mut config = plugin_config(&flags.plugin_config)?;
-    let plugins = load(&flags.plugin)?;
+    let plugins = load(flags)?;
     let grants = grants(&flags.decryption_key, &plugins)?;
     for plugin in plugins {
         let values = config.remove(plugin.name()).unwrap_or_default();
@@ -56,20 +57,39 @@ pub(crate) fn grants(keys: &[PathBuf], plugins: &[Plugin]) -> Result<ProcessorGr
     Ok(ProcessorGrants { keys: keyring })
 }
 
-fn load(paths: &[PathBuf]) -> Result<Vec<Plugin>, Failure> {
+fn load(flags: &Handlers) -> Result<Vec<Plugin>, Failure> {
     // Starting the engine takes milliseconds that nobody owes who loads no plugin.
-    if paths.is_empty() {
+    if flags.plugin.is_empty() {
         return Ok(Vec::new());
     }
     let host = host()?;
     let load = |path: &PathBuf| {
-        let plugin = host
-            .load(path)
-            .map_err(|error| Failure::from(error).about(path.display()))?;
+        let plugin = match installed::name(path) {
+            Some(name) => installed_processor(&host, flags, name)?,
+            None => host
+                .load(path)
+                .map_err(|error| Failure::from(error).about(path.display()))?,
+        };
         tracing::info!(plugin = plugin.name(), version = plugin.version(), digest = %plugin.digest(), "loaded");
         Ok(plugin)
     };
-    paths.iter().map(load).collect()
+    flags.plugin.iter().map(load).collect()
+}
+
+/// A processor that is installed.
+fn installed_processor(host: &Host, flags: &Handlers, name: (&str, Option<&str>)) -> Result<Plugin, Failure> {
+    let folder = installed::folder(&PluginFolder {
+        plugins: flags.plugins.clone(),
+    })?;
+    let policy = installed::policy(&flags.trust)?;
+    match installed::load(host, &folder, &policy, name)? {
+        Loaded::Processor(plugin) => Ok(plugin),
+        other => Err(Failure::usage(format!(
+            "{} is a {}, not a processor of layers",
+            other.name(),
+            other.kind().as_str()
+        ))),
+    }
 }
 
 /// The engine, with compiled code kept where this user keeps it.

@@ -46,5 +46,14 @@ pub(crate) const METRICS_BYTES: u64 = 4 << 20;
 /// How long the metrics are waited for. They are made in a few milliseconds.
 pub(crate) const METRICS_WAIT: Duration = Duration::from_secs(5);
 
+/// How long what was handed over is kept if the command is cut off before the daemon has it installed.
+pub(crate) const INSTALL_LEASE: Duration = Duration::from_secs(3600);
+
+/// Tags of a repository that are shown when none is a version that is wanted.
+pub(crate) const TAGS_SHOWN: usize = 20;
+
+/// Versions that are looked at until one runs here. More than that have been released since this host was.
+pub(crate) const VERSIONS_TRIED: usize = 20;
+
 /// How deep an event is decoded into messages within messages.
 pub(crate) const EVENT_DEPTH: usize = 16;

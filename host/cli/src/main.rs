@@ -1,7 +1,7 @@
 //! The `transom` command.
 //!
 //! Read in this order: `arguments` (what can be typed), `commands` (one file for each noun), `client` (the daemon that most of
-//! them talk to), `handlers` (from plugin and processor flags to a chain of stages), `progress` (what is shown meanwhile),
+//! them talk to), `handlers` (from plugin and processor flags to a chain of stages), `installed` (plugins by their names), `progress` (what is shown meanwhile),
 //! `show` (how things are written for people), `failure` (exit codes and hints), `interrupt` (Ctrl-C), `places` (default
 //! folders), `limits`.
 
@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod failure;
 mod handlers;
+mod installed;
 mod interrupt;
 mod limits;
 mod places;

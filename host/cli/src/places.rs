@@ -25,7 +25,12 @@ pub(crate) fn compiled() -> Option<PathBuf> {
     Some(place("/var/cache/transom", "XDG_CACHE_HOME", ".cache")?.join("compiled"))
 }
 
-/// Where storage drivers that are plugins are found: `plugins` in the folder of [`root`].
+/// Whom this machine, or this user, trusts with plugins: `/etc/transom/trust.toml`, or `$XDG_CONFIG_HOME/transom/trust.toml`.
+pub(crate) fn trust() -> Option<PathBuf> {
+    Some(place("/etc/transom", "XDG_CONFIG_HOME", ".config")?.join("trust.toml"))
+}
+
+/// Where plugins are installed, and storage drivers that are plugins are found: `plugins` in the folder of [`root`].
 pub(crate) fn plugins() -> Option<PathBuf> {
     Some(root()?.join("plugins"))
 }

@@ -15,12 +15,19 @@ mod bad_target;
 mod content;
 #[path = "command/daemon.rs"]
 mod daemon;
+#[path = "command/distribution.rs"]
+mod distribution;
 #[path = "command/driver.rs"]
 mod driver;
 #[path = "command/encrypted.rs"]
 mod encrypted;
+#[expect(dead_code, reason = "the plugins' tests need all of it")]
+#[path = "../../plugin/tests/support/filter_guest.rs"]
+mod filter_guest;
 #[path = "../../plugin/tests/support/guests.rs"]
 mod guests;
+#[path = "command/guides.rs"]
+mod guides;
 #[path = "command/help.rs"]
 mod help;
 #[path = "command/image.rs"]
@@ -31,6 +38,8 @@ mod inspect;
 mod interrupt;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/plugin_bench.rs"]
+mod plugin_bench;
 #[path = "command/plugin_new.rs"]
 mod plugin_new;
 #[path = "command/plugins.rs"]
@@ -39,6 +48,8 @@ mod plugins;
 mod processors;
 #[path = "command/registry.rs"]
 mod registry;
+#[path = "command/registry_admission.rs"]
+mod registry_admission;
 #[path = "command/registry_policy.rs"]
 mod registry_policy;
 #[path = "command/registry_serve.rs"]

@@ -8,7 +8,7 @@ use transomd::config::{Config, LogFormat, LogLevel};
 use transomd::places::Places;
 
 /// Serves content, images, leases and namespaces over containerd's API.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "transomd", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// The configuration file [default: /etc/transom/config.toml, or ~/.config/transom/config.toml]
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
 }
 
 /// What to do instead of serving.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Action {
     /// The configuration file
     #[command(subcommand)]
@@ -51,7 +51,7 @@ pub(crate) enum Action {
 }
 
 /// What to do with the configuration file.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ConfigAction {
     /// Print a commented file with all defaults
     Default,

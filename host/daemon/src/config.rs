@@ -1,11 +1,12 @@
 //! The configuration file: TOML, all of it optional. A mistake names its line, and all mistakes are named at once.
 //!
-//! [`layers`] is the part about layers, [`snapshots`] the one about snapshotters, [`transfer`] the one about registries of others,
+//! [`layers`] is the part about layers, [`mod@plugins`] about plugins of every kind, [`snapshots`] the one about snapshotters, [`transfer`] the one about registries of others,
 //! [`registry`] the one about our own. `text` writes the commented file of
 //! `transomd config default`, `section` reads tables key by key, `setting` says what each kind of value looks like.
 
 pub mod content;
 pub mod layers;
+pub mod plugins;
 pub mod registry;
 mod section;
 mod setting;
@@ -27,10 +28,11 @@ use crate::places::{Places, SOCKET};
 
 pub use content::Content;
 use layers::{Diff, Processors};
+pub use plugins::Plugins;
 pub use registry::Registry;
 use section::{Faults, Section};
 pub use snapshots::{Snapshots, Snapshotter};
-pub use transfer::{Transfer, Verifiers};
+pub use transfer::{Admission, Transfer, Verifiers};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,12 +63,16 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Where traces are sent.
     pub traces: Traces,
+    /// What holds for plugins of every kind.
+    pub plugins: Plugins,
     /// The folders that filter plugins are loaded from.
     pub filters: Vec<PathBuf>,
     /// Pulls and pushes.
     pub transfer: Transfer,
     /// Who is asked before an image is pulled.
     pub verifiers: Verifiers,
+    /// What must hold of an image before it gets a name.
+    pub admission: Admission,
     /// The differs.
     pub diff: Diff,
     /// The WASM plugins that layers may pass through.
@@ -220,9 +226,11 @@ impl Config {
                 endpoint: None,
                 share: 1.0,
             },
+            plugins: Plugins::default(),
             filters: Vec::new(),
             transfer: Transfer::default(),
             verifiers: Verifiers::default(),
+            admission: Admission::default(),
             diff: Diff::default(),
             processors: Processors::default(),
             stream_processors: Vec::new(),
@@ -287,11 +295,13 @@ impl Config {
         traces.set("share", &mut share, faults);
         self.traces.share = share.0;
         traces.end(faults);
+        self.plugins.read(&mut top.section("plugins", faults), faults);
         let mut filters = top.section("filters", faults);
         filters.set("folders", &mut self.filters, faults);
         filters.end(faults);
         self.transfer.read(&mut top.section("transfer", faults), faults);
         self.verifiers.read(&mut top.section("verifiers", faults), faults);
+        self.admission.read(&mut top.section("admission", faults), faults);
         self.diff.read(&mut top.section("diff", faults), faults);
         self.processors
             .read(&mut top.section("processors", faults), faults);

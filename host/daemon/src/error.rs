@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::plugins::Trouble;
+
 /// Why the daemon cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,7 +71,7 @@ pub enum Failure {
     },
     /// A policy for images that may be pulled.
     #[error(
-        "the policy {name:?} cannot be asked: {source}; see [verifiers.policies] and [filters] in the configuration"
+        "the policy {name:?} cannot be asked: {source}; see [verifiers.policies], [admission.policies] and [filters] in the configuration"
     )]
     Policy {
         /// Its name.
@@ -77,6 +79,14 @@ pub enum Failure {
         /// What is wrong with its expression or plugin.
         source: transom_meta::filter::FilterError,
     },
+    /// The plugins: the policy for them, or the list of those that are installed.
+    #[error("plugins: {0}; see [plugins] in the configuration")]
+    Plugins(#[source] Trouble),
+    /// Policies are wanted where there are no images.
+    #[error(
+        "admission: a daemon behind a containerd (--proxy-backend) has no images, and nobody would ask the policies; leave them out"
+    )]
+    NoAdmission,
     /// The registry.
     #[error("registry: {0}")]
     Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -103,6 +113,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What is in the way of the plugins is a failure at the start.
+    pub(crate) fn of_plugins(trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Policy { name, source } => Failure::Policy { name, source },
+            other => Failure::Plugins(other),
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Failure {
         Failure::Io {
             action,

@@ -1,128 +1,80 @@
-//! Filter plugins: found in the configured folders, loaded, counted.
+//! Label filters that are plugins, watched at their work.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
-use transom_meta::filter::{
-    Compiled, Facts, FilterError, FilterPlugin, FilterSource, PluginFailure, Plugins,
-};
-use transom_plugin::filter::FilterSet;
+use transom_meta::filter::{Compiled, Facts, FilterError, FilterPlugin, PluginFailure};
+use transom_plugin::Filter;
+use transom_plugin::breaker::{Ending, Suspended};
 
-use crate::metrics::Metrics;
-use crate::parts::Part;
-use crate::plugins::{self, Engine};
+use crate::plugins::watch::{Call, Watch};
 
-/// The plugins that lists may name, and all parts that were found, also those that do not work.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// For lists.
-    pub plugins: Plugins,
-    /// For the introspection service.
-    pub parts: Vec<Part>,
-}
-
-/// Loads what lies in `folders`: each is a plugin, or holds plugins as folders or components. What cannot be loaded is logged
-/// and listed with its error. Blocks while it compiles.
+/// A filter, watched.
 #[must_use]
-pub fn load(folders: &[PathBuf], engine: &Engine<'_>, metrics: &Metrics) -> Loaded {
-    let mut loaded = Loaded::default();
-    let paths = plugins::found(folders, |path, error| loaded.refuse(path, error));
-    if paths.is_empty() {
-        return loaded;
-    }
-    let host = match engine.host() {
-        Ok(host) => host,
-        Err(error) => {
-            paths.iter().for_each(|path| loaded.refuse(path, error));
-            return loaded;
-        }
-    };
-    let (set, refused) = FilterSet::load(host, &paths);
-    for refused in refused {
-        loaded.refuse(&refused.path, &refused.error);
-    }
-    for filter in set.iter() {
-        let part = Part::filter(filter.name());
-        let part = part
-            .exports("version", filter.version())
-            .exports("digest", filter.digest().to_string());
-        loaded
-            .parts
-            .push(part.exports("example", filter.info().example.as_str()));
-    }
-    loaded.plugins = Plugins::new(Arc::new(Counted {
-        inner: Arc::new(set),
-        metrics: metrics.clone(),
-    }));
-    loaded
+pub fn watched(filter: Filter, watch: Arc<Watch>) -> Arc<dyn FilterPlugin> {
+    Arc::new(WatchedFilter {
+        name: filter.name().to_owned(),
+        inner: filter,
+        watch,
+    })
 }
 
-impl Loaded {
-    fn refuse(&mut self, path: &Path, error: &dyn std::error::Error) {
-        self.parts
-            .push(plugins::refused("filter", Part::filter, path, error));
-    }
-}
-
-/// Plugins whose calls are counted.
-struct Counted<T: ?Sized> {
-    inner: Arc<T>,
-    metrics: Metrics,
-}
-
-impl FilterSource for Counted<FilterSet> {
-    fn find(&self, name: &str) -> Option<Arc<dyn FilterPlugin>> {
-        let inner = self.inner.find(name)?;
-        let metrics = self.metrics.clone();
-        let plugin = Counted { inner, metrics };
-        Some(Arc::new(Named {
-            name: name.to_owned(),
-            plugin,
-        }))
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.inner.names()
-    }
-}
-
-/// One counted plugin.
-struct Named {
+struct WatchedFilter {
     name: String,
-    plugin: Counted<dyn FilterPlugin>,
+    inner: Filter,
+    watch: Arc<Watch>,
 }
 
-impl FilterPlugin for Named {
+impl FilterPlugin for WatchedFilter {
     fn compile(&self, expression: &str) -> Result<Box<dyn Compiled>, FilterError> {
-        let begin = Instant::now();
-        let compiled = self.plugin.inner.compile(expression);
-        self.plugin
-            .metrics
-            .plugin(&self.name, begin.elapsed(), result(compiled.as_ref().err()));
+        let call = self.watch.begin();
+        let call = call.map_err(|suspended| refused(&self.name, suspended))?;
+        let compiled = self.inner.compile(expression);
+        end(call, compiled.as_ref().err());
         Ok(Box::new(Expression {
-            inner: compiled?,
             name: self.name.clone(),
-            metrics: self.plugin.metrics.clone(),
+            inner: compiled?,
+            watch: Arc::clone(&self.watch),
         }))
     }
 }
 
-/// An expression whose matches are counted.
+/// An expression, watched.
 struct Expression {
-    inner: Box<dyn Compiled>,
     name: String,
-    metrics: Metrics,
+    inner: Box<dyn Compiled>,
+    watch: Arc<Watch>,
 }
 
 impl Compiled for Expression {
     fn matches(&self, batch: &[Facts<'_>]) -> Result<Vec<bool>, FilterError> {
-        let begin = Instant::now();
+        let call = self.watch.begin();
+        let call = call.map_err(|suspended| refused(&self.name, suspended))?;
         let answers = self.inner.matches(batch);
-        self.metrics
-            .plugin(&self.name, begin.elapsed(), result(answers.as_ref().err()));
+        end(call, answers.as_ref().err());
         answers
     }
+}
+
+fn refused(name: &str, suspended: Suspended) -> FilterError {
+    FilterError::Plugin {
+        plugin: name.to_owned(),
+        failure: PluginFailure::Suspended,
+        reason: suspended.to_string(),
+    }
+}
+
+fn end(call: Call, error: Option<&FilterError>) {
+    let ending = match error {
+        Some(FilterError::Plugin { failure, .. }) => match failure {
+            PluginFailure::Crash | PluginFailure::Limit | PluginFailure::Answer => Ending::Crash,
+            PluginFailure::Refused | PluginFailure::Suspended => Ending::Well,
+        },
+        _ => Ending::Well,
+    };
+    // What somebody typed wrongly is nothing to remember.
+    let failure = error.filter(|_| ending == Ending::Crash);
+    let failure = failure.map(|error| (String::new(), error.to_string()));
+    call.end(result(error), ending, failure);
 }
 
 /// In the words of the metric.
@@ -134,7 +86,8 @@ pub fn result(error: Option<&FilterError>) -> &'static str {
             PluginFailure::Refused => "refused",
             PluginFailure::Limit => "limit",
             PluginFailure::Answer => "answer",
-            _ => "crash",
+            PluginFailure::Suspended => "suspended",
+            PluginFailure::Crash => "crash",
         },
         Some(_) => "refused",
     }

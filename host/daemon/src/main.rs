@@ -7,12 +7,14 @@ use std::process::ExitCode;
 
 use arguments::{Action, Arguments, ConfigAction};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use transom_client::Proxies;
 use transomd::config::{Config, Limits};
 use transomd::limits::SPARE_THREADS;
 use transomd::notify::Notify;
 use transomd::places::Places;
+use transomd::plugins::Live;
+use transomd::reload::Reloading;
 use transomd::shutdown::Shutdown;
 use transomd::{Daemon, limits, log};
 
@@ -42,8 +44,15 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
             println!("{}: good", file.display());
             Ok(())
         }
-        None => serve(arguments.config(&places)?),
+        None => serve(arguments.clone(), places),
     }
+}
+
+/// The configuration of a file, of flags and of the environment.
+fn read(arguments: &Arguments, places: &Places) -> Result<Config, String> {
+    let mut config = arguments.config(places)?;
+    config.transfer.proxies = Proxies::of(|name| env::var(name).ok());
+    Ok(config)
 }
 
 fn places() -> Result<Places, Problem> {
@@ -54,13 +63,13 @@ fn places() -> Result<Places, Problem> {
     places.ok_or_else(|| "HOME is not set; set it, or XDG_DATA_HOME and XDG_CONFIG_HOME".into())
 }
 
-fn serve(mut config: Config) -> Result<(), Problem> {
+fn serve(arguments: Arguments, places: Places) -> Result<(), Problem> {
+    let config = read(&arguments, &places)?;
     let registry = config.registry.as_ref();
-    log::start(
+    let level = log::start(
         &config.log,
         registry.is_some_and(|registry| registry.settings.log.access),
     );
-    config.transfer.proxies = Proxies::of(|name| env::var(name).ok());
     let notify = Notify::new(env::var_os("NOTIFY_SOCKET").as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -70,7 +79,14 @@ fn serve(mut config: Config) -> Result<(), Problem> {
     let served = runtime.block_on(async {
         let shutdown = Shutdown::default();
         stop_on_signals(shutdown.clone())?;
-        let daemon = Daemon::open(config, shutdown).await?;
+        let hangup = signal(SignalKind::hangup())?;
+        let reloading = Reloading {
+            log: Some(level),
+            policy: Some(places.config.with_file_name("trust.toml")),
+            ..Reloading::from(move || read(&arguments, &places))
+        };
+        let daemon = Daemon::open_with(config, shutdown, reloading).await?;
+        tokio::spawn(reload_on_signal(hangup, daemon.plugins().clone()));
         tokio::spawn(forget_the_start());
         daemon.serve(&notify).await?;
         Ok::<_, Problem>(())
@@ -91,6 +107,13 @@ async fn forget_the_start() {
 /// Every writer and reader, every diff and what its differ asks the stores, and what only looks something up.
 fn threads(limits: &Limits) -> usize {
     limits.writers + limits.readers + 2 * limits.diffs + SPARE_THREADS
+}
+
+/// Reads the configuration again at each signal. What became of it is in the log.
+async fn reload_on_signal(mut hangup: Signal, plugins: Live) {
+    while hangup.recv().await.is_some() {
+        drop(plugins.reload().await);
+    }
 }
 
 /// The first signal to stop lets requests end, the second does not.

@@ -1,10 +1,12 @@
-//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata.
+//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata, `plugins` the plugins in use.
 
 pub mod http;
+mod plugins;
 mod records;
 
+pub use plugins::PluginCalls;
+
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 use transom_meta::Metadata;
+
+use crate::plugins::set::Shelf;
 
 /// All counters of one daemon. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
@@ -31,19 +35,7 @@ struct Inner {
     ingested: Counter,
     read: Counter,
     streams: Gauge,
-    plugin_calls: Family<PluginCall, Counter>,
-    plugin_seconds: Family<PluginName, Counter<f64, AtomicU64>>,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PluginCall {
-    plugin: String,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PluginName {
-    plugin: String,
+    calls_of_plugins: PluginCalls,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -65,8 +57,7 @@ impl Default for Metrics {
             ingested: Counter::default(),
             read: Counter::default(),
             streams: Gauge::default(),
-            plugin_calls: Family::default(),
-            plugin_seconds: Family::default(),
+            calls_of_plugins: PluginCalls::default(),
             registry: Mutex::default(),
         };
         let metrics = Metrics {
@@ -111,20 +102,18 @@ impl Metrics {
         }
     }
 
-    /// A plugin or a processor was called. The result is `ok`, `refused`, `stopped`, or how it failed.
-    pub fn plugin(&self, plugin: &str, took: Duration, result: &'static str) {
-        let call = PluginCall {
-            plugin: plugin.to_owned(),
-            result,
-        };
-        self.inner.plugin_calls.get_or_create(&call).inc();
-        let name = PluginName {
-            plugin: plugin.to_owned(),
-        };
-        self.inner
-            .plugin_seconds
-            .get_or_create(&name)
-            .inc_by(took.as_secs_f64());
+    /// The part that counts what plugins do.
+    #[must_use]
+    pub fn calls_of_plugins(&self) -> PluginCalls {
+        self.inner.calls_of_plugins.clone()
+    }
+
+    /// Shows the plugins that are in use.
+    pub fn plugins(&self, shelf: Shelf) {
+        let plugins = plugins::Plugins::new(shelf);
+        let mut root = self.registry();
+        root.sub_registry_with_prefix("transom")
+            .register_collector(Box::new(plugins));
     }
 
     /// Counts what the key-value store and the collector of garbage do.
@@ -167,10 +156,7 @@ impl Metrics {
         registry.register("read_bytes", "Bytes of blobs sent to clients", inner.read.clone());
         let help = "Write streams that are open";
         registry.register("write_streams", help, inner.streams.clone());
-        let help = "Calls of plugins and processors, by result: ok, refused, stopped, or how it failed (crash is a trap)";
-        registry.register("plugin_calls", help, inner.plugin_calls.clone());
-        let help = "Time that plugins took";
-        registry.register_with_unit("plugin", help, Unit::Seconds, inner.plugin_seconds.clone());
+        inner.calls_of_plugins.name_all(registry);
     }
 
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {

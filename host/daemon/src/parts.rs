@@ -6,6 +6,7 @@ use transom_api::introspection::Plugin;
 use transom_api::rpc;
 use transom_api::types::Platform;
 use transom_meta::metadata::Sharing;
+use transom_plugin::manifest::PluginKind;
 
 use crate::config::Config;
 use crate::places;
@@ -28,22 +29,34 @@ impl Part {
         Part { plugin }
     }
 
+    /// A plugin of a kind.
+    #[must_use]
+    pub fn plugin_of(kind: PluginKind, id: impl Into<String>) -> Part {
+        Part::ours(kind.as_str(), id.into())
+    }
+
     /// A filter plugin.
     #[must_use]
     pub fn filter(id: impl Into<String>) -> Part {
-        Part::ours("filter", id.into())
+        Part::plugin_of(PluginKind::Filter, id)
     }
 
     /// A processor of layers.
     #[must_use]
     pub fn processor(id: impl Into<String>) -> Part {
-        Part::ours("processor", id.into())
+        Part::plugin_of(PluginKind::Processor, id)
     }
 
     /// A registry.
     #[must_use]
     pub fn registry(id: impl Into<String>) -> Part {
         Part::ours("registry", id.into())
+    }
+
+    /// A policy for what gets a name.
+    #[must_use]
+    pub fn admission(id: impl Into<String>) -> Part {
+        Part::ours("admission", id.into())
     }
 
     fn ours(kind: &str, id: String) -> Part {
@@ -152,7 +165,7 @@ pub fn of_daemon(config: &Config, loaded: Vec<Part>) -> Vec<Part> {
     parts
 }
 
-/// Those who are asked before an image is pulled.
+/// Those who are asked before an image is pulled, or gets a name.
 fn verifiers(config: &Config) -> impl Iterator<Item = Part> {
     let verifiers = &config.verifiers;
     let programs = verifiers.bin_dir.as_ref().map(|folder| {
@@ -165,7 +178,12 @@ fn verifiers(config: &Config) -> impl Iterator<Item = Part> {
         part.exports("plugin", policy.plugin.as_str())
             .exports("expression", policy.expression.as_str())
     });
-    programs.into_iter().chain(policies)
+    let admission = config.admission.policies.iter().map(|policy| {
+        let part = Part::admission(policy.name.as_str());
+        part.exports("plugin", policy.plugin.as_str())
+            .exports("expression", policy.expression.as_str())
+    });
+    programs.into_iter().chain(policies).chain(admission)
 }
 
 /// The parts of what works behind a containerd, with its plugins and snapshotters.

@@ -87,6 +87,12 @@ pub fn registry(root: &Path) -> PathBuf {
     root.join("io.transom.registry.v1")
 }
 
+/// The list of installed plugins in a root.
+#[must_use]
+pub fn installed(root: &Path) -> PathBuf {
+    root.join("io.transom.plugins.v1").join("installed.json")
+}
+
 /// Where the compiled code of plugins is kept in a root.
 #[must_use]
 pub fn compiled(root: &Path) -> PathBuf {

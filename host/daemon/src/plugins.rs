@@ -1,28 +1,44 @@
-//! Where plugins of any kind are found, and the engine that they share.
+//! Plugins of every kind: where they are found, the engine that they share, those in use, and how they change while the daemon runs.
+//!
+//! Read in this order: this file (the engine), [`set`] (the plugins of one time) over `folders` (those of the configuration's folders)
+//! and [`installed`] with [`record`] (those of the content store), [`watch`] (one at work) with [`history`] (what is remembered of it),
+//! [`live`] (how one set takes the place of another), [`view`] (what is told of them), [`trouble`] (why not).
 
-use std::cell::OnceCell;
+mod folders;
+pub mod history;
+pub mod installed;
+pub mod live;
+pub mod record;
+pub mod set;
+pub mod trouble;
+pub mod view;
+pub mod watch;
+
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use transom_plugin::{Host, HostConfig, LoadError};
 
-use crate::parts::Part;
 use crate::{lock, places};
 
+pub use live::{Changed, Live};
+pub use trouble::Trouble;
+
 /// The engine, which is started when the first plugin is loaded: it takes milliseconds and address space that nobody owes
-/// who has no plugin.
-#[derive(Debug)]
-pub struct Engine<'r> {
-    root: &'r Path,
-    host: OnceCell<Result<Host, LoadError>>,
+/// who has no plugin. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    root: PathBuf,
+    host: Arc<OnceLock<Result<Host, LoadError>>>,
 }
 
-impl<'r> Engine<'r> {
+impl Engine {
     /// An engine that keeps compiled code below `root`.
     #[must_use]
-    pub fn new(root: &'r Path) -> Engine<'r> {
+    pub fn new(root: &Path) -> Engine {
         Engine {
-            root,
-            host: OnceCell::new(),
+            root: root.to_path_buf(),
+            host: Arc::default(),
         }
     }
 
@@ -31,7 +47,7 @@ impl<'r> Engine<'r> {
     /// # Errors
     /// Why it cannot be started; the same each time.
     pub fn host(&self) -> Result<&Host, &LoadError> {
-        self.host.get_or_init(|| start(self.root)).as_ref()
+        self.host.get_or_init(|| start(&self.root)).as_ref()
     }
 }
 
@@ -47,22 +63,7 @@ fn start(root: &Path) -> Result<Host, LoadError> {
     })
 }
 
-/// What may be plugins in `folders`, each of which is one or holds some. A folder that cannot be read is told to `refuse`.
-pub(crate) fn found(
-    folders: &[PathBuf],
-    mut refuse: impl FnMut(&Path, &dyn std::error::Error),
-) -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    for folder in folders {
-        match candidates(folder) {
-            Ok(found) => paths.extend(found),
-            Err(error) => refuse(folder, &error),
-        }
-    }
-    paths
-}
-
-/// What may be plugins in a folder, sorted.
+/// What may be plugins in a folder, sorted; the folder itself if it is one.
 fn candidates(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let is_plugin = |path: &Path| path.join("plugin.toml").is_file();
     if is_plugin(folder) {
@@ -79,15 +80,9 @@ fn candidates(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Says in the log that a plugin cannot be used, and makes the part that says it to clients.
-pub(crate) fn refused(
-    kind: &'static str,
-    part: fn(String) -> Part,
-    path: &Path,
-    error: &dyn std::error::Error,
-) -> Part {
-    tracing::error!(path = %path.display(), %error, "a {kind} plugin cannot be used");
-    let name = path.file_stem().unwrap_or(path.as_os_str());
-    let status = tonic::Status::unknown(error.to_string());
-    part(name.to_string_lossy().into_owned()).failed(&status)
+/// Runs what computes or waits for a disk beside the tasks of requests.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    // Nothing cancels a blocking task, so that it has panicked if it has no result.
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

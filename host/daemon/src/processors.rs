@@ -1,103 +1,44 @@
-//! What layers may pass through: WASM plugins and programs, found, loaded, counted, in the order in which they are asked.
+//! What layers may pass through: WASM plugins and programs, as the configuration wants them, watched at their work.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use transom_keys::{KeyError, Keyring};
-use transom_layer::chain::Chain;
 use transom_layer::exec::ExternalProcessor;
 use transom_layer::pipe::{Input, Output};
 use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError, Verdict};
+use transom_oci::Digest;
+use transom_plugin::breaker::{Ending, Settings, Suspended};
 use transom_plugin::decrypt::CAPABILITY;
-use transom_plugin::{Fault, Plugin, PluginError, ProcessorGrants};
+use transom_plugin::{Fault, LoadError, Plugin, PluginError, ProcessorGrants};
 
 use crate::config::Config;
-use crate::metrics::Metrics;
 use crate::parts::Part;
-use crate::plugins::{self, Engine};
+use crate::plugins::set::Set;
+use crate::plugins::watch::{Call, Watch, Watched, Watches};
 
-/// The chain for layers, and all processors that were found, also those that do not work.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// For layers.
-    pub chain: Chain,
-    /// For the introspection service.
-    pub parts: Vec<Part>,
+/// Why the configuration is not fit for a processor.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// What it is told.
+    #[error("{0}; see [processors.config.{1:?}]")]
+    Config(#[source] LoadError, String),
+    /// The keys that it may use.
+    #[error("{0}; see [processors.keys]")]
+    Keys(#[from] KeyError),
 }
 
-/// Loads what the configuration names. Programs are asked before plugins, both before what is built in, and among themselves
-/// the last one is asked first. What cannot be loaded is logged and listed with its error. Blocks while it compiles.
-#[must_use]
-pub fn load(config: &Config, engine: &Engine<'_>, metrics: &Metrics) -> Loaded {
-    let mut loaded = Loaded::default();
-    let mut refused = Vec::new();
-    let folders = &config.processors.folders;
-    let paths = plugins::found(folders, |path, error| refused.push(refuse(path, error)));
-    for path in paths {
-        match loaded.plugin(config, engine, metrics, &path) {
-            Ok(()) => {}
-            Err(error) => refused.push(refuse(&path, &*error)),
-        }
-    }
-    loaded.parts.append(&mut refused);
-    for name in config
-        .processors
-        .config
-        .keys()
-        .chain(config.processors.keys.keys())
-    {
-        if !loaded
-            .chain
-            .handlers()
-            .iter()
-            .any(|handler| handler.name() == name)
-        {
-            tracing::warn!(
-                name,
-                "[processors.config] or [processors.keys] is for a plugin that is not loaded"
-            );
-        }
-    }
-    for program in &config.stream_processors {
-        loaded.parts.push(part_of(program));
-        loaded.chain.register(counted(Arc::new(program.clone()), metrics));
-    }
-    loaded
+/// A plugin with what the configuration tells and grants it.
+///
+/// # Errors
+/// [`Unfit`].
+pub fn handler(config: &Config, plugin: &Plugin) -> Result<Arc<dyn Handler>, Unfit> {
+    let values = config.processors.config.get(plugin.name());
+    let grants = grants(config, plugin)?;
+    let handler = plugin.handler_with(&values.cloned().unwrap_or_default(), grants);
+    handler.map_err(|error| Unfit::Config(error, plugin.name().to_owned()))
 }
 
-impl Loaded {
-    fn plugin(
-        &mut self,
-        config: &Config,
-        engine: &Engine<'_>,
-        metrics: &Metrics,
-        path: &Path,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        let host = engine.host().map_err(ToString::to_string)?;
-        let plugin = host.load(path)?;
-        if self
-            .chain
-            .handlers()
-            .iter()
-            .any(|handler| handler.name() == plugin.name())
-        {
-            let text = format!(
-                "two processors have the name {}; give each its own",
-                plugin.name()
-            );
-            return Err(text.into());
-        }
-        let values = config.processors.config.get(plugin.name());
-        let grants = grants(config, &plugin)?;
-        let handler = plugin.handler_with(&values.cloned().unwrap_or_default(), grants)?;
-        self.parts.push(part(&plugin));
-        self.chain.register(counted(handler, metrics));
-        Ok(())
-    }
-}
-
-/// The private keys that the configuration names for a plugin. They are read once here, so that a mistake is seen at the start.
+/// The private keys that the configuration names for a plugin. They are read once here, so that a mistake is seen at once.
 fn grants(config: &Config, plugin: &Plugin) -> Result<ProcessorGrants, KeyError> {
     let paths = config.processors.keys.get(plugin.name());
     let keys = Keyring::new(paths.cloned().unwrap_or_default());
@@ -112,22 +53,33 @@ fn grants(config: &Config, plugin: &Plugin) -> Result<ProcessorGrants, KeyError>
     Ok(ProcessorGrants { keys })
 }
 
-fn refuse(path: &Path, error: &dyn std::error::Error) -> Part {
-    plugins::refused("processor", Part::processor, path, error)
+/// Says in the log what the configuration has for plugins that are not there.
+pub fn warn_of_absent(config: &Config, set: &Set) {
+    let told = config.processors.config.keys();
+    for name in told.chain(config.processors.keys.keys()) {
+        if set.find(name).is_none() {
+            tracing::warn!(
+                name,
+                "[processors.config] or [processors.keys] is for a plugin that is not loaded"
+            );
+        }
+    }
 }
 
-fn part(plugin: &Plugin) -> Part {
+/// A plugin as a part of the daemon.
+#[must_use]
+pub fn part(plugin: &Plugin) -> Part {
     let conversions = plugin.info().conversions.iter();
     let conversions =
         conversions.map(|conversion| format!("{} > {}", conversion.accepts, conversion.returns));
     Part::processor(plugin.name())
         .exports("kind", HandlerKind::Wasm.as_str())
-        .exports("version", plugin.version())
-        .exports("digest", plugin.digest().to_string())
         .exports("converts", conversions.collect::<Vec<_>>().join(", "))
 }
 
-fn part_of(program: &ExternalProcessor) -> Part {
+/// A program as a part of the daemon.
+#[must_use]
+pub fn part_of(program: &ExternalProcessor) -> Part {
     let conversions = program.accepts.iter();
     let conversions = conversions.map(|accepted| format!("{accepted} > {}", program.returns));
     Part::processor(&program.id)
@@ -136,20 +88,48 @@ fn part_of(program: &ExternalProcessor) -> Part {
         .exports("converts", conversions.collect::<Vec<_>>().join(", "))
 }
 
-fn counted(inner: Arc<dyn Handler>, metrics: &Metrics) -> Arc<dyn Handler> {
-    Arc::new(Counted {
-        inner,
-        metrics: metrics.clone(),
+/// A program whose calls are counted. How it ends is its own affair: each has a process of its own, and is never suspended.
+#[must_use]
+pub fn program(program: &ExternalProcessor, watches: &Watches) -> Arc<dyn Handler> {
+    let watched = Watched {
+        name: &program.id,
+        version: "",
+        digest: "",
+    };
+    let never = Settings {
+        crashes: 0,
+        ..Settings::default()
+    };
+    Arc::new(WatchedHandler {
+        inner: Arc::new(program.clone()),
+        plugin: None,
+        watch: watches.watch(watched, never),
     })
 }
 
-/// A processor whose calls are counted.
-struct Counted {
-    inner: Arc<dyn Handler>,
-    metrics: Metrics,
+/// A plugin's handler, watched.
+#[must_use]
+pub fn watched(inner: Arc<dyn Handler>, plugin: &Plugin, watch: Arc<Watch>) -> Arc<dyn Handler> {
+    let plugin = Some(Named {
+        version: plugin.version().to_owned(),
+        digest: plugin.digest().clone(),
+    });
+    Arc::new(WatchedHandler { inner, plugin, watch })
 }
 
-impl Handler for Counted {
+struct WatchedHandler {
+    inner: Arc<dyn Handler>,
+    plugin: Option<Named>,
+    watch: Arc<Watch>,
+}
+
+/// Which plugin.
+struct Named {
+    version: String,
+    digest: Digest,
+}
+
+impl Handler for WatchedHandler {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -167,38 +147,80 @@ impl Handler for Counted {
     }
 
     fn open(&self, job: &Job) -> Result<Box<dyn Stage>, StageError> {
-        Ok(Box::new(CountedStage {
-            inner: self.inner.open(job)?,
-            name: self.inner.name().to_owned(),
-            metrics: self.metrics.clone(),
+        let layer = &job.descriptor.digest;
+        let call = self.watch.begin();
+        let call = call.map_err(|suspended| self.refused(layer, suspended))?;
+        match self.inner.open(job) {
+            Ok(inner) => Ok(Box::new(WatchedStage {
+                inner,
+                call,
+                layer: layer.clone(),
+            })),
+            Err(error) => {
+                end(call, layer, Err(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl WatchedHandler {
+    fn refused(&self, layer: &Digest, suspended: Suspended) -> StageError {
+        let Some(Named { version, digest }) = &self.plugin else {
+            return StageError::Cancelled;
+        };
+        StageError::Plugin(Box::new(PluginError {
+            name: self.name().to_owned(),
+            version: version.clone(),
+            digest: digest.clone(),
+            layer: layer.clone(),
+            fault: suspended.into(),
         }))
     }
 }
 
 /// One layer through it.
-struct CountedStage {
+struct WatchedStage {
     inner: Box<dyn Stage>,
-    name: String,
-    metrics: Metrics,
+    call: Call,
+    layer: Digest,
 }
 
-impl Stage for CountedStage {
+impl Stage for WatchedStage {
     fn run(self: Box<Self>, input: &mut Input, output: &mut Output) -> Result<Outcome, StageError> {
-        let begin = Instant::now();
-        let done = self.inner.run(input, output);
-        self.metrics.plugin(&self.name, begin.elapsed(), result(&done));
+        let WatchedStage {
+            inner,
+            mut call,
+            layer,
+        } = *self;
+        let written = output.counter();
+        call.restart();
+        let done = inner.run(input, output);
+        call.bytes(
+            input.consumed(),
+            written.load(std::sync::atomic::Ordering::Relaxed),
+        );
+        end(call, &layer, done.as_ref());
         done
     }
 }
 
+fn end(call: Call, layer: &Digest, done: Result<&Outcome, &StageError>) {
+    let result = result(done);
+    let failure = match done {
+        Err(error) if !error.is_echo() => Some((layer.to_string(), error.to_string())),
+        _ => None,
+    };
+    call.end(result, ending(done), failure);
+}
+
 /// In the words of the metric.
-fn result(done: &Result<Outcome, StageError>) -> &'static str {
+fn result(done: Result<&Outcome, &StageError>) -> &'static str {
     match done {
         Ok(outcome) if outcome.verdict == Verdict::Continue => "ok",
         Ok(_) => "refused",
         Err(error) if error.is_echo() => "stopped",
-        Err(StageError::Plugin(error)) => match error.downcast_ref::<PluginError>().map(|error| &error.fault)
-        {
+        Err(StageError::Plugin(error)) => match fault(error.as_ref()) {
             Some(Fault::Guest(_)) => "refused",
             Some(Fault::Protocol(_)) => "answer",
             Some(Fault::Trap { .. } | Fault::Start(_)) | None => "crash",
@@ -208,4 +230,21 @@ fn result(done: &Result<Outcome, StageError>) -> &'static str {
         Err(StageError::Program { .. }) => "refused",
         Err(_) => "crash",
     }
+}
+
+/// What it says of the plugin.
+fn ending(done: Result<&Outcome, &StageError>) -> Ending {
+    match done {
+        Ok(_) => Ending::Well,
+        Err(StageError::Plugin(error)) => match fault(error.as_ref()) {
+            Some(fault) if fault.is_crash() => Ending::Crash,
+            Some(Fault::Guest(_)) => Ending::Well,
+            _ => Ending::Unknown,
+        },
+        Err(_) => Ending::Unknown,
+    }
+}
+
+fn fault<'e>(error: &'e (dyn std::error::Error + Send + Sync + 'static)) -> Option<&'e Fault> {
+    error.downcast_ref::<PluginError>().map(|error| &error.fault)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use transom_meta::Metadata;
-use transom_plugin::storage::register_drivers;
+use transom_meta::filter::Plugins;
 use transom_registry::run::Running;
 use transom_registry::source::Source;
 use transom_storage::Factory;
@@ -17,7 +17,6 @@ use crate::Failure;
 use crate::config::Registry;
 use crate::parts::Part;
 use crate::places;
-use crate::plugins::{Engine, found};
 
 mod images;
 mod names;
@@ -25,11 +24,18 @@ mod reach;
 
 pub use images::Images;
 
-/// Opens what is configured, and listens. `metadata` has the images of the namespaces.
+/// Opens what is configured, and listens. `factory` has the storage drivers, `metadata` the images of the namespaces; policies are in the
+/// languages of `filters`.
 ///
 /// # Errors
 /// [`Failure::Registry`].
-pub async fn open(registry: &Registry, root: &Path, metadata: Option<&Metadata>) -> Result<Running, Failure> {
+pub async fn open(
+    registry: &Registry,
+    root: &Path,
+    factory: &Factory,
+    metadata: Option<&Metadata>,
+    filters: &Plugins,
+) -> Result<Running, Failure> {
     let mut settings = registry.settings.clone();
     if settings.storage.is_empty() {
         let (storage, read_only) = match only_images(registry) {
@@ -47,10 +53,7 @@ pub async fn open(registry: &Registry, root: &Path, metadata: Option<&Metadata>)
     if let Some(metadata) = metadata.filter(|_| !registry.namespaces.is_empty()) {
         sources.push(Arc::new(Images::new(metadata.clone(), &registry.namespaces)?));
     }
-    let (paths, folder) = (registry.plugins.clone(), root.to_owned());
-    let factory = tokio::task::spawn_blocking(move || drivers(&paths, &folder)).await;
-    let factory = factory.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-    let running = Running::open_with(&settings, &factory, sources).await;
+    let running = Running::open_with(&settings, factory, sources, filters).await;
     running.map_err(|error| Failure::Registry(Box::new(error)))
 }
 
@@ -89,28 +92,4 @@ fn files(root: &Path) -> Map<String, Value> {
 
 fn memory() -> Map<String, Value> {
     Map::from_iter([("driver".to_owned(), "inmemory".into())])
-}
-
-/// The drivers of the program and those that are plugins, each of which must be good.
-pub(crate) fn drivers(folders: &[std::path::PathBuf], root: &Path) -> Result<Factory, Failure> {
-    let mut factory = Factory::builtin();
-    if folders.is_empty() {
-        return Ok(factory);
-    }
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        let text = format!("{}: {error}", path.display());
-        Failure::Registry(text.into())
-    };
-    let mut wrong = None;
-    let paths = found(folders, |path, error| wrong = Some(failed(path, error)));
-    if let Some(wrong) = wrong {
-        return Err(wrong);
-    }
-    let engine = Engine::new(root);
-    let host = engine.host().map_err(|error| failed(root, error))?;
-    let (_, refused) = register_drivers(host, &mut factory, &paths);
-    match refused.into_iter().next() {
-        Some(refused) => Err(Failure::Registry(refused.to_string().into())),
-        None => Ok(factory),
-    }
 }

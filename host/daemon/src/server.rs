@@ -7,10 +7,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use transom_content::Store;
 use transom_diff::{Differs, Walking};
-use transom_layer::apply::ApplyLimits;
-use transom_layer::chain::Chain;
-use transom_meta::filter::Plugins;
+use transom_meta::filter;
 use transom_meta::gc::{Scheduler, Settings};
+use transom_meta::images::Admission;
 use transom_meta::kv::Kv;
 use transom_meta::{Metadata, Options, kv};
 use transom_registry::run::Running;
@@ -21,26 +20,26 @@ use transom_transfer::unpack::{DifferApplier, Unpacker};
 use crate::blobs;
 use crate::config::{Config, Gc};
 use crate::connections;
-use crate::filters;
 use crate::identity::Identity;
 use crate::lock::Lock;
 use crate::metrics::{Metrics, http};
 use crate::notify::Notify;
 use crate::parts::Part;
-use crate::plugins::Engine;
+use crate::plugins::Live;
+use crate::reload::Reloading;
 use crate::rpc::{Builder, Services};
 use crate::services::content::backend::Backend;
 use crate::services::streaming::Streams;
 use crate::services::transfer::registries::Registries;
 use crate::services::{
-    content, diff, events, health, images, introspection, leases, namespaces, snapshots, streaming, transfer,
-    version,
+    content, diff, events, health, images, introspection, leases, namespaces, plugins, snapshots, streaming,
+    transfer, version,
 };
 use crate::shutdown::Shutdown;
 use crate::snapshotters;
 use crate::socket::Socket;
 use crate::traces::Traces;
-use crate::{Failure, lock, parts, places, processors, registry, verifiers};
+use crate::{Failure, lock, parts, places, registry};
 
 /// A daemon that has opened its stores and listens.
 #[derive(Debug)]
@@ -55,6 +54,7 @@ pub struct Daemon {
     metrics: Metrics,
     traces: Traces,
     streams: Streams,
+    plugins: Live,
     shutdown: Shutdown,
     /// Dropped last: then the next daemon may come.
     _lock: Lock,
@@ -65,7 +65,19 @@ impl Daemon {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn open(mut config: Config, shutdown: Shutdown) -> Result<Daemon, Failure> {
+    pub async fn open(config: Config, shutdown: Shutdown) -> Result<Daemon, Failure> {
+        Daemon::open_with(config, shutdown, Reloading::default()).await
+    }
+
+    /// The same with a configuration that can be read again.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn open_with(
+        mut config: Config,
+        shutdown: Shutdown,
+        reloading: Reloading,
+    ) -> Result<Daemon, Failure> {
         let lock = Lock::take(&config.root)?;
         let proxied = config.proxy_backend;
         if places::used_otherwise(&config.root, proxied) {
@@ -76,6 +88,9 @@ impl Daemon {
             });
         }
         lock::folder(&config.state, 0o711)?;
+        let metrics = Metrics::default();
+        let plugins = Live::new(&config, &metrics, reloading);
+        metrics.plugins(plugins.shelf().clone());
         let listener = match config.metrics {
             Some(address) => Some(http::listen(address).await?),
             None => None,
@@ -85,7 +100,6 @@ impl Daemon {
         config.metrics = taken.or(config.metrics);
         let store = blobs::open(&config).await?;
         tidy(store.clone());
-        let metrics = Metrics::default();
         let streams = Streams::default();
         let identity = Identity::of(&config.root)?;
         let traces = Traces::new(&config.traces, &identity.uuid)?;
@@ -96,6 +110,7 @@ impl Daemon {
             traces: traces.clone(),
             shutdown: shutdown.clone(),
             streams: streams.clone(),
+            plugins: plugins.clone(),
         };
         let Opened {
             services,
@@ -113,6 +128,7 @@ impl Daemon {
             metrics,
             traces,
             streams,
+            plugins,
             shutdown,
             _lock: lock,
         })
@@ -122,6 +138,12 @@ impl Daemon {
     #[must_use]
     pub fn services(&self) -> Services {
         self.services.clone()
+    }
+
+    /// The plugins, to be changed without a socket.
+    #[must_use]
+    pub fn plugins(&self) -> &Live {
+        &self.plugins
     }
 
     /// Where metrics are served; the port is the one that was taken.
@@ -216,6 +238,7 @@ struct Opening<'c> {
     traces: Traces,
     shutdown: Shutdown,
     streams: Streams,
+    plugins: Live,
 }
 
 impl Opening<'_> {
@@ -223,14 +246,13 @@ impl Opening<'_> {
         let builder = Builder::default()
             .service(version::Service.server())
             .service(health::Service::new(self.shutdown.clone()).server());
-        let plugins = self.plugins().await;
-        let differs = self.differs(plugins.chain).await?;
+        let builder = builder.service(plugins::Service::new(self.plugins.clone()).server());
+        let differs = self.differs().await?;
         let (builder, collector, registry) = if self.config.proxy_backend {
-            let (builder, registry) = self.proxied(builder, store, differs, plugins.parts).await?;
+            let (builder, registry) = self.proxied(builder, store, differs).await?;
             (builder, None, registry)
         } else {
-            let (plugins, parts) = (plugins.filters, plugins.parts);
-            let (builder, collector, registry) = self.whole(builder, store, differs, plugins, parts).await?;
+            let (builder, collector, registry) = self.whole(builder, store, differs).await?;
             (builder, Some(collector), registry)
         };
         Ok(Opened {
@@ -244,6 +266,7 @@ impl Opening<'_> {
     async fn registry(
         &self,
         metadata: Option<&Metadata>,
+        filters: &filter::Plugins,
         parts: &mut Vec<Part>,
     ) -> Result<Option<Running>, Failure> {
         let Some(settings) = &self.config.registry else {
@@ -252,7 +275,8 @@ impl Opening<'_> {
         if metadata.is_none() && !settings.namespaces.is_empty() {
             return Err(Failure::NoImages);
         }
-        let running = registry::open(settings, &self.config.root, metadata).await?;
+        let factory = self.plugins.shelf().now().factory();
+        let running = registry::open(settings, &self.config.root, &factory, metadata, filters).await?;
         self.metrics.also(|counters| running.register(counters));
         parts.push(registry::part(settings, running.address().ok()));
         Ok(Some(running))
@@ -264,18 +288,24 @@ impl Opening<'_> {
         builder: Builder,
         store: Store,
         differs: Differs,
-        mut parts: Vec<Part>,
     ) -> Result<(Builder, Option<Running>), Failure> {
+        if !self.config.admission.policies.is_empty() {
+            return Err(Failure::NoAdmission);
+        }
+        self.plugins.begin(None).await?;
         let kv = open_kv(self.config, places::proxy_metadata(&self.config.root)).await?;
         let loaded = snapshotters::load(self.config, &kv).await;
         snapshotters::tidy(&loaded);
-        parts.extend(loaded.parts);
+        let mut parts = loaded.parts;
         let default = self.config.snapshots.default.name();
         let flat = snapshots::backend::Flat::new(loaded.working, default);
         let snapshots = snapshots::backend::Backend::flat(flat);
-        let registry = self.registry(None, &mut parts).await?;
+        let registry = self
+            .registry(None, &self.plugins.shelf().filters(), &mut parts)
+            .await?;
         let parts = parts::of_proxy(self.config, parts);
-        let introspection = introspection::Service::new(self.identity.clone(), parts, Plugins::default());
+        let introspection =
+            introspection::Service::new(self.identity.clone(), parts, self.plugins.shelf().clone());
         let backend = Backend::flat(store);
         let address = self.config.diff.content_address.as_deref();
         let content = diff::content::Content::behind(backend.clone(), address);
@@ -302,29 +332,31 @@ impl Opening<'_> {
         builder: Builder,
         store: Store,
         differs: Differs,
-        plugins: Plugins,
-        mut parts: Vec<Part>,
     ) -> Result<(Builder, Arc<Scheduler>, Option<Running>), Failure> {
-        let metadata = open_metadata(self.config, store, plugins.clone()).await?;
+        let plugins = self.plugins.shelf().filters();
+        let admission: Arc<dyn Admission> = Arc::new(self.plugins.verifiers().clone());
+        let metadata = open_metadata(self.config, store, plugins.clone(), admission).await?;
+        self.plugins.begin(Some(&metadata)).await?;
         self.metrics.records(metadata.clone());
         metadata.register(Arc::new(self.streams.clone()));
         // Before anything is collected.
         let loaded = snapshotters::load(self.config, metadata.kv()).await;
         snapshotters::add(&metadata, &loaded).await?;
-        parts.extend(loaded.parts);
+        let mut parts = loaded.parts;
         let unpacker = unpacker(&differs, &metadata);
         let seals = snapshots::seals::Seals::new(metadata.clone(), unpacker.clone());
-        let verifiers = verifiers::of(self.config, &plugins)?;
+        let verifiers = self.plugins.verifiers().verifiers();
         let transfers = Transfers::new(metadata.clone(), Some(unpacker)).verified_by(verifiers);
         let registries = Registries::new(&self.config.transfer);
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
-        let registry = self.registry(Some(&metadata), &mut parts).await?;
+        let registry = self.registry(Some(&metadata), &plugins, &mut parts).await?;
         let parts = parts::of_daemon(self.config, parts);
-        let introspection = introspection::Service::new(self.identity.clone(), parts, plugins.clone());
+        let introspection =
+            introspection::Service::new(self.identity.clone(), parts, self.plugins.shelf().clone());
         let backend = Backend::whole(metadata.clone(), plugins.clone());
         let blobs = diff::content::Content::Here(backend.clone());
         let diff = diff::Service::new(differs, blobs, self.config.limits.diffs);
-        let diff = diff.telling(metadata.events().clone());
+        let diff = diff.recording(metadata.clone());
         let content = self.content(backend);
         let snapshots = snapshots::backend::Backend::whole(metadata.clone(), plugins.clone());
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
@@ -342,23 +374,9 @@ impl Opening<'_> {
         Ok((builder, collector, registry))
     }
 
-    async fn plugins(&self) -> Loaded {
-        let (config, metrics) = (self.config.clone(), self.metrics.clone());
-        joined(tokio::task::spawn_blocking(move || load(&config, &metrics)).await)
-    }
-
     /// The differs, and the folder for their mounts, where a crash may have left some.
-    async fn differs(&self, chain: Chain) -> Result<Differs, Failure> {
-        let diff = &self.config.diff;
-        let settings = transom_diff::Settings {
-            chain,
-            output: diff.output,
-            apply: ApplyLimits {
-                entries: diff.max_entries,
-                ..ApplyLimits::default()
-            },
-            sync_fs: diff.sync_fs,
-        };
+    async fn differs(&self) -> Result<Differs, Failure> {
+        let settings = self.plugins.settings().clone();
         let folder = places::mounts(&self.config.root);
         let open = move || {
             let temp = TempMounts::new(&folder)?;
@@ -370,26 +388,6 @@ impl Opening<'_> {
         let temp = joined(tokio::task::spawn_blocking(open).await)?;
         // There is but one, which the configuration has checked.
         Ok(Differs::new(vec![Arc::new(Walking::new(settings, temp))]))
-    }
-}
-
-/// The plugins of all kinds.
-struct Loaded {
-    filters: Plugins,
-    chain: Chain,
-    parts: Vec<Part>,
-}
-
-fn load(config: &Config, metrics: &Metrics) -> Loaded {
-    let engine = Engine::new(&config.root);
-    let filters = filters::load(&config.filters, &engine, metrics);
-    let processors = processors::load(config, &engine, metrics);
-    let mut parts = filters.parts;
-    parts.extend(processors.parts);
-    Loaded {
-        filters: filters.plugins,
-        chain: processors.chain,
-        parts,
     }
 }
 
@@ -422,13 +420,19 @@ async fn open_kv(config: &Config, folder: PathBuf) -> Result<Arc<dyn Kv>, Failur
     Ok(opened.map_err(transom_meta::Error::from)?)
 }
 
-async fn open_metadata(config: &Config, store: Store, plugins: Plugins) -> Result<Metadata, Failure> {
+async fn open_metadata(
+    config: &Config,
+    store: Store,
+    plugins: filter::Plugins,
+    admission: Arc<dyn Admission>,
+) -> Result<Metadata, Failure> {
     let kv = open_kv(config, places::metadata(&config.root)).await?;
     let options = Options {
         sharing: config.metadata.sharing,
         grace: config.metadata.grace,
         ingest_expiry: config.metadata.ingest_expiry,
         plugins,
+        admission: Some(admission),
     };
     Ok(Metadata::open(kv, store, options).await?)
 }

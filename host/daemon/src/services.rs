@@ -9,6 +9,7 @@ pub mod introspection;
 pub mod leases;
 pub mod namespaces;
 pub mod objects;
+pub mod plugins;
 pub mod snapshots;
 pub mod streaming;
 pub mod transfer;

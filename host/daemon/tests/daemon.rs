@@ -1,5 +1,9 @@
 //! Tests of the daemon; one file of `daemon/` for each part.
 
+#[path = "daemon/admission.rs"]
+mod admission;
+#[path = "daemon/artifacts.rs"]
+mod artifacts;
 #[path = "daemon/blobs.rs"]
 mod blobs;
 #[path = "daemon/config.rs"]
@@ -43,8 +47,18 @@ mod events;
     reason = "the client's tests use all of it, and so"
 )]
 mod fake;
+#[path = "../../plugin/tests/support/filter_guest.rs"]
+#[allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "the tests of plugins use all of it, and so"
+)]
+mod filter_guest;
 #[path = "daemon/filters.rs"]
 mod filters;
+#[path = "../../plugin/tests/support/guests.rs"]
+#[allow(clippy::unwrap_used, reason = "the tests of plugins do so")]
+mod guests;
 #[path = "daemon/introspection.rs"]
 mod introspection;
 #[path = "daemon/layers.rs"]
@@ -55,6 +69,14 @@ mod lists;
 mod ocicrypt;
 #[path = "daemon/panics.rs"]
 mod panics;
+#[path = "daemon/plugins.rs"]
+mod plugins;
+#[path = "daemon/plugins_breaker.rs"]
+mod plugins_breaker;
+#[path = "daemon/plugins_install.rs"]
+mod plugins_install;
+#[path = "daemon/plugins_reload.rs"]
+mod plugins_reload;
 #[path = "daemon/process.rs"]
 mod process;
 #[path = "daemon/program.rs"]

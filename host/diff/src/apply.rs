@@ -17,11 +17,11 @@ use crate::DiffError;
 use crate::blobs::{Blobs, Opened};
 use crate::differ::{Applied, ApplyRequest};
 use crate::place::{self, Folder, Place};
-use crate::walking::Walking;
+use crate::walking::Working;
 
 /// Applies a layer; see [`Differ::apply`](crate::Differ::apply).
 pub(crate) fn apply(
-    differ: &Walking,
+    differ: &Working<'_>,
     blobs: &dyn Blobs,
     request: &ApplyRequest<'_>,
 ) -> Result<Applied, DiffError> {
@@ -53,7 +53,7 @@ pub(crate) fn apply(
     })
 }
 
-pub(crate) fn plan(differ: &Walking, media_type: &str) -> Result<Vec<Step>, DiffError> {
+pub(crate) fn plan(differ: &Working<'_>, media_type: &str) -> Result<Vec<Step>, DiffError> {
     let planned = differ.settings.chain.plan(media_type);
     planned.map_err(|source| DiffError::NoProcessor {
         media_type: media_type.to_owned(),
@@ -63,7 +63,7 @@ pub(crate) fn plan(differ: &Walking, media_type: &str) -> Result<Vec<Step>, Diff
 
 /// One layer that is being applied.
 struct Work<'a> {
-    differ: &'a Walking,
+    differ: &'a Working<'a>,
     request: &'a ApplyRequest<'a>,
     steps: &'a [Step],
 }

@@ -21,7 +21,7 @@ use crate::DiffError;
 use crate::apply::plan;
 use crate::blobs::{Blobs, Opened};
 use crate::differ::AuthorizeRequest;
-use crate::walking::Walking;
+use crate::walking::Working;
 
 /// What came out of the processors is no tar.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ impl SinkError for NoTar {
 
 /// See [`Differ::authorize`](crate::Differ::authorize).
 pub(crate) fn authorize(
-    differ: &Walking,
+    differ: &Working<'_>,
     blobs: &dyn Blobs,
     request: &AuthorizeRequest<'_>,
 ) -> Result<(), DiffError> {
@@ -71,7 +71,7 @@ pub(crate) fn authorize(
 }
 
 /// The way to the plain tar, without those who only look at that.
-fn steps(differ: &Walking, media_type: &str) -> Result<Vec<Step>, DiffError> {
+fn steps(differ: &Working<'_>, media_type: &str) -> Result<Vec<Step>, DiffError> {
     let mut steps = plan(differ, media_type)?;
     let end = steps.iter().position(|step| step.output == LAYER_TAR);
     steps.truncate(end.map_or(steps.len(), |end| end + 1));
@@ -88,7 +88,7 @@ fn steps(differ: &Walking, media_type: &str) -> Result<Vec<Step>, DiffError> {
 
 /// Sets `seen` when the first entry is there, and stops.
 fn run(
-    differ: &Walking,
+    differ: &Working<'_>,
     opened: Opened,
     steps: &[Step],
     request: &AuthorizeRequest<'_>,

@@ -18,14 +18,14 @@ use crate::blobs::{BlobWriter, Blobs, Committed, Labels};
 use crate::differ::CompareRequest;
 use crate::fresh;
 use crate::sides::{self, Mounted};
-use crate::walking::Walking;
+use crate::walking::Working;
 
 /// The label with the digest of a blob's plain tar.
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 /// Compares; see [`Differ::compare`](crate::Differ::compare).
 pub(crate) fn compare(
-    differ: &Walking,
+    differ: &Working<'_>,
     blobs: &dyn Blobs,
     request: &CompareRequest<'_>,
 ) -> Result<Descriptor, DiffError> {
@@ -49,7 +49,7 @@ pub(crate) fn compare(
 
 /// One comparison.
 struct Work<'a> {
-    differ: &'a Walking,
+    differ: &'a Working<'a>,
     blobs: &'a dyn Blobs,
     request: &'a CompareRequest<'a>,
     compression: Compression,
@@ -69,7 +69,7 @@ impl Work<'_> {
                 done => return done,
             }
         }
-        let mounted = Mounted::mount(&self.differ.temp, left, right)?;
+        let mounted = Mounted::mount(self.differ.temp, left, right)?;
         tracing::debug!(place = %mounted.place().display(), "comparing trees");
         let written = mounted.changes().and_then(|changes| self.written(changes));
         let unmounted = mounted.unmount();

@@ -19,7 +19,7 @@ pub use authorize::NoTar;
 pub use blobs::Blobs;
 pub use differ::{Applied, ApplyRequest, AuthorizeRequest, CompareRequest, Differ, Differs};
 pub use error::DiffError;
-pub use walking::{NAME as WALKING, Settings, Walking};
+pub use walking::{LiveSettings, NAME as WALKING, Settings, Walking};
 
 /// A name that nobody else in this process or on this machine has had: the time in nanoseconds and a number.
 #[must_use]

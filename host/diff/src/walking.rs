@@ -1,6 +1,7 @@
 //! The differ that is built in. Its name is containerd's for its own, which walks two trees side by side.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use transom_layer::apply::ApplyLimits;
 use transom_layer::buffer::Pool;
@@ -31,25 +32,77 @@ pub struct Settings {
     pub sync_fs: bool,
 }
 
+/// Settings that can be replaced at any time. Clones are the same ones. A layer goes on with those that it began with.
+#[derive(Clone, Debug, Default)]
+pub struct LiveSettings {
+    current: Arc<RwLock<Arc<Settings>>>,
+}
+
+impl LiveSettings {
+    /// Settings to begin with.
+    #[must_use]
+    pub fn new(settings: Settings) -> LiveSettings {
+        let live = LiveSettings::default();
+        live.replace(settings);
+        live
+    }
+
+    /// Those of now.
+    #[must_use]
+    pub fn now(&self) -> Arc<Settings> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on these.
+    pub fn replace(&self, settings: Settings) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+}
+
+impl From<Settings> for LiveSettings {
+    fn from(settings: Settings) -> LiveSettings {
+        LiveSettings::new(settings)
+    }
+}
+
 /// The differ that is built in. It keeps threads and buffers for the next layer.
 pub struct Walking {
-    pub(crate) settings: Settings,
-    pub(crate) temp: TempMounts,
-    pub(crate) workers: Workers,
-    pub(crate) pool: Pool,
+    settings: LiveSettings,
+    temp: TempMounts,
+    workers: Workers,
+    pool: Pool,
+    in_user_namespace: bool,
+}
+
+/// The differ at work on one request, with the settings that it began with.
+pub(crate) struct Working<'a> {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) temp: &'a TempMounts,
+    pub(crate) workers: &'a Workers,
+    pub(crate) pool: &'a Pool,
     pub(crate) in_user_namespace: bool,
 }
 
 impl Walking {
     /// A differ that mounts what it must below `temp`.
     #[must_use]
-    pub fn new(settings: Settings, temp: TempMounts) -> Walking {
+    pub fn new(settings: impl Into<LiveSettings>, temp: TempMounts) -> Walking {
         Walking {
-            settings,
+            settings: settings.into(),
             temp,
             workers: Workers::new(),
             pool: Pool::new(),
             in_user_namespace: Linux.in_user_namespace(),
+        }
+    }
+
+    fn work(&self) -> Working<'_> {
+        Working {
+            settings: self.settings.now(),
+            temp: &self.temp,
+            workers: &self.workers,
+            pool: &self.pool,
+            in_user_namespace: self.in_user_namespace,
         }
     }
 }
@@ -60,15 +113,15 @@ impl Differ for Walking {
     }
 
     fn apply(&self, blobs: &dyn Blobs, request: &ApplyRequest<'_>) -> Result<Applied, DiffError> {
-        apply::apply(self, blobs, request)
+        apply::apply(&self.work(), blobs, request)
     }
 
     fn authorize(&self, blobs: &dyn Blobs, request: &AuthorizeRequest<'_>) -> Result<(), DiffError> {
-        authorize::authorize(self, blobs, request)
+        authorize::authorize(&self.work(), blobs, request)
     }
 
     fn compare(&self, blobs: &dyn Blobs, request: &CompareRequest<'_>) -> Result<Descriptor, DiffError> {
-        compare::compare(self, blobs, request)
+        compare::compare(&self.work(), blobs, request)
     }
 }
 

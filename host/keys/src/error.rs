@@ -9,7 +9,7 @@ use crate::limits::{KEY_FILE_BYTES_MAX, KEYS_MAX};
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A file or a folder cannot be read.
-    #[error("cannot read the private key {}: {source}", path.display())]
+    #[error("cannot read the key {}: {source}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -24,6 +24,17 @@ pub enum KeyError {
         /// Why not, and what to do.
         reason: String,
     },
+    /// What should be a public key is none that is read here.
+    #[error("{place} holds no public key that can be used: {reason}")]
+    NoPublicKey {
+        /// The file, or where else it comes from.
+        place: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The system gives no random numbers, without which nothing is signed.
+    #[error("the system gives no random numbers: nothing can be signed")]
+    Random,
     /// A file is larger than any key.
     #[error("{} has more than {KEY_FILE_BYTES_MAX} bytes: it is no private key", .0.display())]
     TooLarge(PathBuf),

@@ -8,12 +8,13 @@
 //! Read in that order: [`keyring`] (where private keys are, and [`Keyring::unwrap`]), `private` (a file's keys), `jwe` (the one
 //! form of wrapping that is read: a message, who it is for, what is in it) over `jwe/agreement` (ECDH-ES) and `jwe/content`
 //! (AES-GCM); `payload` (keys that containerd's clients send); [`cipher`] (what a layer's key is
-//! for); [`limits`], [`error`]. Nothing in here is specific to layers: what a wrapped text means is its reader's matter.
+//! for); [`signature`] (keys that sign, and those that check); [`limits`], [`error`]. Nothing in here is specific to layers: what a wrapped text means is its reader's matter.
 
 pub mod cipher;
 pub mod error;
 pub mod keyring;
 pub mod limits;
+pub mod signature;
 
 mod jwe;
 mod payload;
@@ -22,3 +23,4 @@ mod private;
 pub use error::{KeyError, UnwrapError};
 pub use keyring::{Keyring, Scheme};
 pub use payload::PAYLOAD_TYPE_URL;
+pub use signature::{PublicKey, SigningKey};

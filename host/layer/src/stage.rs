@@ -102,6 +102,9 @@ pub struct Outcome {
     /// Documents that it made of the layer, for whoever keeps them with the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub documents: Vec<Document>,
+    /// Bytes of memory that the stage had for itself at most, where the handler knows it.
+    #[serde(skip)]
+    pub memory: Option<u64>,
     /// Whether the layer may be used.
     pub verdict: Verdict,
 }

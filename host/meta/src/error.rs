@@ -73,6 +73,14 @@ pub enum Error {
     /// A filter cannot be read, or a filter plugin refused or failed.
     #[error("{0}")]
     Filter(#[from] crate::filter::FilterError),
+    /// A policy does not want the image, or gave no answer.
+    #[error("{object} is refused: {refusal}")]
+    Refused {
+        /// Kind and name.
+        object: String,
+        /// In the policy's words.
+        refusal: crate::policy::Refusal,
+    },
     /// A filter of a subscription cannot be used.
     #[error("failed parsing subscription filters: {error}")]
     Subscribe {
@@ -208,6 +216,7 @@ impl Error {
             Error::FailedPrecondition { .. } => Class::FailedPrecondition,
             Error::Unimplemented { .. } => Class::Unimplemented,
             Error::Filter(error) | Error::Subscribe { error } => error.class(),
+            Error::Refused { .. } => Class::PermissionDenied,
             Error::Content(error) => content_class(error),
             Error::Snapshot(error) => error.class(),
             Error::Kv(KvError::NoSpace) => Class::ResourceExhausted,

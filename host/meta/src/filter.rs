@@ -80,6 +80,8 @@ pub struct Facts<'a> {
     pub labels: Option<&'a Labels>,
     /// The annotations of its descriptor.
     pub annotations: Option<&'a Labels>,
+    /// What it runs on, such as `linux/amd64`; known of images that a policy is asked about.
+    pub platform: Option<Cow<'a, str>>,
 }
 
 /// The filters of one request, ready to be matched.

@@ -15,8 +15,11 @@ use crate::record::{ImageRecord, Time, time};
 use crate::transaction::{Tries, Txn};
 use crate::{Error, Metadata, Node, gc};
 
+mod admission;
 mod change;
 mod view;
+
+pub use admission::Admission;
 
 /// An image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::Label`], [`Error::AlreadyExists`]; [`Error::NotFound`] if the image expires and the
-    /// caller's lease does not exist.
+    /// caller's lease does not exist; [`Error::Refused`].
     pub async fn create_image(
         &self,
         caller: &Caller,
@@ -102,6 +105,7 @@ impl Metadata {
     ) -> Result<Image, Error> {
         let now = epoch.unwrap_or_else(SystemTime::now);
         let image = image.into_image(now)?;
+        self.admit(caller, &image).await?;
         let mut tries = Tries::new();
         loop {
             tries.next(|| object(&image.name))?;
@@ -138,6 +142,7 @@ impl Metadata {
         epoch: Option<SystemTime>,
     ) -> Result<Image, Error> {
         image.check_name()?;
+        let mut admitted = None;
         let mut tries = Tries::new();
         loop {
             tries.next(|| object(&image.name))?;
@@ -151,6 +156,13 @@ impl Metadata {
             let mut updated = Image::read(&image.name, record);
             let mut dropped = updated.keeps(&caller.namespace);
             updated.change(&image, paths)?;
+            if self.inner.asks() && admitted.as_ref() != Some(&updated) {
+                // No transaction waits for a plugin; if the image changes meanwhile, it is asked again.
+                drop(txn);
+                self.admit(caller, &updated).await?;
+                admitted = Some(updated);
+                continue;
+            }
             updated.updated = epoch.unwrap_or_else(SystemTime::now);
             updated.enlist(&mut txn, caller).await?;
             let event = Event::ImageUpdate {

@@ -3,7 +3,7 @@
 //! Read the files in the order a request flows through them: [`metadata`] (the front door), [`names`] (what may be
 //! called what), [`namespaces`], [`images`], [`content`], [`snapshots`] and [`leases`] (one folder or file for each kind of object),
 //! `transaction` (read, check, write, all or nothing), `key` and `record` (what is written), [`kv`] (where it is
-//! written). Beside them: [`seen`] (lists without copies), [`filter`] (the language of lists), [`events`], [`gc`], [`fsck`], [`migration`], [`limits`], [`error`].
+//! written). Beside them: [`seen`] (lists without copies), [`filter`] (the language of lists), [`policy`] (what must hold of what is let in), [`events`], [`gc`], [`fsck`], [`migration`], [`limits`], [`error`].
 //!
 //! `docs/formats/metadata.md` describes every key and record.
 
@@ -23,6 +23,7 @@ pub mod migration;
 pub mod names;
 pub mod namespaces;
 pub mod node;
+pub mod policy;
 pub mod record;
 pub mod seen;
 pub mod snapshots;

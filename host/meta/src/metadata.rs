@@ -14,6 +14,7 @@ use crate::content::DigestLocks;
 use crate::events::Exchange;
 use crate::filter::{Fields, FilterError, Filters, Plugins};
 use crate::gc::Collector;
+use crate::images::Admission;
 use crate::kv::{Kv, Range};
 use crate::record::{CounterRecord, decode};
 use crate::snapshots::Snapshotters;
@@ -37,6 +38,8 @@ pub struct Options {
     pub ingest_expiry: Duration,
     /// The filter plugins that a list may name.
     pub plugins: Plugins,
+    /// Who is asked before there is an image; nobody if `None`.
+    pub admission: Option<Arc<dyn Admission>>,
 }
 
 impl Default for Options {
@@ -46,6 +49,7 @@ impl Default for Options {
             grace: Duration::from_secs(3600),
             ingest_expiry: Duration::from_secs(24 * 3600),
             plugins: Plugins::default(),
+            admission: None,
         }
     }
 }

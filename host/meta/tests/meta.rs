@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "meta/admission.rs"]
+mod admission;
 #[path = "meta/content.rs"]
 mod content;
 #[path = "meta/events.rs"]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use transom_oci::Digest;
 
+use crate::breaker::Suspended;
 use crate::inspect::ForbiddenImport;
 use crate::world::VersionMismatch;
 
@@ -227,6 +228,27 @@ pub enum Fault {
     /// It returned an error of its own.
     #[error("{0}")]
     Guest(GuestError),
+    /// It was not asked, because it crashed again and again.
+    #[error(transparent)]
+    Suspended(#[from] Suspended),
+}
+
+impl Fault {
+    /// Whether it is the plugin's doing, and cost what a plugin should not cost. An error that it returned is not, nor
+    /// is an output that is too large: that is the input's.
+    pub fn is_crash(&self) -> bool {
+        match self {
+            Fault::Trap { .. }
+            | Fault::Memory { .. }
+            | Fault::Cpu { .. }
+            | Fault::Stall { .. }
+            | Fault::Wall { .. }
+            | Fault::Stack { .. }
+            | Fault::Start(_)
+            | Fault::Protocol(_) => true,
+            Fault::Output { .. } | Fault::Ratio { .. } | Fault::Guest(_) | Fault::Suspended(_) => false,
+        }
+    }
 }
 
 fn note(message: &Option<String>) -> String {

@@ -22,15 +22,16 @@ use transom_layer::cancel::Cancel;
 use transom_oci::Digest;
 use wasmtime::Store;
 
-pub use self::set::{FilterSet, Refused};
+pub use self::set::{FilterSet, Refused, found};
 
 use self::instance::Instance;
 use crate::error::{Fault, LoadError};
 use crate::host::{self, Checked, Host};
 use crate::limits::{FILTER_CPU, FILTER_INSTANCES_KEPT, FILTER_LOG_LINES, Limits};
+use crate::log::{Log, LogRate};
 use crate::manifest::{LimitsAsked, Manifest, PluginKind};
 use crate::plugin::{self, Shared};
-use crate::state::{Log, State};
+use crate::state::State;
 use crate::wit::filter_v0_1::Ready;
 use crate::{stage, world};
 
@@ -51,6 +52,7 @@ pub struct Filter {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     shared: Arc<Shared>,
     ready: Ready,
@@ -59,8 +61,9 @@ struct Inner {
     manifest: Manifest,
     imports: Vec<String>,
     limits: Limits,
+    log_rate: LogRate,
     /// Instances that have understood an expression, oldest first.
-    idle: Mutex<VecDeque<Instance>>,
+    idle: Arc<Mutex<VecDeque<Instance>>>,
 }
 
 impl Host {
@@ -74,12 +77,13 @@ impl Host {
         self.load_filter_bytes(&bytes, manifest)
     }
 
-    /// Loads a label filter from the bytes of its component.
+    /// Loads a label filter from the bytes of its component. Without a manifest, the one inside the component counts.
     ///
     /// # Errors
     ///
     /// Any [`LoadError`] but those about files.
     pub fn load_filter_bytes(&self, bytes: &[u8], manifest: Option<Manifest>) -> Result<Filter, LoadError> {
+        let manifest = host::or_inside(manifest, bytes)?;
         let base = limits(&self.config().limits);
         let checked = self.check(&world::FILTER, bytes, manifest.as_ref(), &base)?;
         let Checked {
@@ -107,7 +111,8 @@ impl Host {
             manifest,
             imports,
             limits,
-            idle: Mutex::default(),
+            log_rate: LogRate::default(),
+            idle: Arc::default(),
         };
         Ok(Filter {
             inner: Arc::new(inner),
@@ -150,6 +155,25 @@ impl Filter {
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
     }
+
+    /// The same filter under other limits, by the operator's word.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        let inner = Inner {
+            limits,
+            // Instances have the limits under which they were made.
+            idle: Arc::default(),
+            ..Inner::clone(&self.inner)
+        };
+        Filter {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Lines of its log that were dropped because there were too many.
+    pub fn dropped_lines(&self) -> u64 {
+        self.inner.log_rate.dropped()
+    }
 }
 
 impl fmt::Debug for Filter {
@@ -163,7 +187,8 @@ impl fmt::Debug for Filter {
 
 impl Inner {
     fn log(&self) -> Log {
-        Log::new(&self.info.name, &self.info.version, "-", self.limits.log_lines)
+        let FilterInfo { name, version, .. } = &self.info;
+        Log::new(name, version, "-", self.limits.log_lines, self.log_rate.clone())
     }
 
     /// An instance that has understood the expression: a kept one, or else a new one.
@@ -205,7 +230,7 @@ fn limits(host: &Limits) -> Limits {
 
 /// Asks a component what it is, in an instance of its own.
 fn describe(shared: &Shared, ready: &Ready, limits: &Limits) -> Result<FilterInfo, LoadError> {
-    let log = Log::new("not yet known", "", "", limits.log_lines);
+    let log = Log::of_unknown(limits.log_lines);
     let mut store = State::new(limits.clone(), Cancel::new(), log).into_store(&shared.engine);
     let ticking = shared.ticker.tick();
     let instance = ready.instantiate(&mut store);
@@ -249,6 +274,7 @@ fn undeclared(info: &FilterInfo) -> Manifest {
         kind: PluginKind::Filter,
         world: world::FILTER.name.to_owned(),
         description: String::new(),
+        license: None,
         component: None,
         converts: Vec::new(),
         capabilities: Vec::new(),

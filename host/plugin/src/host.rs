@@ -9,12 +9,14 @@ use std::sync::Arc;
 use transom_oci::{Algorithm, Digest};
 use wasmtime::component::{Component, Linker};
 
+use crate::artifact::section;
 use crate::cache::Cache;
 use crate::component;
 pub use crate::engine::Allocation;
 use crate::engine::{self, Ticker};
 use crate::error::LoadError;
 use crate::limits::{COMPONENT_BYTES_MAX, Limits, MANIFEST_BYTES_MAX, POOL_MEMORY_MAX};
+use crate::log::LogRate;
 use crate::manifest::Manifest;
 use crate::plugin::{self, Plugin, Shared};
 use crate::state::State;
@@ -111,7 +113,7 @@ impl Host {
         }
     }
 
-    /// Loads a component. A `plugin.toml` beside it counts if it names this file.
+    /// Loads a component. A `plugin.toml` beside it counts if it names this file, else the one inside it.
     ///
     /// # Errors
     ///
@@ -131,12 +133,13 @@ impl Host {
         self.load_bytes(&bytes, Some(manifest))
     }
 
-    /// Loads a component from its bytes.
+    /// Loads a component from its bytes. Without a manifest, the one inside the component counts.
     ///
     /// # Errors
     ///
     /// Any [`LoadError`] but those about files.
     pub fn load_bytes(&self, bytes: &[u8], manifest: Option<Manifest>) -> Result<Plugin, LoadError> {
+        let manifest = or_inside(manifest, bytes)?;
         let checked = self.check(&world::PROCESSOR, bytes, manifest.as_ref(), &self.config.limits)?;
         let ready = v0_1::Ready::new(&self.linker, &checked.component)
             .map_err(|error| LoadError::Types(format!("{error:#}")))?;
@@ -163,6 +166,7 @@ impl Host {
             manifest: Arc::new(manifest),
             imports: Arc::new(imports),
             limits,
+            log_rate: LogRate::default(),
         })
     }
 
@@ -274,6 +278,15 @@ fn read_file(path: &Path) -> Result<(Vec<u8>, Option<Manifest>), LoadError> {
     let name = component_name(&manifest);
     let is_its_own = path.file_name().is_some_and(|file| file == name.as_str());
     Ok((bytes, is_its_own.then_some(manifest)))
+}
+
+/// The manifest that was given, else the one inside the component, if it has one.
+pub(crate) fn or_inside(given: Option<Manifest>, bytes: &[u8]) -> Result<Option<Manifest>, LoadError> {
+    match given {
+        Some(manifest) => Ok(Some(manifest)),
+        None if component::check_kind(bytes).is_ok() => section::manifest(bytes, Path::new("plugin.toml")),
+        None => Ok(None),
+    }
 }
 
 /// Everything that is checked before a component is compiled.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use transom_oci::{Algorithm, Digest};
 
+use crate::artifact::section;
 use crate::component;
 use crate::limits::COMPONENT_BYTES_MAX;
 use crate::world::{self, World};
@@ -95,6 +96,9 @@ pub fn inspect(bytes: &[u8]) -> Report {
         report
             .problems
             .extend(problem.err().map(|error| error.to_string()));
+    }
+    if let Err(error) = section::text(bytes) {
+        report.problems.push(error.to_string());
     }
     report.imports = names.imports;
     report.exports = names.exports;

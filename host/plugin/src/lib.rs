@@ -9,15 +9,22 @@
 //! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
 //! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged), [`decrypt`] (keys), `documents` (what is made beside the layer) and `wit/` (one adapter for each
 //! version of the interface), [`filter`] (label filters, by the same pipeline), [`storage`] (storage drivers, by
-//! the same pipeline). [`limits`] says what a plugin may cost, [`error`] what can go wrong.
+//! the same pipeline), [`loaded`] (any of the three), [`artifact`] (plugins as artifacts of registries: read, made, signed,
+//! trusted), [`installed`] (a folder of them, with its lock file). [`limits`] says what a plugin may cost, [`error`] what can go
+//! wrong, `log` what guests may say, [`breaker`] when one is suspended, [`grants`] what the operator has given to one.
 
+pub mod artifact;
+pub mod breaker;
 pub mod config;
 pub mod decrypt;
 pub mod error;
 pub mod filter;
+pub mod grants;
 pub mod host;
 pub mod inspect;
+pub mod installed;
 pub mod limits;
+pub mod loaded;
 pub mod manifest;
 pub mod plugin;
 pub mod stage;
@@ -28,6 +35,7 @@ mod component;
 mod documents;
 mod echo;
 mod engine;
+mod log;
 mod state;
 mod wit;
 mod world;
@@ -37,7 +45,8 @@ pub use error::{Fault, GuestError, LoadError, PluginError};
 pub use filter::{Filter, FilterInfo, FilterSet};
 pub use host::{Host, HostConfig};
 pub use inspect::{Report, inspect};
-pub use limits::Limits;
+pub use limits::{Limits, LimitsGiven};
+pub use loaded::Loaded;
 pub use manifest::Manifest;
 pub use plugin::{Conversion, Info, Plugin};
 pub use storage::{DriverError, DriverPlugin};

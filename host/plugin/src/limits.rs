@@ -12,6 +12,24 @@ pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a `plugin.toml`, which a person writes.
 pub const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 
+/// Layers of an artifact that may be a plugin. It has one; other tools may add a few for people.
+pub const ARTIFACT_LAYERS_MAX: usize = 32;
+
+/// Signatures of one artifact. Each may be tried with each trusted key.
+pub const SIGNATURES_MAX: usize = 64;
+
+/// Bytes of a signed document. It names a digest and says a little about the signer.
+pub const SIGNATURE_PAYLOAD_BYTES_MAX: u64 = 64 << 10;
+
+/// Keys of a policy. A few organisations sign what one operator installs.
+pub const TRUSTED_KEYS_MAX: usize = 64;
+
+/// Plugins in one folder. A node has some ten.
+pub const INSTALLED_MAX: usize = 1000;
+
+/// Bytes of a lock file, or of the list beside it. An entry with its previous version takes a kilobyte.
+pub const LOCK_BYTES_MAX: u64 = 4 << 20;
+
 /// Core modules, imports and exports of a component that are looked at. Toolchains make fewer than ten of each.
 pub const COMPONENT_ITEMS_MAX: usize = 10_000;
 
@@ -177,8 +195,25 @@ pub const POOL_ADDRESS_BITS: u32 = 42;
 /// Bytes of one log line; the rest is cut off.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
 
-/// Compiled components kept in the cache folder; the newest stay.
-pub const CACHE_FILES_MAX: usize = 64;
+/// Lines a second that all jobs of a plugin together may log, in the long run: a person can follow a few.
+pub const LOG_LINES_PER_SECOND: u64 = 50;
+
+/// Lines that they may log at once: as many as one job may.
+pub const LOG_BURST: u64 = 1000;
+
+/// Crashes after which a plugin is suspended, within [`BREAKER_WINDOW`] and beyond its jobs that end well. Fewer may be the fault of
+/// layers that are made to crash it.
+pub const BREAKER_CRASHES: usize = 5;
+
+/// How long a crash counts.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(60);
+
+/// How long a plugin is suspended before one job is let try.
+pub const BREAKER_PAUSE: Duration = Duration::from_secs(30);
+
+/// Compiled components kept in the cache folder; the newest stay. A host with two hundred plugins, of which some have two versions,
+/// must not compile some of them anew at each start; each takes a megabyte or two.
+pub const CACHE_FILES_MAX: usize = 512;
 
 /// Bytes of an annotation's key and value, and of each text of a finding. Registries take manifests of 4 MiB.
 pub const TEXT_BYTES_MAX: usize = 4096;
@@ -206,6 +241,43 @@ pub struct Limits {
     pub findings: usize,
     /// Annotations in an outcome.
     pub annotations: usize,
+}
+
+/// Limits that the operator gives to one plugin. They count more than what its manifest asks for, and more than the host's ceiling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitsGiven {
+    /// Mebibytes of linear memory; at most [`POOL_MEMORY_MAX`].
+    pub memory_mib: Option<u32>,
+    /// CPU time of a whole job.
+    pub cpu: Option<Duration>,
+    /// CPU time without a byte read or written.
+    pub stall: Option<Duration>,
+    /// Time on the clock.
+    pub wall: Option<Duration>,
+    /// Bytes of output.
+    pub output: Option<u64>,
+    /// Bytes of output for each byte of input.
+    pub ratio: Option<u64>,
+    /// Log lines of one job.
+    pub log_lines: Option<u32>,
+}
+
+impl LimitsGiven {
+    /// What was given over what is there.
+    #[must_use]
+    pub fn over(&self, limits: &Limits) -> Limits {
+        let memory = self.memory_mib.map(|mebibytes| (mebibytes as usize) << 20);
+        Limits {
+            memory: memory.unwrap_or(limits.memory).min(POOL_MEMORY_MAX),
+            cpu: self.cpu.unwrap_or(limits.cpu),
+            stall: self.stall.unwrap_or(limits.stall),
+            wall: self.wall.unwrap_or(limits.wall),
+            output: self.output.unwrap_or(limits.output),
+            ratio: self.ratio.unwrap_or(limits.ratio),
+            log_lines: self.log_lines.unwrap_or(limits.log_lines),
+            ..limits.clone()
+        }
+    }
 }
 
 /// Output below this is never refused for its ratio.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Kind, Value};
 use crate::decrypt;
@@ -27,6 +27,9 @@ pub struct Manifest {
     /// What it is for, in a sentence.
     #[serde(default)]
     pub description: String,
+    /// The licence under which it is given, as an SPDX expression.
+    #[serde(default)]
+    pub license: Option<String>,
     /// The component's file in the same folder; `<name>.wasm` if not given.
     #[serde(default)]
     pub component: Option<String>,
@@ -52,7 +55,7 @@ pub struct Manifest {
 }
 
 /// The kinds of plugins.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PluginKind {
     /// A stage in the way of a layer's bytes.
@@ -161,6 +164,7 @@ impl Manifest {
             kind: PluginKind::Processor,
             world: world.to_owned(),
             description: String::new(),
+            license: None,
             component: None,
             converts: info.conversions.clone(),
             capabilities: Vec::new(),

@@ -14,9 +14,10 @@ use crate::decrypt;
 use crate::engine::Ticker;
 use crate::error::LoadError;
 use crate::limits::{DESCRIBE_CPU, Limits};
+use crate::log::{Log, LogRate};
 use crate::manifest::Manifest;
 use crate::stage::{self, WasmHandler};
-use crate::state::{Log, State};
+use crate::state::State;
 use crate::wit::v0_1::Ready;
 
 /// A media type that a plugin accepts and the one that it returns for it.
@@ -56,6 +57,7 @@ pub struct Plugin {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) imports: Arc<Vec<String>>,
     pub(crate) limits: Limits,
+    pub(crate) log_rate: LogRate,
 }
 
 impl Plugin {
@@ -101,6 +103,11 @@ impl Plugin {
         self
     }
 
+    /// Lines of its log that were dropped because there were too many.
+    pub fn dropped_lines(&self) -> u64 {
+        self.log_rate.dropped()
+    }
+
     /// A handler for a chain of stages, with the operator's configuration of it.
     ///
     /// # Errors
@@ -129,6 +136,15 @@ impl Plugin {
         }))
     }
 
+    /// Makes an instance, asks it who it is and drops it: what a layer costs before its first byte, to be measured.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Describe`], [`LoadError::Info`].
+    pub fn start(&self) -> Result<(), LoadError> {
+        describe(&self.shared, &self.ready, &self.limits).map(drop)
+    }
+
     /// Whether its manifest asks for a capability.
     pub fn asks_for(&self, capability: &str) -> bool {
         self.manifest.capabilities.iter().any(|asked| asked == capability)
@@ -152,7 +168,7 @@ pub(crate) fn describe(shared: &Shared, ready: &Ready, limits: &Limits) -> Resul
         wall: 10 * DESCRIBE_CPU,
         ..limits.clone()
     };
-    let log = Log::new("not yet known", "", "", limits.log_lines);
+    let log = Log::of_unknown(limits.log_lines);
     let state = State::new(limits.clone(), Cancel::new(), log);
     let mut store = state.into_store(&shared.engine);
     let ticking = shared.ticker.tick();

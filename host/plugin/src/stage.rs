@@ -13,8 +13,9 @@ use crate::config::Values;
 use crate::decrypt;
 use crate::error::{Fault, GuestError, PluginError};
 use crate::limits::{Limits, STACK_BYTES, TEXT_BYTES_MAX};
+use crate::log::Log;
 use crate::plugin::Plugin;
-use crate::state::{Log, State, Stop};
+use crate::state::{State, Stop};
 
 /// Opens stages of one plugin.
 pub(crate) struct WasmHandler {
@@ -84,7 +85,13 @@ impl Stage for WasmStage {
         let powers = std::mem::take(&mut self.powers);
         let plugin = &self.plugin;
         let layer = self.job.descriptor.digest.to_string();
-        let log = Log::new(plugin.name(), plugin.version(), &layer, plugin.limits.log_lines);
+        let log = Log::new(
+            plugin.name(),
+            plugin.version(),
+            &layer,
+            plugin.limits.log_lines,
+            plugin.log_rate.clone(),
+        );
         let mut state = State::new(plugin.limits.clone(), self.job.cancel.clone(), log);
         // A store owns its data, so the streams move in, and out again below; in their places wait two that are closed.
         let (closed_output, closed_input) = closed(&self.job);
@@ -135,6 +142,7 @@ impl WasmStage {
                     (_, Ok(mut outcome)) => {
                         let documents = state.documents.take();
                         outcome.documents = documents.map(|made| made.finish()).unwrap_or_default();
+                        outcome.memory = Some(state.memory.used() as u64);
                         match check(&outcome, limits) {
                             Ok(()) => return Ok(outcome),
                             Err(rule) => Fault::Protocol(rule),

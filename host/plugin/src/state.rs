@@ -13,9 +13,10 @@ use crate::documents::Documents;
 use crate::echo::Echo;
 use crate::error::Fault;
 use crate::limits::{
-    CALL_BYTES_MAX, HANDLES_MAX, INSTANCES_MAX, LOG_LINE_BYTES_MAX, Limits, MEMORIES_MAX, RATIO_FREE_BYTES,
-    READ_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
+    CALL_BYTES_MAX, HANDLES_MAX, INSTANCES_MAX, Limits, MEMORIES_MAX, RATIO_FREE_BYTES, READ_BYTES_MAX,
+    TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
+use crate::log::{Level, Log};
 use crate::storage::Powers;
 
 /// The data of a store.
@@ -291,6 +292,13 @@ pub(crate) struct Memory {
     pub(crate) refused: bool,
 }
 
+impl Memory {
+    /// Bytes of linear memory now, which are the most that there were: it never shrinks.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+}
+
 impl ResourceLimiter for Memory {
     fn memory_growing(
         &mut self,
@@ -332,89 +340,4 @@ impl ResourceLimiter for Memory {
     fn memories(&self) -> usize {
         MEMORIES_MAX
     }
-}
-
-/// The guest's log, under its limits.
-#[derive(Debug)]
-pub(crate) struct Log {
-    plugin: String,
-    version: String,
-    layer: String,
-    left: u32,
-    dropped: u64,
-    last_error: Option<String>,
-}
-
-/// How much a log line matters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Level {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-impl Log {
-    pub(crate) fn new(plugin: &str, version: &str, layer: &str, lines: u32) -> Self {
-        Self {
-            plugin: plugin.to_owned(),
-            version: version.to_owned(),
-            layer: layer.to_owned(),
-            left: lines,
-            dropped: 0,
-            last_error: None,
-        }
-    }
-
-    pub(crate) fn line(&mut self, level: Level, message: &str) {
-        let message = cut(message);
-        if level == Level::Error {
-            self.last_error = Some(message.to_owned());
-        }
-        let Some(left) = self.left.checked_sub(1) else {
-            self.dropped += 1;
-            return;
-        };
-        self.left = left;
-        let Self {
-            plugin,
-            version,
-            layer,
-            ..
-        } = self;
-        match level {
-            Level::Trace => {
-                tracing::trace!(target: "transom::plugin", %plugin, %version, %layer, "{message}");
-            }
-            Level::Debug => {
-                tracing::debug!(target: "transom::plugin", %plugin, %version, %layer, "{message}");
-            }
-            Level::Info => tracing::info!(target: "transom::plugin", %plugin, %version, %layer, "{message}"),
-            Level::Warn => tracing::warn!(target: "transom::plugin", %plugin, %version, %layer, "{message}"),
-            Level::Error => {
-                tracing::error!(target: "transom::plugin", %plugin, %version, %layer, "{message}");
-            }
-        }
-    }
-
-    /// The last error that was logged, after the end of the job.
-    pub(crate) fn finish(&mut self) -> Option<String> {
-        if self.dropped > 0 {
-            let Self {
-                plugin,
-                version,
-                layer,
-                dropped,
-                ..
-            } = &*self;
-            tracing::warn!(target: "transom::plugin", %plugin, %version, %layer, "{dropped} more log lines were dropped");
-        }
-        self.last_error.take()
-    }
-}
-
-/// The start of a text, as long as a log line may be.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LOG_LINE_BYTES_MAX)]
 }

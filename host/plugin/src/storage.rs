@@ -32,9 +32,10 @@ use transom_oci::Digest;
 use crate::error::LoadError;
 use crate::host::{self, Checked, Host};
 use crate::limits::{DESCRIBE_CPU, DRIVER_CPU, DRIVER_LOG_LINES, DRIVER_STALL, DRIVER_WALL, Limits};
+use crate::log::{Log, LogRate};
 use crate::manifest::{LimitsAsked, Manifest, PluginKind};
 use crate::plugin::{self, Shared};
-use crate::state::{Log, State};
+use crate::state::State;
 use crate::wit::storage_v0_1::Ready;
 use crate::{stage, world};
 
@@ -49,6 +50,7 @@ pub struct DriverPlugin {
     pub(crate) inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Inner {
     shared: Arc<Shared>,
     ready: Ready,
@@ -58,6 +60,7 @@ pub(crate) struct Inner {
     manifest: Manifest,
     imports: Vec<String>,
     limits: Limits,
+    log_rate: LogRate,
 }
 
 impl Host {
@@ -71,7 +74,7 @@ impl Host {
         self.load_driver_bytes(&bytes, manifest)
     }
 
-    /// Loads a storage driver from the bytes of its component.
+    /// Loads a storage driver from the bytes of its component. Without a manifest, the one inside the component counts.
     ///
     /// # Errors
     ///
@@ -81,6 +84,7 @@ impl Host {
         bytes: &[u8],
         manifest: Option<Manifest>,
     ) -> Result<DriverPlugin, LoadError> {
+        let manifest = host::or_inside(manifest, bytes)?;
         let base = limits(&self.config().limits);
         let checked = self.check(&world::STORAGE, bytes, manifest.as_ref(), &base)?;
         let Checked {
@@ -106,6 +110,7 @@ impl Host {
             manifest,
             imports,
             limits,
+            log_rate: LogRate::default(),
         };
         Ok(DriverPlugin {
             inner: Arc::new(inner),
@@ -144,6 +149,23 @@ impl DriverPlugin {
         &self.inner.limits
     }
 
+    /// The same plugin under other limits, by the operator's word.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        let inner = Inner {
+            limits,
+            ..Inner::clone(&self.inner)
+        };
+        DriverPlugin {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Lines of its log that were dropped because there were too many.
+    pub fn dropped_lines(&self) -> u64 {
+        self.inner.log_rate.dropped()
+    }
+
     /// Whether it stands on another driver.
     pub fn stacks(&self) -> bool {
         self.inner.asks_for("inner")
@@ -162,7 +184,13 @@ impl fmt::Debug for DriverPlugin {
 
 impl Inner {
     fn log(&self) -> Log {
-        Log::new(&self.name, &self.version, "-", self.limits.log_lines)
+        Log::new(
+            &self.name,
+            &self.version,
+            "-",
+            self.limits.log_lines,
+            self.log_rate.clone(),
+        )
     }
 
     /// Whether its manifest asks for a power.
@@ -191,7 +219,7 @@ fn describe(shared: &Shared, ready: &Ready, limits: &Limits) -> Result<(String, 
         wall: 10 * DESCRIBE_CPU,
         ..limits.clone()
     };
-    let log = Log::new("not yet known", "", "", limits.log_lines);
+    let log = Log::of_unknown(limits.log_lines);
     let mut store = State::new(limits.clone(), Cancel::new(), log).into_store(&shared.engine);
     let ticking = shared.ticker.tick();
     let instance = ready.instantiate(&mut store);
@@ -257,6 +285,7 @@ fn undeclared(name: &str, version: &str, imports: &[String]) -> Manifest {
         kind: PluginKind::Driver,
         world: world::STORAGE.name.to_owned(),
         description: String::new(),
+        license: None,
         component: None,
         converts: Vec::new(),
         capabilities: imported(imports).map(str::to_owned).collect(),

@@ -7,6 +7,7 @@ use semver::Version;
 use crate::component::{Callers, Component};
 use crate::error::LoadError;
 use crate::inspect::ForbiddenImport;
+use crate::manifest::PluginKind;
 
 /// What this host offers to one kind of plugin.
 #[derive(Debug)]
@@ -100,6 +101,15 @@ impl World {
         others
             .find(|world| world.is_exported(component))
             .unwrap_or(&PROCESSOR)
+    }
+
+    /// The kind of plugins that are made for it.
+    pub(crate) fn kind(&self) -> PluginKind {
+        match self.export {
+            export if export == FILTER.export => PluginKind::Filter,
+            export if export == STORAGE.export => PluginKind::Driver,
+            _ => PluginKind::Processor,
+        }
     }
 
     fn is_exported(&self, component: &Component) -> bool {

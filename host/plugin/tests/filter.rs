@@ -141,6 +141,7 @@ fn every_fact_is_taken() {
         updated: Some(SystemTime::now()),
         labels: Some(&labels),
         annotations: Some(&labels),
+        platform: Some("linux/arm/v7".into()),
     };
     assert_eq!(
         FILTER

@@ -35,6 +35,7 @@ struct Record {
     created: Option<u64>,
     labels: Option<Labels>,
     annotations: Option<Labels>,
+    platform: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +64,7 @@ impl Fields for Record {
             updated: None,
             labels: self.labels.as_ref(),
             annotations: self.annotations.as_ref(),
+            platform: self.platform.as_deref().map(Cow::Borrowed),
         }
     }
 }
@@ -154,6 +156,7 @@ fn two_filters_and_native_terms_work_together() {
         created: None,
         labels: Some(Labels::from_iter([("version".to_owned(), version.to_owned())])),
         annotations: None,
+        platform: None,
     };
     let mut records = vec![
         record("a", "1.2"),

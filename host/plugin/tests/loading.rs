@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "loading/artifacts.rs"]
+mod artifacts;
 #[path = "support/guests.rs"]
 mod guests;
+#[path = "loading/installed.rs"]
+mod installed;
+#[path = "loading/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::server::{ClientCertificates, TlsFiles};
 use crate::settings::{Mistake, Period, SetupError};
 use crate::store::{Collection, Options};
-use crate::{auth, index, limits, notify, policy, proxy};
+use crate::{admission, auth, index, limits, notify, policy, proxy};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -58,6 +58,9 @@ pub struct Config {
     pub auth: auth::Settings,
     /// What they may.
     pub policy: Option<policy::Settings>,
+    /// What must hold of what they push.
+    #[serde(default)]
+    pub admission: admission::Settings,
     /// Who is told what has happened.
     #[serde(default)]
     pub notifications: Vec<notify::Settings>,
@@ -300,6 +303,7 @@ impl Config {
             mount_from_anywhere: None,
             auth: auth::Settings::default(),
             policy: None,
+            admission: admission::Settings::default(),
             notifications: Vec::new(),
             proxy: Vec::new(),
             state: None,

@@ -116,6 +116,14 @@ pub enum Error {
         /// Where what is in it comes from.
         reason: String,
     },
+    /// A policy does not want what is pushed, or gave no answer.
+    #[error("{name} is refused: {refusal}")]
+    NotAdmitted {
+        /// The repository with the tag or the digest.
+        name: String,
+        /// In the policy's words.
+        refusal: transom_meta::policy::Refusal,
+    },
     /// Another registry does not let this one have what was asked for.
     #[error("{host} does not let this registry have {what}; the operator can give it a login in [[proxy]]")]
     UpstreamRefuses {

@@ -17,6 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, reque
 use tokio::sync::Semaphore;
 
 use crate::access::Gate;
+use crate::admission::Admission;
 use crate::event::Listener;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -56,7 +57,7 @@ const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is up to the operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Whether blobs, manifests and tags can be deleted.
     pub delete: bool,
@@ -72,6 +73,8 @@ pub struct Settings {
     pub tags_page: usize,
     /// Repositories on a page, at most.
     pub catalog_page: usize,
+    /// What may be pushed.
+    pub admission: Admission,
 }
 
 impl Default for Settings {
@@ -84,6 +87,7 @@ impl Default for Settings {
             headers: Vec::new(),
             tags_page: limits::TAGS_PAGE,
             catalog_page: limits::CATALOG_PAGE_MAX,
+            admission: Admission::default(),
         }
     }
 }

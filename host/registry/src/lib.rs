@@ -3,7 +3,7 @@
 //! Read in the order in which a request flows:
 //! 1. [`names`] (repositories, tags, what a reference is), [`error`](mod@error), [`limits`];
 //! 2. [`server`] accepts connections, [`http`] understands requests and writes answers;
-//! 3. [`access`] (who may do what), [`event`] (what is told afterwards);
+//! 3. [`access`] (who may do what), [`admission`] (what may be pushed), [`event`] (what is told afterwards);
 //! 4. [`store`] does it, with [`index`] (lists that need not walk), [`manifest`] (what a manifest says) and `layout` (where
 //!    everything is on the driver);
 //! 5. or, for repositories that are not there, a [`source`] does: [`proxy`] has those of other registries.
@@ -15,6 +15,7 @@
 //! `docs/formats/registry.md` describes the files, `docs/guides/registry.md` how it is run.
 
 pub mod access;
+pub mod admission;
 pub mod auth;
 pub mod config;
 pub mod error;

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry as Counters;
 use tokio::net::TcpListener;
+use transom_meta::filter::Plugins;
 use transom_meta::kv;
 use transom_storage::{Factory, StorageDriver};
 
 use crate::access::Gate;
+use crate::admission::Admission;
 use crate::auth;
 use crate::config::Config;
 use crate::event::{Listener, Nobody};
@@ -94,11 +96,11 @@ impl Running {
     /// # Errors
     /// [`RunError`].
     pub async fn open(config: &Config, factory: &Factory) -> Result<Running, RunError> {
-        Running::open_with(config, factory, Vec::new()).await
+        Running::open_with(config, factory, Vec::new(), &Plugins::default()).await
     }
 
     /// The same with repositories that others have, who are asked before the caches of the configuration:
-    /// these have what the others do not.
+    /// these have what the others do not; and with the filter plugins that policies are written for.
     ///
     /// # Errors
     /// [`RunError`].
@@ -106,6 +108,7 @@ impl Running {
         config: &Config,
         factory: &Factory,
         mut sources: Vec<Arc<dyn Source>>,
+        filters: &Plugins,
     ) -> Result<Running, RunError> {
         let driver: Arc<dyn StorageDriver> = factory.open(&config.storage)?;
         let gate: Arc<dyn Gate> = auth::gate(&config.auth, config.policy.as_ref())?;
@@ -141,7 +144,8 @@ impl Running {
                 .map(|(proxies, _)| Arc::new(proxies.clone()) as Arc<dyn Source>),
         );
         let metrics = counted.http.clone();
-        let registry = Registry::with_sources(store, sources, gate, listener, of_http(config)?, metrics);
+        let registry =
+            Registry::with_sources(store, sources, gate, listener, of_http(config, filters)?, metrics);
         registry.set_read_only(config.read_only);
         Ok(Running {
             server: listen(config, &registry).await?,
@@ -206,7 +210,7 @@ impl Running {
 }
 
 /// What requests go by.
-fn of_http(config: &Config) -> Result<Settings, SetupError> {
+fn of_http(config: &Config, filters: &Plugins) -> Result<Settings, SetupError> {
     Ok(Settings {
         delete: config.delete.enabled,
         redirect: config.http.redirect,
@@ -215,6 +219,7 @@ fn of_http(config: &Config) -> Result<Settings, SetupError> {
         headers: config.headers()?,
         tags_page: config.limits.tags_page,
         catalog_page: config.limits.catalog_page,
+        admission: Admission::new(&config.admission, filters)?,
     })
 }
 

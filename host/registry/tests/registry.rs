@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
+#[path = "registry/admission.rs"]
+mod admission;
 #[path = "registry/blobs.rs"]
 mod blobs;
 #[path = "registry/chance.rs"]

@@ -30,6 +30,7 @@ use crate::progress::{IMPORTED, IMPORTING, Progress, ProgressSink};
 use crate::unpack::{Unpacker, Unpacking};
 
 use early::Early;
+pub(crate) use receive::store;
 use receive::{Received, Receiver};
 use walk::{Found, Walk};
 

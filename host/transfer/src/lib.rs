@@ -2,12 +2,13 @@
 //!
 //! Read in the order in which an image travels: [`bytes`] (streams of bytes from and to a client), [`import`] (an archive
 //! becomes content and images, in one pass), [`image_store`] (which platforms of it, under which names), [`children`] and
-//! [`document`] (what a manifest or index lists, and how its parent keeps it), [`mod@unpack`] (its layers become snapshots),
+//! [`document`] (what a manifest or index lists, and how its parent keeps it), [`mod@unpack`] (its layers become snapshots; [`artifacts`] is what plugins write about them),
 //! [`registry`], [`verify`] and `pull` (from a registry; [`arriving`] is a blob that is read while it comes), [`export`]
 //! (images become an archive), `push` (to a registry), [`mod@tag`], [`mod@echo`]. Beside them: [`transfers`] (the front door), [`lease`] (what
 //! keeps a transfer's content meanwhile), [`reference`] (names of images), [`progress`], [`limits`], [`error`].
 
 pub mod arriving;
+pub mod artifacts;
 pub mod bytes;
 pub mod children;
 pub mod document;

@@ -30,7 +30,7 @@ use crate::progress::{Progress, ProgressSink};
 pub use differs::DifferApplier;
 pub use error::UnpackError;
 pub use job::Unpacking;
-pub use parts::{Applier, ApplyError, Authorizer, Layer, Sealed, Snapshots};
+pub use parts::{Applied, Applier, ApplyError, Authorizer, Layer, Sealed, Snapshots};
 
 use locks::Locks;
 use twins::Twins;

@@ -1,8 +1,9 @@
-//! Who is asked before an image is pulled. All must allow it.
+//! Who is asked before an image is pulled, or gets a name. All must allow it.
 //!
 //! Read in this order: this file, [`programs`] (verifiers of containerd's, in a folder), [`policies`] (filter expressions over what is
-//! known of the image).
+//! `found` of the image).
 
+mod found;
 pub mod policies;
 pub mod programs;
 
@@ -14,7 +15,7 @@ use transom_meta::kv::Pending;
 use transom_oci::{Descriptor, Platform};
 
 use crate::error::TransferError;
-pub use policies::{Policies, Policy};
+pub use policies::{ImagePolicies, PullPolicies};
 pub use programs::Programs;
 
 /// An image that may be pulled.

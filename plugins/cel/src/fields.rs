@@ -9,7 +9,7 @@ use chrono::DateTime;
 use transom_sdk::{Instant, Pairs, Record};
 
 /// The variables.
-pub(crate) const FIELDS: [&str; 9] = [
+pub(crate) const FIELDS: [&str; 10] = [
     "kind",
     "name",
     "digest",
@@ -19,6 +19,7 @@ pub(crate) const FIELDS: [&str; 9] = [
     "updated",
     "labels",
     "annotations",
+    "platform",
 ];
 
 /// A record as variables. What it does not have is `null`, but labels and annotations are then empty.
@@ -40,6 +41,7 @@ impl VariableResolver for Fields<'_> {
             "updated" => time(record.updated()),
             "labels" => map(record.labels()),
             "annotations" => map(record.annotations()),
+            "platform" => text(record.platform()),
             _ => return None,
         })
     }

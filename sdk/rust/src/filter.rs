@@ -112,6 +112,11 @@ impl<'a> Record<'a> {
     pub fn annotations(&self) -> Pairs<'a> {
         self.batch.pairs(self.facts.annotations)
     }
+
+    /// What it runs on, such as `linux/amd64`; known of images that a policy is asked about.
+    pub fn platform(&self) -> Option<&'a str> {
+        self.facts.platform.map(|span| self.batch.text(span))
+    }
 }
 
 /// A point in time.

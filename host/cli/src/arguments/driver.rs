@@ -23,11 +23,11 @@ pub(crate) struct DriverList {
     pub(crate) plugins: DriverPlugins,
 }
 
-/// Storage drivers that are plugins.
+/// Storage drivers that are plugins; for a registry also label filters, which policies are written for.
 #[derive(Debug, Args)]
 pub(crate) struct DriverPlugins {
-    /// Load a storage driver: a folder with a plugin.toml, a component, or a folder of such folders. Those in
-    /// /var/lib/transom/plugins, or for a user in ~/.local/share/transom/plugins, are known anyway.
+    /// Load a storage driver: a folder with a plugin.toml, a component, a folder of such folders, or one in which plugins are
+    /// installed. Those in /var/lib/transom/plugins, or for a user in ~/.local/share/transom/plugins, are known anyway.
     #[arg(long = "plugin", value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
 }

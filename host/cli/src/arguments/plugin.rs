@@ -1,8 +1,10 @@
-//! `transom plugin new`, `build` and `test`.
+//! `transom plugin new`, `build`, `test`, `run` and `bench`.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+
+use crate::show::parse_size;
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginNew {
@@ -70,4 +72,54 @@ pub(crate) struct PluginTest {
     /// The plugin [default: what `transom plugin build` has made in DIR]
     #[arg(long, value_name = "FILE.wasm|DIR")]
     pub(crate) plugin: Option<PathBuf>,
+}
+
+/// A processor and what it is told of the layer.
+#[derive(Debug, Args)]
+pub(crate) struct PluginJob {
+    /// A component, a folder with a plugin.toml, or the folder of a plugin's source.
+    #[arg(value_name = "FILE.wasm|DIR")]
+    pub(crate) plugin: PathBuf,
+    /// The media type of the input [default: the first that the plugin accepts]
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) media_type: Option<String>,
+    /// Set a configuration key; the value is a TOML value or a plain text.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) config: Vec<String>,
+    /// An annotation of the layer that the plugin is told.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) annotation: Vec<String>,
+    /// Hand a file to the plugin as its payload, typed by a URL.
+    #[arg(long, value_name = "TYPE_URL=FILE")]
+    pub(crate) payload: Option<String>,
+    /// Let a plugin that decrypts use a private key: a file with one, or a folder of such files.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) decryption_key: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginRun {
+    #[command(flatten)]
+    pub(crate) job: PluginJob,
+    /// Run it again on the same input whenever the component changes; of a plugin's source, build it first.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginBench {
+    #[command(flatten)]
+    pub(crate) job: PluginJob,
+    /// The layer to run it on [default: a tar that is made up, for a plugin that takes one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Bytes of the tar that is made up.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64M", conflicts_with = "input")]
+    pub(crate) size: u64,
+    /// Bytes that the plugin is given at a time.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64K")]
+    pub(crate) chunk: u64,
+    /// How often it runs; the run that took the least CPU time counts.
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
 }

@@ -9,7 +9,7 @@ use transom_api::content::InfoRequest;
 use transom_api::images::{GetImageRequest, Image, ListImagesRequest};
 use transom_api::types;
 use transom_oci::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
-use transom_oci::media_type::{is_image_config, is_index, is_manifest};
+use transom_oci::media_type::{self, is_image_config, is_index, is_manifest};
 use transom_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform};
 
 use super::Client;
@@ -24,7 +24,22 @@ pub(crate) struct Node {
     pub(crate) children: Vec<Node>,
     /// The configuration of a manifest, if it has one of an image and that is there.
     pub(crate) config: Option<Box<ImageConfig>>,
+    /// Artifacts that refer to a manifest and that it keeps, such as what plugins wrote about its layers.
+    pub(crate) referrers: Vec<Referrer>,
 }
+
+/// An artifact that refers to a manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct Referrer {
+    pub(crate) digest: String,
+    /// What it is, if it is there.
+    pub(crate) artifact_type: Option<String>,
+    /// Its documents.
+    pub(crate) documents: Vec<Descriptor>,
+}
+
+/// The labels by which a manifest keeps its referrers, up to a part of the digest.
+const REFERRER: &str = "containerd.io/gc.ref.content.referrer.";
 
 /// Whether the daemon has a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +97,14 @@ impl Client {
                 state: State::Present,
                 children: Vec::new(),
                 config: None,
+                referrers: Vec::new(),
             };
-            if !self.has(&node.descriptor.digest).await? {
+            let Some(labels) = self.labels(&node.descriptor.digest).await? else {
                 node.state = State::Missing;
-            } else if is_index(&node.descriptor.media_type) {
+                return Ok(node);
+            };
+            node.referrers = self.referrers(&labels).await?;
+            if is_index(&node.descriptor.media_type) {
                 self.follow_index(&mut node, depth, walk).await?;
             } else if is_manifest(&node.descriptor.media_type) {
                 self.follow_manifest(&mut node, depth, walk).await?;
@@ -131,15 +150,41 @@ impl Client {
         Ok(())
     }
 
-    async fn has(&self, digest: &Digest) -> Result<bool, Failure> {
+    /// The labels of a blob; none if it is not there.
+    async fn labels(&self, digest: &Digest) -> Result<Option<BTreeMap<String, String>>, Failure> {
         let request = InfoRequest {
             digest: digest.to_string(),
         };
         match self.content().info(request).await {
-            Ok(_) => Ok(true),
-            Err(status) if status.code() == Code::NotFound => Ok(false),
+            Ok(response) => Ok(Some(response.into_inner().info.unwrap_or_default().labels)),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status.into()),
         }
+    }
+
+    /// The artifacts that the labels of a manifest keep.
+    async fn referrers(&self, labels: &BTreeMap<String, String>) -> Result<Vec<Referrer>, Failure> {
+        let mut referrers = Vec::new();
+        for (_, digest) in labels.iter().filter(|(key, _)| key.starts_with(REFERRER)) {
+            let mut referrer = Referrer {
+                digest: digest.clone(),
+                artifact_type: None,
+                documents: Vec::new(),
+            };
+            let parsed = digest.parse::<Digest>().ok();
+            if let Some(digest) = parsed
+                && self.labels(&digest).await?.is_some()
+            {
+                let of = Descriptor::new(media_type::MANIFEST, digest, 0);
+                if let Ok(manifest) = self.parsed::<Manifest>(&of, MANIFEST_BYTES_MAX).await? {
+                    let own = manifest.artifact_type.filter(|own| !own.is_empty());
+                    referrer.artifact_type = own.or(Some(manifest.config.media_type));
+                    referrer.documents = manifest.layers;
+                }
+            }
+            referrers.push(referrer);
+        }
+        Ok(referrers)
     }
 
     /// A document, or what is wrong with it.

@@ -2,19 +2,23 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use transom_plugin::installed::{Entry, Installed, LOCK_FILE};
+use transom_plugin::manifest::PluginKind;
 use transom_plugin::storage::{DriverRefused, RefusedBecause, register_drivers};
+use transom_plugin::{Host, Loaded};
 use transom_storage::conformance::{self, CaseReport, Options, Outcome, Report};
 use transom_storage::factory::{DriverKind, Factory};
 use transom_storage::{StorageDriver, StoragePath};
 
 use super::{print, print_json};
-use crate::arguments::{Driver, DriverCheck, DriverList, DriverPlugins};
+use crate::arguments::{Driver, DriverCheck, DriverList, DriverPlugins, Trusted};
 use crate::failure::{Failure, Kind};
 use crate::handlers::{self, split};
+use crate::installed;
 use crate::interrupt::Interrupt;
 use crate::places;
 use crate::show::printable;
@@ -51,7 +55,35 @@ pub(super) fn factory(plugins: &DriverPlugins) -> Result<Factory, Failure> {
     for refused in refused {
         tracing::warn!("{refused}");
     }
+    for folder in plugins.paths.iter().chain(&found) {
+        register_installed(&host, &mut factory, folder)?;
+    }
     Ok(factory)
+}
+
+/// Makes the storage drivers known that are installed in a folder. One that cannot be used is told of.
+fn register_installed(host: &Host, factory: &mut Factory, folder: &Path) -> Result<(), Failure> {
+    if !folder.join(LOCK_FILE).is_file() {
+        return Ok(());
+    }
+    let folder = Installed::open(folder)?;
+    let policy = installed::policy(&Trusted::default())?;
+    let lock = folder.lock()?;
+    let drivers = lock
+        .plugins
+        .iter()
+        .filter(|entry| entry.kind == PluginKind::Driver);
+    for Entry { name, .. } in drivers {
+        let registered =
+            installed::load(host, &folder, &policy, (name, None)).and_then(|plugin| match plugin {
+                Loaded::Driver(driver) => Ok(driver.register(factory)?),
+                _ => Ok(()),
+            });
+        if let Err(failure) = registered {
+            tracing::warn!("the storage driver {name} cannot be used: {}", failure.message());
+        }
+    }
+    Ok(())
 }
 
 fn list(command: &DriverList, json: bool) -> Result<(), Failure> {

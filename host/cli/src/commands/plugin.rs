@@ -1,34 +1,36 @@
-//! `transom plugin`: make one, build, test, check and run it, look at one, list a daemon's.
+//! `transom plugin`: make one, build, test, check, run and measure it, look at one; package, sign and install it; list a daemon's.
 
+mod bench;
 mod build;
 mod check;
+mod choose;
+mod daemon;
 mod driver;
+mod exchange;
+mod grants;
+mod install;
+mod job;
 mod list;
 mod new;
+mod run;
+mod signing;
+mod source;
+mod status;
 mod test;
+mod watch;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use transom_layer::buffer::Pool;
-use transom_layer::chain::Step;
-use transom_layer::limits::OutputLimits;
-use transom_layer::pipe::Input;
-use transom_layer::pump::{self, Layer, LayerReport, SinkError};
-use transom_layer::stage::StageError;
-use transom_layer::workers::Workers;
-use transom_oci::{Algorithm, Descriptor, Digest};
 use transom_plugin::{Manifest, Report, inspect};
 
-use super::report::{StageJson, stage_text};
 use super::{print, print_json};
-use crate::arguments::{Place, Plugin, PluginInspect, PluginRun};
+use crate::arguments::{Place, Plugin, PluginInspect};
 use crate::client::Target;
 use crate::failure::{Failure, Kind};
-use crate::handlers::{self, split};
+use crate::handlers;
 use crate::interrupt::Interrupt;
 use crate::show::{printable, size};
 
@@ -40,9 +42,26 @@ pub(crate) fn run(command: Plugin, place: &Place, json: bool, interrupt: &Interr
         Plugin::Check(command) => check::run(&command, json),
         Plugin::Ls(command) => list::run(&command, &Target::new(place)?, json, interrupt),
         Plugin::Inspect(command) => inspect_plugin(&command, json),
-        Plugin::Run(command) => run_plugin(&command, json, interrupt),
+        Plugin::Status(command) => status::status(&command, &Target::new(place)?, json, interrupt),
+        Plugin::Grants(command) => grants::run(&command, place, json, interrupt),
+        Plugin::Reload => status::reload(&Target::new(place)?, json, interrupt),
+        Plugin::Package(command) => exchange::package(&command, json),
+        Plugin::Push(command) => exchange::push(&command, json, interrupt),
+        Plugin::Pull(command) => exchange::pull(&command, json, interrupt),
+        Plugin::Sign(command) => signing::sign(&command, json, interrupt),
+        Plugin::Verify(command) => signing::verify(&command, json, interrupt),
+        Plugin::Install(command) => install::install(&command, place, json, interrupt),
+        Plugin::Remove(command) => install::remove(&command, place, json, interrupt),
+        Plugin::Rollback(command) => install::roll_back(&command, place, json, interrupt),
+        Plugin::List(command) => install::list(&command, place, json, interrupt),
+        Plugin::Schema => print(SCHEMA),
+        Plugin::Run(command) => run::run(&command, json, interrupt),
+        Plugin::Bench(command) => bench::run(&command, json, interrupt),
     }
 }
+
+/// What editors check a plugin.toml with.
+const SCHEMA: &str = include_str!("../../../../docs/formats/plugin.schema.json");
 
 fn inspect_plugin(command: &PluginInspect, json: bool) -> Result<(), Failure> {
     let path = component_path(&command.plugin)?;
@@ -169,91 +188,4 @@ fn plugin_text(plugin: &transom_plugin::Plugin) -> String {
         limits.cpu.as_secs()
     );
     text
-}
-
-fn run_plugin(command: &PluginRun, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
-    let plugin = handlers::host()?.load(&command.plugin)?;
-    let grants = handlers::grants(&command.decryption_key, std::slice::from_ref(&plugin))?;
-    let handler = plugin.handler_with(&handlers::values(&command.config)?, grants)?;
-    let first = plugin.info().conversions.first().map(|both| both.accepts.clone());
-    let input = command.media_type.clone().or(first).unwrap_or_default();
-    let output = handler.offer(&input).ok_or_else(|| {
-        Failure::usage(format!(
-            "{} does not accept {input}; see transom plugin inspect",
-            plugin.name()
-        ))
-    })?;
-    let mut descriptor = Descriptor::new(input.clone(), Digest::of(Algorithm::Sha256, b""), u64::MAX);
-    for annotation in &command.annotation {
-        let (key, value) = split(annotation, "KEY=VALUE")?;
-        descriptor.annotations.insert(key.to_owned(), value.to_owned());
-    }
-    let payload = command.payload.as_deref().map(handlers::payload).transpose()?;
-    let payloads: Vec<_> = payload
-        .map(|payload| (handler.name().to_owned(), payload))
-        .into_iter()
-        .collect();
-    let layer = Layer {
-        blob: Box::new(interrupt.stdin()),
-        descriptor: &descriptor,
-        verify: false,
-        steps: &[Step {
-            handler,
-            input,
-            output,
-        }],
-        diff_algorithm: Algorithm::Sha256,
-        payloads: &payloads,
-        limits: OutputLimits::default(),
-        cancel: interrupt.cancel(),
-        pool: Pool::new(),
-        workers: Workers::new(),
-        progress: std::sync::Arc::default(),
-    };
-    let report = pump::run(layer, write_out)?;
-    tell(&report, json);
-    Ok(())
-}
-
-/// Why the output could not be written.
-#[derive(Debug, thiserror::Error)]
-enum WriteFault {
-    #[error("the stage failed")]
-    Stage(#[source] StageError),
-    #[error("cannot write to stdout")]
-    Stdout(#[source] io::Error),
-}
-
-impl SinkError for WriteFault {
-    fn may_be_damage(&self) -> bool {
-        false
-    }
-}
-
-impl From<&WriteFault> for Kind {
-    fn from(_: &WriteFault) -> Kind {
-        Kind::Other
-    }
-}
-
-fn write_out(input: &mut Input) -> Result<(), WriteFault> {
-    let mut stdout = io::stdout().lock();
-    while let Some(chunk) = input.next_chunk().map_err(WriteFault::Stage)? {
-        stdout.write_all(&chunk).map_err(WriteFault::Stdout)?;
-    }
-    stdout.flush().map_err(WriteFault::Stdout)
-}
-
-/// What the plugin reported, on stderr: stdout has its output.
-fn tell(report: &LayerReport<()>, json: bool) {
-    for stage in &report.stages {
-        if json {
-            eprintln!(
-                "{}",
-                serde_json::to_string(&StageJson::of(stage)).unwrap_or_default()
-            );
-        } else {
-            eprint!("{}", stage_text(stage));
-        }
-    }
 }

@@ -39,7 +39,10 @@ pub(crate) fn run(command: Registry, json: bool, interrupt: &Interrupt) -> Resul
 }
 
 /// Does the work on threads of its own, until it is done or interrupted.
-fn blocking<T>(interrupt: &Interrupt, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn blocking<T>(
+    interrupt: &Interrupt,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

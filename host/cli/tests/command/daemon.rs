@@ -21,6 +21,10 @@ mod images;
 mod leases;
 #[path = "daemon/namespaces.rs"]
 mod namespaces;
+#[path = "daemon/plugin_state.rs"]
+mod plugin_state;
+#[path = "daemon/plugins.rs"]
+mod plugins;
 #[path = "daemon/registries.rs"]
 mod registries;
 #[path = "daemon/snapshots.rs"]

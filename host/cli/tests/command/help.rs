@@ -98,6 +98,8 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         ("events", vec!["FILTER"]),
         ("gc", vec!["run", "status"]),
         ("plugin ls", vec!["--quiet", "--detailed", "FILTER"]),
+        ("plugin status", vec!["NAME"]),
+        ("plugin grants", vec!["NAME|FILE.wasm|DIR", "--config"]),
         ("fsck", vec!["--verify", "--repair"]),
         ("version", vec!["--address"]),
         ("completion", vec!["bash", "zsh", "fish"]),
@@ -114,6 +116,10 @@ fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
         (
             "plugin run",
             vec!["--config", "--annotation", "--payload", "--decryption-key"],
+        ),
+        (
+            "plugin bench",
+            vec!["FILE.wasm", "--input", "--size", "--chunk", "--rounds"],
         ),
         ("plugin inspect", vec!["FILE.wasm"]),
         (

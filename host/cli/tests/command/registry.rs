@@ -14,10 +14,10 @@ use crate::support::{
 };
 
 /// docker-registry on a folder of its own; it ends with this.
-struct Peer {
+pub(crate) struct Peer {
     _folder: tempfile::TempDir,
     process: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Drop for Peer {
@@ -28,7 +28,7 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    fn start(more: &str) -> Option<Peer> {
+    pub(crate) fn start(more: &str) -> Option<Peer> {
         let program = transom_tests::require_program("docker-registry")?;
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config.yml");

@@ -72,6 +72,18 @@ impl Done {
     }
 }
 
+impl Done {
+    /// The same of a run with `--json`.
+    #[track_caller]
+    pub(crate) fn fails_json(self, code: i32, text: &str) {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        let last = self.stderr.lines().last().unwrap_or_default();
+        let error: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {last}"));
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains(text), "no {text:?} in: {message}");
+    }
+}
+
 /// The command, not yet started.
 pub(crate) fn transom<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_transom"));

@@ -18,8 +18,11 @@ pub(super) fn write(config: &Config) -> String {
     snapshots(&mut out, config);
     gc(&mut out, config);
     rest(&mut out, config);
+    config.plugins.write(&mut out);
+    filters(&mut out, config);
     config.transfer.write(&mut out);
     config.verifiers.write(&mut out);
+    config.admission.write(&mut out);
     config.diff.write(&mut out);
     config.processors.write(&mut out);
     layers::write_programs(&config.stream_processors, &mut out);
@@ -310,6 +313,9 @@ fn rest(out: &mut String, config: &Config) {
         quoted(address),
     );
     traces(out, config);
+}
+
+fn filters(out: &mut String, config: &Config) {
     out.push_str("\n[filters]\n");
     let folders: Vec<String> = config
         .filters

@@ -1,10 +1,10 @@
-//! What the configuration says of pulls and pushes, and of who must allow a pull.
+//! What the configuration says of pulls and pushes, and of who must allow a pull or a name.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use transom_client::Proxies;
-use transom_transfer::verify::Policy;
+use transom_meta::policy::Policy;
 
 use super::section::{Faults, Section};
 use super::setting::{Count, Text};
@@ -30,6 +30,13 @@ pub struct Verifiers {
     pub max_verifiers: usize,
     /// How long each may take.
     pub per_verifier_timeout: Duration,
+    /// Expressions for filter plugins, all of which must hold.
+    pub policies: Vec<Policy>,
+}
+
+/// What must hold of an image before it gets a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
     /// Expressions for filter plugins, all of which must hold.
     pub policies: Vec<Policy>,
 }
@@ -96,19 +103,7 @@ impl Verifiers {
         section.set("max_verifiers", &mut most, faults);
         self.max_verifiers = most.0;
         section.set("per_verifier_timeout", &mut self.per_verifier_timeout, faults);
-        for (name, mut policy) in section.tables("policies", faults) {
-            let (mut plugin, mut expression) = (Text::default(), Text::default());
-            let is_whole = policy.need("plugin", &mut plugin, faults)
-                & policy.need("expression", &mut expression, faults);
-            policy.end(faults);
-            if is_whole {
-                self.policies.push(Policy {
-                    name,
-                    plugin: plugin.0,
-                    expression: expression.0,
-                });
-            }
-        }
+        read_policies(&mut self.policies, section, faults);
         section.end(faults);
     }
 
@@ -140,13 +135,52 @@ impl Verifiers {
              #plugin = \"cel\"\n\
              #expression = '\"org.example.reviewed\" in annotations'\n",
         );
-        for policy in &self.policies {
-            out.push_str(&format!(
-                "[verifiers.policies.{}]\nplugin = {}\nexpression = {}\n",
-                quoted(&policy.name),
-                quoted(&policy.plugin),
-                quoted(&policy.expression),
-            ));
+        write_policies(&self.policies, "verifiers", out);
+    }
+}
+
+impl Admission {
+    pub(super) fn read(&mut self, section: &mut Section<'_>, faults: &mut Faults) {
+        read_policies(&mut self.policies, section, faults);
+        section.end(faults);
+    }
+
+    pub(super) fn write(&self, out: &mut String) {
+        out.push_str(
+            "\n# What must hold of an image before it gets a name here, whoever gives it: by Images.Create and Update, by an import,\n\
+             # a pull or a tag. See docs/guides/policies.md.\n[admission]\n\
+             #[admission.policies.\"no-latest\"]\n\
+             #plugin = \"cel\"\n\
+             #expression = '!name.endsWith(\":latest\")'\n",
+        );
+        write_policies(&self.policies, "admission", out);
+    }
+}
+
+/// The tables in `policies`.
+fn read_policies(policies: &mut Vec<Policy>, section: &mut Section<'_>, faults: &mut Faults) {
+    for (name, mut policy) in section.tables("policies", faults) {
+        let (mut plugin, mut expression) = (Text::default(), Text::default());
+        let is_whole =
+            policy.need("plugin", &mut plugin, faults) & policy.need("expression", &mut expression, faults);
+        policy.end(faults);
+        if is_whole {
+            policies.push(Policy {
+                name,
+                plugin: plugin.0,
+                expression: expression.0,
+            });
         }
+    }
+}
+
+fn write_policies(policies: &[Policy], section: &str, out: &mut String) {
+    for policy in policies {
+        out.push_str(&format!(
+            "[{section}.policies.{}]\nplugin = {}\nexpression = {}\n",
+            quoted(&policy.name),
+            quoted(&policy.plugin),
+            quoted(&policy.expression),
+        ));
     }
 }

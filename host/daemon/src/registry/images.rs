@@ -167,6 +167,27 @@ impl Images {
         })
     }
 
+    /// What plugins wrote about an image, and what else its manifests keep.
+    async fn list_referrers(&self, name: &RepositoryName, asked: Referrers<'_>) -> Result<Page<Descriptor>> {
+        let mut page = Page {
+            items: Vec::new(),
+            more: false,
+        };
+        let Some((caller, _)) = self.reached(name, asked.subject).await? else {
+            return Ok(page);
+        };
+        let listed = reach::referrers(&self.metadata, &caller, asked.subject).await;
+        let mut listed = listed.map_err(|trouble| trouble.into_error(|| unknown(name, asked.subject)))?;
+        listed.retain(|of| asked.last.is_none_or(|last| of.digest.as_str() > last));
+        if let Some(wanted) = asked.artifact_type {
+            listed.retain(|of| of.artifact_type.as_deref() == Some(wanted));
+        }
+        page.more = listed.len() > asked.most;
+        listed.truncate(asked.most);
+        page.items = listed;
+        Ok(page)
+    }
+
     async fn list_tags(
         &self,
         name: &RepositoryName,
@@ -266,15 +287,10 @@ impl Source for Images {
 
     fn referrers<'a>(
         &'a self,
-        _name: &'a RepositoryName,
-        _asked: Referrers<'a>,
+        name: &'a RepositoryName,
+        asked: Referrers<'a>,
     ) -> Pending<'a, Page<Descriptor>> {
-        // Images have names, and nothing that is about them.
-        let page = Page {
-            items: Vec::new(),
-            more: false,
-        };
-        Box::pin(async { Ok(page) })
+        Box::pin(self.list_referrers(name, asked))
     }
 
     fn catalog(&self) -> Pending<'_, Vec<RepositoryName>> {

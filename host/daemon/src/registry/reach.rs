@@ -1,4 +1,4 @@
-//! What an image leads to: its manifests, configurations and layers, and nothing else.
+//! What an image leads to: its manifests, configurations and layers, artifacts that refer to the manifests, and nothing else.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::FileExt;
@@ -8,9 +8,10 @@ use bytes::Bytes;
 use transom_content::Blob;
 use transom_meta::{Caller, Metadata};
 use transom_oci::limits::MANIFEST_BYTES_MAX;
-use transom_oci::media_type::{is_index, is_manifest};
+use transom_oci::media_type::{MANIFEST, is_index, is_manifest};
 use transom_oci::{Descriptor, Digest};
 use transom_registry::manifest::Manifest;
+use transom_transfer::artifacts;
 
 use super::images::Trouble;
 use crate::limits::{IMAGE_NODES, KNOWN_MANIFESTS};
@@ -37,7 +38,7 @@ impl Known {
     }
 }
 
-/// Finds a digest in what a target leads to; gives its descriptor.
+/// Finds a digest in what a target leads to; gives its descriptor. What refers to its manifests is looked at last: few ask for it.
 pub(super) async fn find(
     metadata: &Metadata,
     known: &Known,
@@ -45,7 +46,58 @@ pub(super) async fn find(
     target: Descriptor,
     wanted: &Digest,
 ) -> Result<Option<Descriptor>, Trouble> {
-    let (mut way, mut seen) = (vec![target], HashSet::new());
+    let mut seen = HashSet::new();
+    let found = follow(metadata, known, caller, vec![target], &mut seen, wanted).await?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    let mut way = Vec::new();
+    for subject in seen.clone() {
+        way.extend(referrers(metadata, caller, &subject).await?);
+    }
+    follow(metadata, known, caller, way, &mut seen, wanted).await
+}
+
+/// What refers to a manifest, described as it is listed, in the order of digests.
+pub(super) async fn referrers(
+    metadata: &Metadata,
+    caller: &Caller,
+    subject: &Digest,
+) -> Result<Vec<Descriptor>, Trouble> {
+    let mut listed = Vec::new();
+    for digest in artifacts::referrers(metadata, caller, subject)
+        .await
+        .map_err(Trouble::of)?
+    {
+        let bytes = match read(metadata, caller, &digest).await {
+            Ok(bytes) => bytes,
+            Err(Trouble::Absent) => continue,
+            Err(trouble) => return Err(trouble),
+        };
+        let Ok(manifest) = Manifest::read(&bytes) else {
+            continue;
+        };
+        // A client may have written the label onto anything.
+        if manifest.subject.as_ref().is_none_or(|of| of.digest != *subject) {
+            continue;
+        }
+        let kind = manifest.shown_type().unwrap_or(MANIFEST).to_owned();
+        let mut descriptor = Descriptor::new(kind, digest, bytes.len() as u64);
+        descriptor.artifact_type = manifest.artifact().map(str::to_owned);
+        descriptor.annotations = manifest.annotations;
+        listed.push(descriptor);
+    }
+    Ok(listed)
+}
+
+async fn follow(
+    metadata: &Metadata,
+    known: &Known,
+    caller: &Caller,
+    mut way: Vec<Descriptor>,
+    seen: &mut HashSet<Digest>,
+    wanted: &Digest,
+) -> Result<Option<Descriptor>, Trouble> {
     while let Some(node) = way.pop() {
         if node.digest == *wanted {
             return Ok(Some(node));

@@ -17,13 +17,13 @@ use tonic::{Request, Response, Status};
 use transom_api::diff as api;
 use transom_api::diff::diff_server::{Diff, DiffServer};
 use transom_api::types;
-use transom_diff::{ApplyRequest, CompareRequest, DiffError, Differs};
+use transom_diff::{Applied, ApplyRequest, CompareRequest, DiffError, Differs};
 use transom_layer::cancel::Cancel;
 use transom_layer::stage::Payload;
-use transom_meta::events::Exchange;
-use transom_meta::{Class, names};
+use transom_meta::{Class, Metadata, names};
 use transom_oci::Descriptor;
 use transom_sys::Mount;
+use transom_transfer::artifacts::Made;
 
 use self::content::Content;
 use super::{blocking, limited};
@@ -35,7 +35,7 @@ pub struct Service {
     differs: Differs,
     content: Content,
     places: Arc<Semaphore>,
-    events: Option<Exchange>,
+    metadata: Option<Metadata>,
 }
 
 impl Service {
@@ -46,14 +46,14 @@ impl Service {
             differs,
             content,
             places: Arc::new(Semaphore::new(at_once)),
-            events: None,
+            metadata: None,
         }
     }
 
-    /// The same, with events about what processors find in layers.
+    /// The same, with events about what processors find in layers, and with a place for what they write about them.
     #[must_use]
-    pub fn telling(mut self, events: Exchange) -> Service {
-        self.events = Some(events);
+    pub fn recording(mut self, metadata: Metadata) -> Service {
+        self.metadata = Some(metadata);
         self
     }
 
@@ -77,7 +77,7 @@ impl Diff for Service {
     ) -> Result<Response<api::ApplyResponse>, Status> {
         let cancel = Stop::default();
         let blobs = self.content.of(&request, &cancel.0)?;
-        let namespace = convert::caller(&request).ok().map(|caller| caller.namespace);
+        let caller = convert::caller(&request).ok();
         let request = request.into_inner();
         let descriptor = descriptor(request.diff)?;
         let layer = descriptor.digest.clone();
@@ -99,8 +99,18 @@ impl Diff for Service {
             )
         };
         let applied = blocking(work).await?;
-        let events = self.events.as_ref().zip(namespace.as_ref());
+        let record = self.metadata.as_ref().zip(caller.as_ref());
+        let events = record.map(|(metadata, caller)| (metadata.events(), &caller.namespace));
         findings::tell(&applied, &layer, events);
+        if let (
+            Ok(Applied {
+                report: Some(report), ..
+            }),
+            Some(record),
+        ) = (&applied, record)
+        {
+            findings::keep(&Made::of(&report.stages), &layer, record).await;
+        }
         let applied = applied.map_err(|error| errors::status(&error))?;
         let applied = Some(message(applied.descriptor));
         Ok(Response::new(api::ApplyResponse { applied }))

@@ -8,12 +8,13 @@ use transom_api::introspection::introspection_server::{Introspection, Introspect
 use transom_api::introspection::{
     PluginInfoRequest, PluginInfoResponse, PluginsRequest, PluginsResponse, ServerResponse,
 };
-use transom_meta::filter::{Facts, Fields, Filters, Plugins};
+use transom_meta::filter::{Facts, Fields, Filters};
 use transom_meta::{Class, Error};
 
 use super::limited;
 use crate::identity::Identity;
 use crate::parts::Part;
+use crate::plugins::set::Shelf;
 use crate::status;
 
 /// Lists the parts of the daemon.
@@ -26,18 +27,18 @@ pub struct Service {
 struct Inner {
     identity: Identity,
     parts: Vec<Part>,
-    plugins: Plugins,
+    shelf: Shelf,
 }
 
 impl Service {
-    /// A service that lists `parts`; filters may name `plugins`.
+    /// A service that lists `parts` and the plugins of a shelf; filters may name those.
     #[must_use]
-    pub fn new(identity: Identity, parts: Vec<Part>, plugins: Plugins) -> Service {
+    pub fn new(identity: Identity, parts: Vec<Part>, shelf: Shelf) -> Service {
         Service {
             inner: Arc::new(Inner {
                 identity,
                 parts,
-                plugins,
+                shelf,
             }),
         }
     }
@@ -50,9 +51,16 @@ impl Service {
 }
 
 impl Inner {
-    fn matching(&self, filters: &[String]) -> Result<Vec<Part>, Error> {
-        let filters = Filters::compile(filters, &self.plugins)?;
+    /// What the daemon is made of now.
+    fn all(&self) -> Vec<Part> {
         let mut parts = self.parts.clone();
+        parts.extend(self.shelf.now().parts());
+        parts
+    }
+
+    fn matching(&self, filters: &[String]) -> Result<Vec<Part>, Error> {
+        let filters = Filters::compile(filters, &self.shelf.filters())?;
+        let mut parts = self.all();
         filters.retain(&mut parts)?;
         Ok(parts)
     }
@@ -103,12 +111,12 @@ impl Introspection for Service {
         request: Request<PluginInfoRequest>,
     ) -> Result<Response<PluginInfoResponse>, Status> {
         let PluginInfoRequest { r#type, id, .. } = request.into_inner();
-        let mut parts = self.inner.parts.iter().map(Part::plugin);
-        let Some(plugin) = parts.find(|plugin| plugin.r#type == r#type && plugin.id == id) else {
+        let mut plugins = self.inner.all().into_iter().map(Part::into_plugin);
+        let Some(plugin) = plugins.find(|plugin| plugin.r#type == r#type && plugin.id == id) else {
             return Err(status::said(Class::NotFound, format!("plugin {type}.{id}")));
         };
         Ok(Response::new(PluginInfoResponse {
-            plugin: Some(plugin.clone()),
+            plugin: Some(plugin),
             extra: None,
         }))
     }

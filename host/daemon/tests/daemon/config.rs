@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use transom_layer::exec::ExternalProcessor;
+use transom_plugin::LimitsGiven;
 use transom_plugin::config::Value;
 use transomd::config::{Config, LogFormat, LogLevel, Snapshotter};
 use transomd::places::Places;
@@ -68,6 +69,23 @@ fn every_setting_is_written_as_it_is_read() {
     config.diff.max_entries = 14;
     config.diff.content_address = None;
     config.processors.folders = vec![PathBuf::from("/p")];
+    config.plugins.policy = Some(PathBuf::from("/q"));
+    config.plugins.breaker.crashes = 15;
+    config.plugins.breaker.window = Duration::from_secs(16);
+    config.plugins.breaker.pause = Duration::from_millis(17);
+    let limits = LimitsGiven {
+        memory_mib: Some(18),
+        cpu: Some(Duration::from_secs(19)),
+        stall: Some(Duration::from_secs(20)),
+        wall: Some(Duration::from_secs(21)),
+        output: Some(22),
+        ratio: Some(23),
+        log_lines: Some(24),
+    };
+    config.plugins.limits = BTreeMap::from([
+        ("a b".to_owned(), limits),
+        ("c".to_owned(), LimitsGiven::default()),
+    ]);
     let values = [
         ("a", Value::Boolean(true)),
         ("b", Value::Integer(-1)),

@@ -1,8 +1,9 @@
 //! The real program in a process of its own, and the programs that talk to it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 
 use tempfile::TempDir;
 
@@ -11,6 +12,8 @@ pub(crate) struct Program {
     pub(crate) folder: TempDir,
     pub(crate) child: Child,
     pub(crate) log: Option<std::thread::JoinHandle<String>>,
+    /// The lines of that since it served.
+    lines: mpsc::Receiver<String>,
     /// What it said until it served.
     pub(crate) serving: String,
 }
@@ -32,16 +35,32 @@ impl Program {
             assert_ne!(read, 0, "it ended before it served: {seen}");
         }
         let serving = seen.clone();
+        let (tell, told) = mpsc::channel();
         let log = std::thread::spawn(move || {
-            let _ = lines.read_to_string(&mut seen);
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+                seen.push_str(&line);
+                // Few tests listen.
+                let _ = tell.send(std::mem::take(&mut line));
+            }
             seen
         });
         Program {
             folder,
             child,
             log: Some(log),
+            lines: told,
             serving,
         }
+    }
+
+    /// Waits until it logs a line with this part.
+    pub(crate) fn until(&self, part: &str) {
+        let next = || self.lines.recv_timeout(crate::blobs::NEVER);
+        while !next()
+            .unwrap_or_else(|error| panic!("{part}: {error}"))
+            .contains(part)
+        {}
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -17,7 +17,7 @@ use crate::program::{Program, command, failed, good};
 use crate::rig::sha256;
 
 /// A daemon with more in its configuration, and the address of its registry.
-fn start(config: &str) -> (Program, SocketAddr) {
+pub(crate) fn start(config: &str) -> (Program, SocketAddr) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("config.toml");
     std::fs::write(&file, config).expect("a file");
@@ -36,7 +36,7 @@ fn start(config: &str) -> (Program, SocketAddr) {
 const IMAGES: &str = "[registry]\nnamespaces = [\"default\"]\n[registry.http]\nlisten = \"127.0.0.1:0\"\n";
 
 /// One request; the status and the body.
-fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, Vec<u8>) {
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(
         stream,

@@ -11,9 +11,13 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
 use transom_meta::kv::Kind;
 use transomd::config::Config;
+use transomd::metrics::Metrics;
 use transomd::notify::Notify;
 use transomd::places::Places;
+use transomd::reload::Reloading;
+use transomd::rpc::Builder;
 use transomd::shutdown::Shutdown;
+use transomd::traces::Traces;
 use transomd::{Daemon, Failure};
 
 /// A running daemon. It is told to stop when this is dropped.
@@ -22,6 +26,7 @@ pub(crate) struct Rig {
     pub(crate) channel: Channel,
     /// The services without a socket.
     pub(crate) services: transomd::rpc::Services,
+    pub(crate) plugins: transomd::plugins::Live,
     pub(crate) metrics: Option<std::net::SocketAddr>,
     pub(crate) shutdown: Shutdown,
     pub(crate) served: Option<JoinHandle<Result<(), Failure>>>,
@@ -37,20 +42,27 @@ impl Rig {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Rig {
+        Rig::reloading(change, Reloading::default()).await
+    }
+
+    /// The same with a configuration that can be read again.
+    pub(crate) async fn reloading(change: impl FnOnce(&mut Config), reloading: Reloading) -> Rig {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut config = config(folder.path());
         change(&mut config);
         let socket = config.socket_path();
         let shutdown = Shutdown::default();
-        let daemon = Daemon::open(config, shutdown.clone())
+        let daemon = Daemon::open_with(config, shutdown.clone(), reloading)
             .await
             .expect("the daemon opens");
         let metrics = daemon.metrics_address();
         let services = daemon.services();
+        let plugins = daemon.plugins().clone();
         let served = tokio::spawn(async move { daemon.serve(&Notify::default()).await });
         Rig {
             folder,
             services,
+            plugins,
             channel: channel(&socket).await,
             metrics,
             shutdown,
@@ -75,6 +87,11 @@ impl Rig {
 
     /// Stops, and waits for the end.
     pub(crate) async fn stop(mut self) -> TempDir {
+        // What is kept here keeps the stores open.
+        let nothing = config(self.folder.path());
+        self.plugins = transomd::plugins::Live::new(&nothing, &Metrics::default(), Reloading::default());
+        let traces = Traces::new(&nothing.traces, "").expect("none is sent");
+        self.services = Builder::default().build(Metrics::default(), traces);
         self.shutdown.begin();
         let served = self.served.take().expect("a rig is stopped once");
         served

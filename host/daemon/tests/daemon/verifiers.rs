@@ -7,7 +7,7 @@ use tonic::Code;
 use transom_api::introspection::PluginsRequest;
 use transom_api::introspection::introspection_client::IntrospectionClient;
 use transom_api::transfer_types::RegistryResolver;
-use transom_transfer::verify::Policy;
+use transom_meta::policy::Policy;
 use transomd::config::Config;
 use transomd::shutdown::Shutdown;
 use transomd::{Daemon, Failure};

@@ -73,6 +73,8 @@ pub enum PluginFailure {
     Refused,
     /// It returned something else than an answer for each record.
     Answer,
+    /// It was not asked, because it crashed again and again.
+    Suspended,
 }
 
 impl FilterError {
@@ -90,6 +92,7 @@ impl FilterError {
                 // The expression asks of a record what it does not have.
                 PluginFailure::Refused => Class::InvalidArgument,
                 PluginFailure::Crash | PluginFailure::Answer => Class::Unknown,
+                PluginFailure::Suspended => Class::Unavailable,
             },
         }
     }

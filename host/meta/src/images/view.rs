@@ -29,6 +29,7 @@ impl Fields for Image {
             updated: Some(self.updated),
             labels: Some(&self.labels),
             annotations: Some(&self.target.annotations),
+            platform: None,
         }
     }
 }

@@ -58,6 +58,7 @@ impl Builder {
             updated: facts.updated.map(instant),
             labels: facts.labels.map(|labels| self.pairs(labels)).transpose()?,
             annotations: facts.annotations.map(|labels| self.pairs(labels)).transpose()?,
+            platform: self.optional(facts.platform.as_deref())?,
         };
         self.batch.records.push(record);
         Ok(())

@@ -1,7 +1,7 @@
 //! How lists find filters by name: the traits that `transom-meta` defines.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use transom_meta::filter::{
@@ -14,11 +14,39 @@ use super::{Filter, FilterInfo, Inner};
 use crate::error::{Fault, GuestError, LoadError};
 use crate::host::Host;
 use crate::limits::{FILTER_BATCH_RECORDS, FILTER_EXPRESSION_SHOWN};
+use crate::manifest::{Manifest, PluginKind};
 
 /// The label filters of a daemon, by name.
 #[derive(Clone, Debug, Default)]
 pub struct FilterSet {
     filters: BTreeMap<String, Filter>,
+}
+
+/// The label filters that paths mean: a plugin's folder, or a folder of plugins' folders, of which those of other kinds are left
+/// alone.
+pub fn found(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut filters = Vec::new();
+    for path in paths {
+        if is_filter(path) {
+            filters.push(path.clone());
+            continue;
+        }
+        let entries = path.read_dir().into_iter().flatten().flatten();
+        let mut folders: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| is_filter(path))
+            .collect();
+        folders.sort();
+        filters.append(&mut folders);
+    }
+    filters
+}
+
+fn is_filter(folder: &Path) -> bool {
+    let file = folder.join("plugin.toml");
+    let manifest = std::fs::read_to_string(&file).ok();
+    let manifest = manifest.and_then(|text| Manifest::parse(&text, &file).ok());
+    manifest.is_some_and(|manifest| manifest.kind == PluginKind::Filter)
 }
 
 /// A label filter that could not be loaded.

@@ -8,6 +8,7 @@ use wasmtime::{AsContextMut, Result, StoreContextMut};
 
 use self::bindings::transom::keys::unwrap;
 use crate::decrypt::{Powers, Refusal};
+use crate::grants;
 use crate::limits::CIPHER_BYTES_MAX;
 use crate::state::State;
 
@@ -146,18 +147,21 @@ impl unwrap::Host for State {
         wrapped: Vec<u8>,
     ) -> Result<std::result::Result<Vec<u8>, unwrap::UnwrapError>> {
         let opened = self.decrypting()?.unwrap(&scheme, &wrapped);
-        Ok(opened.map(|opened| opened.to_vec()).map_err(told))
+        let plugin = self.log.plugin();
+        Ok(opened
+            .map(|opened| opened.to_vec())
+            .map_err(|refusal| told(plugin, refusal)))
     }
 }
 
 /// A refusal in the interface's words.
-fn told(refusal: Refusal) -> unwrap::UnwrapError {
+fn told(plugin: &str, refusal: Refusal) -> unwrap::UnwrapError {
     match refusal {
-        Refusal::NotGranted => unwrap::UnwrapError::Denied(
+        Refusal::NotGranted => unwrap::UnwrapError::Denied(format!(
             "the plugin has no private keys: its plugin.toml must have \"keys\" in capabilities, and the operator must grant some \
-             (--decryption-key FILE, or the plugin's name in [processors.keys])"
-                .to_owned(),
-        ),
+             (--decryption-key FILE, or in the daemon's configuration [processors.keys] {} = [\"/etc/transom/keys\"])",
+            grants::key(plugin)
+        )),
         Refusal::Unwrap(error) => {
             let text = error.to_string();
             match error {

@@ -36,6 +36,7 @@ mod bindings {
 }
 
 /// A component whose imports are resolved and whose exports are found.
+#[derive(Clone)]
 pub(crate) struct Ready {
     pre: bindings::StorageDriverPre<State>,
 }

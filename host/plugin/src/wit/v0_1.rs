@@ -10,8 +10,9 @@ pub(crate) use self::bindings::transom::common as common_interfaces;
 use self::bindings::transom::common::{log, types};
 use crate::config::{Value, Values};
 use crate::error::GuestError;
+use crate::log::Level;
 use crate::plugin::{Conversion, Info};
-use crate::state::{Level, State, StreamError};
+use crate::state::{State, StreamError};
 
 mod bindings {
     #![allow(
@@ -193,6 +194,7 @@ impl From<stage::Outcome> for Outcome {
         Self {
             detail: None,
             documents: Vec::new(),
+            memory: None,
             annotations: outcome.annotations.into_iter().collect(),
             findings: outcome.findings.into_iter().map(Finding::from).collect(),
             verdict: match outcome.verdict {

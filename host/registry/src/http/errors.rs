@@ -39,7 +39,7 @@ pub(crate) fn meaning(error: &Error) -> (StatusCode, &'static str) {
             (Status::METHOD_NOT_ALLOWED, "UNSUPPORTED")
         }
         // Not 401: the client's own login is not what is missing.
-        Error::UpstreamRefuses { .. } => (Status::FORBIDDEN, "DENIED"),
+        Error::UpstreamRefuses { .. } | Error::NotAdmitted { .. } => (Status::FORBIDDEN, "DENIED"),
         Error::UpstreamBusy { .. } => (Status::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
         Error::UpstreamUnavailable { .. } => (Status::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
         Error::UpstreamWrong { .. } => (Status::BAD_GATEWAY, "UNAVAILABLE"),

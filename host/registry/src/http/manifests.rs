@@ -117,6 +117,8 @@ impl Call<'_> {
             bytes,
         };
         let size = push.bytes.len() as u64;
+        let admission = &self.registry.settings.admission;
+        admission.judge(self.store(), name, &push).await?;
         let pushed = self.store().push_manifest(name, push).await?;
         self.tell_pushed(name, &pushed, &tags, size).await;
         Ok(self.created(name, &pushed, reference, &tags))

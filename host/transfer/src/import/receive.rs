@@ -27,9 +27,9 @@ const LAYOUT_VERSION: &str = "1.0.0";
 
 /// A blob that is content now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) digest: Digest,
-    pub(super) size: u64,
+pub(crate) struct Stored {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
 }
 
 /// What an archive had.
@@ -441,7 +441,7 @@ fn check_version(layout: &[u8]) -> Result<(), TransferError> {
 }
 
 /// Makes bytes content.
-pub(super) async fn store(
+pub(crate) async fn store(
     metadata: &Metadata,
     caller: &Caller,
     bytes: Bytes,

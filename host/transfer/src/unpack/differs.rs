@@ -13,8 +13,9 @@ use transom_meta::kv::Pending;
 use transom_meta::{Caller, Class, Error, Metadata};
 use transom_oci::Digest;
 
-use super::parts::{Applier, ApplyError, Authorizer, Layer, Sealed};
+use super::parts::{Applied, Applier, ApplyError, Authorizer, Layer, Sealed};
 use crate::arriving::Arriving;
+use crate::artifacts::Made;
 use crate::limits;
 
 /// Applies layers with the first differ that can, and asks it about those that are applied already.
@@ -48,7 +49,7 @@ impl fmt::Debug for DifferApplier {
 }
 
 impl Applier for DifferApplier {
-    fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Digest, ApplyError>> {
+    fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Applied, ApplyError>> {
         let (differs, read) = (self.differs.clone(), Arc::clone(&layer.read));
         let along = layer.along.map(|blob| (blob.clone(), layer.cancel.clone()));
         let blobs = self.readable(layer.caller, along);
@@ -67,7 +68,12 @@ impl Applier for DifferApplier {
         };
         Box::pin(async move {
             match tokio::task::spawn_blocking(work).await {
-                Ok(Ok(applied)) => Ok(applied.descriptor.digest),
+                Ok(Ok(applied)) => Ok(Applied {
+                    diff_id: applied.descriptor.digest,
+                    made: applied
+                        .report
+                        .map_or_else(Vec::new, |report| Made::of(&report.stages)),
+                }),
                 Ok(Err(error)) => Err(failed(&error)),
                 Err(error) => Err(ApplyError {
                     class: Class::Unknown,

@@ -1,6 +1,7 @@
 //! The images of one transfer on their way into snapshots.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -11,6 +12,7 @@ use transom_oci::{Digest, Platform};
 
 use super::arrivals::Arrivals;
 use super::{UnpackError, Unpackable, Unpacker, image};
+use crate::artifacts;
 use crate::lease::Hold;
 use crate::progress::ProgressSink;
 
@@ -28,7 +30,7 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub struct Unpacking {
     shared: Arc<Shared>,
-    begun: HashSet<String>,
+    begun: HashMap<String, Unpackable>,
     tasks: Vec<JoinHandle<Result<(), UnpackError>>>,
 }
 
@@ -93,7 +95,7 @@ impl Unpacking {
         };
         Unpacking {
             shared: Arc::new(shared),
-            begun: HashSet::new(),
+            begun: HashMap::new(),
             tasks: Vec::new(),
         }
     }
@@ -140,7 +142,8 @@ impl Unpacking {
     /// nothing happens.
     pub fn image(&mut self, image: &Unpackable) {
         let id = format!("{} {}", image.manifest.digest, image.config.digest);
-        if self.begun.insert(id) {
+        if let Entry::Vacant(new) = self.begun.entry(id) {
+            new.insert(image.clone());
             let (shared, image) = (Arc::clone(&self.shared), image.clone());
             self.tasks.push(tokio::spawn(async move {
                 let done = image::unpack(&shared, &image).await;
@@ -166,7 +169,14 @@ impl Unpacking {
                 result = done;
             }
         }
-        result
+        result?;
+        // Now the manifests are there, too.
+        for image in self.begun.values() {
+            let (metadata, caller) = (&self.shared.metadata, self.shared.hold.caller());
+            let attached = artifacts::attach(metadata, caller, &image.manifest, &image.layers).await;
+            attached.map_err(Box::new)?;
+        }
+        Ok(())
     }
 }
 

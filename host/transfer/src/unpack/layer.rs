@@ -12,9 +12,10 @@ use transom_sys::Mount;
 
 use super::job::Shared;
 use super::locks::Locked;
-use super::parts::{Layer, Sealed};
+use super::parts::{Applied, Layer, Sealed};
 use super::{UnpackError, image, tell};
 use crate::arriving::Arriving;
+use crate::artifacts::{self, Made};
 use crate::limits;
 use crate::progress::{EXTRACTED, EXTRACTING};
 
@@ -49,6 +50,8 @@ pub(super) struct Extracted {
     key: String,
     /// The snapshotter had it already: the blob was not looked at.
     staged: bool,
+    /// What processors wrote about it.
+    made: Vec<Made>,
     _lock: Locked,
 }
 
@@ -83,10 +86,11 @@ async fn try_extract(
         return Ok(None);
     };
     let staged = is_staged(&mounts);
-    let extracted = Extracted {
+    let mut extracted = Extracted {
         work,
         key,
         staged,
+        made: Vec::new(),
         _lock: lock,
     };
     match extracted.fill(shared, mounts, from).await {
@@ -267,7 +271,12 @@ impl Work {
 
 impl Extracted {
     /// Applies the layer; an error says whether its bytes were lost.
-    async fn fill(&self, shared: &Shared, mounts: Vec<Mount>, from: From) -> Result<(), (UnpackError, bool)> {
+    async fn fill(
+        &mut self,
+        shared: &Shared,
+        mounts: Vec<Mount>,
+        from: From,
+    ) -> Result<(), (UnpackError, bool)> {
         let work = &self.work;
         if self.staged {
             return work.authorize(shared).await.map_err(|error| (error, false));
@@ -276,8 +285,11 @@ impl Extracted {
         let (_permit, along) = turn.map_err(|error| (error, false))?;
         let mounts = work.mounts(mounts);
         match self.apply(shared, &mounts, along.as_ref()).await {
-            Ok(actual) if actual == work.diff_id => Ok(()),
-            Ok(actual) => {
+            Ok(Applied { diff_id, made }) if diff_id == work.diff_id => {
+                self.made = made;
+                Ok(())
+            }
+            Ok(Applied { diff_id: actual, .. }) => {
                 let error = UnpackError::DiffId {
                     layer: work.descriptor.digest.clone(),
                     expected: work.diff_id.clone(),
@@ -301,7 +313,7 @@ impl Extracted {
         shared: &Shared,
         mounts: &[Mount],
         along: Option<&Arriving>,
-    ) -> Result<Digest, UnpackError> {
+    ) -> Result<Applied, UnpackError> {
         let work = &self.work;
         let read = Arc::new(AtomicU64::new(0));
         let layer = Layer {
@@ -367,11 +379,14 @@ impl Extracted {
         Ok(())
     }
 
-    /// Says of the blob what it is uncompressed.
+    /// Says of the blob what it is uncompressed, and what was written about it.
     async fn label(&self, shared: &Shared) -> Result<(), UnpackError> {
         if self.staged {
             return Ok(());
         }
+        let (metadata, caller) = (&shared.metadata, shared.hold.caller());
+        let kept = artifacts::keep(metadata, caller, &self.work.descriptor.digest, &self.made).await;
+        kept.map_err(Box::new)?;
         let labels = Labels::from([(UNCOMPRESSED.to_owned(), self.work.diff_id.to_string())]);
         image::label(shared, &self.work.descriptor, labels, UNCOMPRESSED).await
     }

@@ -13,6 +13,7 @@ use transom_oci::{Descriptor, Digest};
 use transom_sys::Mount;
 
 use crate::arriving::Arriving;
+use crate::artifacts::Made;
 
 /// Snapshots in namespaces, of every snapshotter that there is. The caller's lease keeps what is prepared, committed or found.
 pub trait Snapshots: Send + Sync + fmt::Debug + 'static {
@@ -143,14 +144,23 @@ pub struct Layer<'a> {
     pub read: Arc<AtomicU64>,
 }
 
+/// A layer that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The digest of the plain tar.
+    pub diff_id: Digest,
+    /// What processors wrote about it.
+    pub made: Vec<Made>,
+}
+
 /// Applies layers.
 pub trait Applier: Send + Sync + fmt::Debug + 'static {
-    /// Applies a layer and gives its diffID. When this answers, also with an error or after the request to stop, nothing of it
+    /// Applies a layer and says what it became. When this answers, also with an error or after the request to stop, nothing of it
     /// is mounted or written to any more.
     ///
     /// # Errors
     /// [`ApplyError`].
-    fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Digest, ApplyError>>;
+    fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Applied, ApplyError>>;
 }
 
 /// A layer that is in a snapshot already, and that only a processor can read.

@@ -12,7 +12,7 @@ use transom_meta::snapshots::{Info, Kind};
 use transom_meta::{Caller, Class, Error, Labels, Metadata};
 use transom_oci::{Algorithm, Digest, media_type};
 use transom_sys::Mount;
-use transom_transfer::unpack::{Applier, ApplyError, Authorizer, Layer, Sealed, Snapshots};
+use transom_transfer::unpack::{Applied, Applier, ApplyError, Authorizer, Layer, Sealed, Snapshots};
 
 /// Snapshots by key.
 #[derive(Debug, Default)]
@@ -188,7 +188,7 @@ impl FakeApplier {
         })
     }
 
-    async fn apply_now(&self, layer: Layer<'_>) -> Result<Digest, ApplyError> {
+    async fn apply_now(&self, layer: Layer<'_>) -> Result<Applied, ApplyError> {
         let failed = |text: &str| ApplyError {
             class: Class::Unknown,
             text: text.to_owned(),
@@ -239,7 +239,10 @@ impl FakeApplier {
         let tar = tar.map_err(|error| failed(&error.to_string()))?;
         layer.read.store(layer.descriptor.size, Ordering::Relaxed);
         let tar = tar.map_err(|error| failed(&error.to_string()))?;
-        Ok(Digest::of(Algorithm::Sha256, &tar))
+        Ok(Applied {
+            diff_id: Digest::of(Algorithm::Sha256, &tar),
+            made: Vec::new(),
+        })
     }
 }
 
@@ -257,7 +260,7 @@ fn tar_of(mut blob: Box<dyn Read + Send>, plain: bool) -> std::io::Result<Vec<u8
 }
 
 impl Applier for FakeApplier {
-    fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Digest, ApplyError>> {
+    fn apply<'a>(&'a self, layer: Layer<'a>) -> Pending<'a, Result<Applied, ApplyError>> {
         Box::pin(self.apply_now(layer))
     }
 }

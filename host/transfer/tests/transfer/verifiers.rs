@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use transom_meta::Class;
 use transom_meta::filter::{Compiled, Facts, FilterError, FilterPlugin, FilterSource, Plugins};
-use transom_transfer::verify::{Policies, Policy, Programs, Verifier};
+use transom_meta::policy::{Policies, Policy};
+use transom_transfer::verify::{Programs, PullPolicies, Verifier};
 use transom_transfer::{ImageStore, TransferError, Transfers, Verifiers};
 
 use crate::fake::Fake;
@@ -167,7 +168,7 @@ fn policies(expression: &str) -> Vec<Arc<dyn Verifier>> {
         expression: expression.to_owned(),
     };
     let policies = Policies::compile(vec![policy], &Plugins::new(Arc::new(Plain))).unwrap();
-    vec![Arc::new(policies)]
+    vec![Arc::new(PullPolicies(policies))]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,6 +50,7 @@ pub(crate) struct Facts {
     pub(crate) updated: Option<Instant>,
     pub(crate) labels: Option<Run>,
     pub(crate) annotations: Option<Run>,
+    pub(crate) platform: Option<Span>,
 }
 
 /// Records to match.

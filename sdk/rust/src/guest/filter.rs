@@ -117,6 +117,7 @@ impl From<matching::Facts> for Facts {
             updated: facts.updated.map(Instant::from),
             labels: facts.labels.map(Run::from),
             annotations: facts.annotations.map(Run::from),
+            platform: facts.platform.map(Span::from),
         }
     }
 }

@@ -25,6 +25,7 @@ pub struct TestRecord {
     updated: Option<Instant>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
+    platform: Option<String>,
 }
 
 impl TestRecord {
@@ -95,6 +96,13 @@ impl TestRecord {
         self
     }
 
+    /// Says what it runs on, such as `linux/amd64`.
+    #[must_use]
+    pub fn platform(mut self, platform: impl Into<String>) -> Self {
+        self.platform = Some(platform.into());
+        self
+    }
+
     /// Whether it matches an expression.
     ///
     /// # Errors
@@ -148,6 +156,10 @@ fn batch(records: &[TestRecord]) -> Batch {
                 .annotations
                 .as_ref()
                 .map(|labels| pairs(&mut batch, labels)),
+            platform: record
+                .platform
+                .as_deref()
+                .map(|platform| text(&mut batch, platform)),
         };
         batch.records.push(facts);
     }

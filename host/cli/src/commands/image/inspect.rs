@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::document;
-use crate::client::image::{Node, State};
+use crate::client::image::{Node, Referrer, State};
 use crate::client::{Client, labels, time};
 use crate::commands::{print, print_json};
 use crate::failure::Failure;
@@ -39,8 +39,27 @@ fn node_document(node: &Node) -> Value {
         "state": state,
         "problem": problem,
         "platform": node.platform().map(ToString::to_string),
+        "referrers": node.referrers.iter().map(referrer_document).collect::<Vec<_>>(),
         "children": node.children.iter().map(node_document).collect::<Vec<_>>(),
     })
+}
+
+fn referrer_document(referrer: &Referrer) -> Value {
+    json!({
+        "digest": referrer.digest,
+        "artifactType": referrer.artifact_type,
+        "documents": referrer.documents,
+    })
+}
+
+/// What refers to a manifest: above its children, for there may be many of them.
+fn referrers(node: &Node, indent: &str, text: &mut String) {
+    for referrer in &node.referrers {
+        let kind = referrer.artifact_type.as_deref().unwrap_or("(not here)");
+        let (digest, count) = (&referrer.digest, referrer.documents.len());
+        let line = format!("about it: {kind} {digest}, {count} documents");
+        text.push_str(&format!("{indent}· {}\n", printable(&line)));
+    }
 }
 
 fn branch(node: &Node, indent: &str, last: bool, text: &mut String) {
@@ -67,6 +86,7 @@ fn branch(node: &Node, indent: &str, last: bool, text: &mut String) {
     };
     text.push_str(&format!("{indent}{corner}{}\n", printable(&line)));
     let indent = format!("{indent}{below}");
+    referrers(node, &indent, text);
     for (index, child) in node.children.iter().enumerate() {
         branch(child, &indent, index + 1 == node.children.len(), text);
     }

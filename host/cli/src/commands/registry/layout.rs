@@ -5,13 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use transom_content::Store;
-use transom_oci::{Descriptor, Index, media_type};
+use transom_content::{Error, IngestOptions, Store};
+use transom_oci::{Algorithm, Descriptor, Digest, Index, media_type};
 
 use crate::failure::{Failure, Kind};
 
 /// Where the name of an image in a layout stands.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(in crate::commands) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The files of a layout beside its blobs, and what is in the first.
 pub(super) const MARKER: &str = "oci-layout";
@@ -46,6 +46,11 @@ impl Layout {
             folder: folder.to_owned(),
             store: Store::open(folder)?,
         })
+    }
+
+    /// Whether a folder is a layout.
+    pub(in crate::commands) fn is_one(folder: &Path) -> bool {
+        folder.join(MARKER).is_file()
     }
 
     /// The image of a name, or the only one.
@@ -93,7 +98,29 @@ impl Layout {
         Ok(())
     }
 
-    fn index(&self) -> Result<Index, Failure> {
+    /// Stores bytes under their digest.
+    pub(in crate::commands) fn put_blob(&self, kind: &str, bytes: &[u8]) -> Result<Descriptor, Failure> {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let descriptor = Descriptor::new(kind, digest.clone(), bytes.len() as u64);
+        let options = IngestOptions {
+            total: Some(descriptor.size),
+            expected: Some(digest.clone()),
+        };
+        let mut writer = match self.store.ingest(&format!("artifact-{digest}"), options) {
+            Ok(writer) => writer,
+            Err(Error::AlreadyExists { .. }) => return Ok(descriptor),
+            Err(error) => return Err(error.into()),
+        };
+        writer.truncate(0)?;
+        writer.write(bytes)?;
+        match writer.commit(Some(descriptor.size), Some(&digest)) {
+            Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(descriptor),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is listed.
+    pub(in crate::commands) fn index(&self) -> Result<Index, Failure> {
         let path = self.folder.join(INDEX);
         let text = match fs::read(&path) {
             Ok(text) => text,

@@ -1,7 +1,7 @@
 //! `transom registry serve`: a registry without a daemon.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
@@ -9,15 +9,19 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use transom_meta::filter::Plugins;
+use transom_plugin::filter::{self, FilterSet, Refused};
 use transom_registry::config::{Config, Log, LogFormat, LogLevel, Metrics, Tls};
 use transom_registry::http::ACCESS;
 use transom_registry::run::{RunError, Running};
 
-use crate::arguments::{RegistryCheck, RegistryServe};
+use crate::arguments::{DriverPlugins, RegistryCheck, RegistryServe};
 use crate::commands::driver::factory;
 use crate::commands::{print, print_json};
 use crate::failure::{Failure, Kind};
+use crate::handlers;
 use crate::interrupt::Interrupt;
+use crate::places;
 
 pub(super) fn check(command: &RegistryCheck, json: bool) -> Result<(), Failure> {
     read(&command.config)?;
@@ -30,13 +34,14 @@ pub(super) fn check(command: &RegistryCheck, json: bool) -> Result<(), Failure> 
 pub(super) fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     let config = configured(command)?;
     start_log(&config.log);
-    let drivers = factory(&command.plugins)?;
+    let (filters, plugins) = filters(&command.plugins, &config)?;
+    let drivers = factory(&plugins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot start the registry", &error))?;
     runtime.block_on(async {
-        let running = Running::open(&config, &drivers).await?;
+        let running = Running::open_with(&config, &drivers, Vec::new(), &filters).await?;
         let address = running
             .address()
             .map_err(|error| Failure::io(config.http.listen, &error))?;
@@ -48,6 +53,27 @@ pub(super) fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) 
         running.serve(interrupt.requested()).await;
         Ok(())
     })
+}
+
+/// The label filters among the plugins, for policies, and the plugins that are left. Those in the usual folder are known, too.
+fn filters(plugins: &DriverPlugins, config: &Config) -> Result<(Plugins, DriverPlugins), Failure> {
+    let named = filter::found(&plugins.paths);
+    let paths = plugins.paths.iter().filter(|path| !named.contains(path));
+    let rest = DriverPlugins {
+        paths: paths.cloned().collect(),
+    };
+    // Starting the engine takes milliseconds that nobody owes who has no policy.
+    if config.admission.policies.is_empty() {
+        return Ok((Plugins::default(), rest));
+    }
+    let usual: Vec<PathBuf> = places::plugins().into_iter().collect();
+    let mut all = named;
+    all.extend(filter::found(&usual));
+    let (set, refused) = FilterSet::load(&handlers::host()?, &all);
+    match refused.into_iter().next() {
+        Some(Refused { path, error }) => Err(Failure::from(error).about(path.display())),
+        None => Ok((set.into_plugins(), rest)),
+    }
 }
 
 fn read(file: &Path) -> Result<Config, Failure> {

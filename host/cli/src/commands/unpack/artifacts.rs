@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-use transom_content::{Error, IngestOptions};
 use transom_image::Image;
 use transom_image::unpack::UnpackedLayer;
 use transom_layer::stage::Document;
-use transom_oci::{Algorithm, Descriptor, Digest, Manifest, media_type};
+use transom_oci::{Descriptor, Digest, Manifest, media_type};
 
 use crate::commands::registry::layout::Layout;
 use crate::failure::Failure;
@@ -53,7 +52,7 @@ pub(super) fn write(
     for layer in layers {
         for stage in &layer.report.stages {
             for document in &stage.outcome.documents {
-                let mut descriptor = put(layout, &document.media_type, &document.bytes)?;
+                let mut descriptor = layout.put_blob(&document.media_type, &document.bytes)?;
                 descriptor.annotations = annotations(document, layer, &stage.name);
                 kinds.entry(&document.media_type).or_default().push(descriptor);
             }
@@ -65,14 +64,14 @@ pub(super) fn write(
             schema_version: 2,
             media_type: Some(media_type::MANIFEST.to_owned()),
             artifact_type: Some(kind.to_owned()),
-            config: put(layout, media_type::EMPTY_CONFIG, b"{}")?,
+            config: layout.put_blob(media_type::EMPTY_CONFIG, b"{}")?,
             layers: documents,
             subject: Some(subject(image)),
             annotations: BTreeMap::new(),
         };
         let text = serde_json::to_vec(&manifest)
             .map_err(|error| Failure::io("cannot write a manifest", &std::io::Error::other(error)))?;
-        let descriptor = put(layout, media_type::MANIFEST, &text)?;
+        let descriptor = layout.put_blob(media_type::MANIFEST, &text)?;
         let artifact = Written {
             artifact_type: kind.to_owned(),
             digest: descriptor.digest.clone(),
@@ -100,24 +99,4 @@ fn subject(image: &Image) -> Descriptor {
         ..
     } = image.descriptor.clone();
     Descriptor::new(media_type, digest, size)
-}
-
-fn put(layout: &Layout, media_type: &str, bytes: &[u8]) -> Result<Descriptor, Failure> {
-    let digest = Digest::of(Algorithm::Sha256, bytes);
-    let descriptor = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
-    let options = IngestOptions {
-        total: Some(descriptor.size),
-        expected: Some(digest.clone()),
-    };
-    let mut writer = match layout.store.ingest(&format!("artifact-{digest}"), options) {
-        Ok(writer) => writer,
-        Err(Error::AlreadyExists { .. }) => return Ok(descriptor),
-        Err(error) => return Err(error.into()),
-    };
-    writer.truncate(0)?;
-    writer.write(bytes)?;
-    match writer.commit(Some(descriptor.size), Some(&digest)) {
-        Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(descriptor),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -12,6 +12,7 @@ use transomd::Daemon;
 use transomd::config::Config;
 use transomd::notify::Notify;
 use transomd::places::Places;
+use transomd::reload::Reloading;
 use transomd::shutdown::Shutdown;
 
 use crate::support::{Done, transom, wait_until};
@@ -58,19 +59,27 @@ impl Rig {
 
     /// The same in a folder where one may have been before.
     pub(crate) fn transomd_in(folder: TempDir) -> Rig {
-        let mut config = Config::defaults(&Places {
+        let places = Places {
             config: folder.path().join("config.toml"),
             root: folder.path().join("root"),
             state: folder.path().join("state"),
-        });
-        config.metrics = Some(([127, 0, 0, 1], 0).into());
+        };
+        let read = move || {
+            let text = fs::read_to_string(&places.config).unwrap_or_default();
+            let mut config = Config::parse(&text, &places).map_err(|mistakes| mistakes.to_string())?;
+            config.metrics = Some(([127, 0, 0, 1], 0).into());
+            Ok(config)
+        };
+        let config = read().unwrap();
         let socket = config.socket_path();
         let shutdown = Shutdown::default();
         let stop = shutdown.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let daemon = Daemon::open(config, stop).await.unwrap();
+                let daemon = Daemon::open_with(config, stop, Reloading::from(read))
+                    .await
+                    .unwrap();
                 daemon.serve(&Notify::default()).await.unwrap();
             });
         });

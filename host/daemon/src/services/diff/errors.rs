@@ -88,6 +88,7 @@ fn of_stage(error: &StageError, text: String) -> Status {
                 | Fault::Stack { .. },
             ) => Class::ResourceExhausted,
             Some(Fault::Guest(GuestError::Denied(_))) => Class::PermissionDenied,
+            Some(Fault::Suspended(_)) => Class::Unavailable,
             _ => Class::Unknown,
         },
         _ => Class::Unknown,

@@ -1,4 +1,4 @@
-//! What processors found in a layer: for whoever reads the log, and as events.
+//! What processors found in a layer: for whoever reads the log, and as events; and what they wrote about it.
 
 use serde_json::json;
 use transom_diff::{Applied, DiffError};
@@ -6,7 +6,9 @@ use transom_layer::pump::PumpError;
 use transom_layer::stage::{Outcome, Severity};
 use transom_meta::events::Exchange;
 use transom_meta::names::Namespace;
+use transom_meta::{Caller, Metadata};
 use transom_oci::Digest;
+use transom_transfer::artifacts::{self, Made};
 
 /// The topic of an event about what a processor found in a layer.
 const TOPIC: &str = "/layers/findings";
@@ -46,16 +48,14 @@ pub(super) fn tell(
     }
 }
 
-fn found(processor: &str, outcome: &Outcome, layer: &Digest, events: Option<(&Exchange, &Namespace)>) {
-    for document in &outcome.documents {
-        let (media_type, size) = (&document.media_type, document.size);
-        tracing::info!(
-            processor,
-            media_type,
-            size,
-            "a document about the layer is not kept: only `transom unpack --artifacts` does"
-        );
+/// Keeps what was written about a layer with its blob. That it cannot be kept is no reason not to apply the layer.
+pub(super) async fn keep(made: &[Made], layer: &Digest, (metadata, caller): (&Metadata, &Caller)) {
+    if let Err(error) = artifacts::keep(metadata, caller, layer, made).await {
+        tracing::warn!(%layer, %error, "documents about the layer are not kept");
     }
+}
+
+fn found(processor: &str, outcome: &Outcome, layer: &Digest, events: Option<(&Exchange, &Namespace)>) {
     for finding in &outcome.findings {
         let (rule, location, message) = (&finding.rule, &finding.location, &finding.message);
         match finding.severity {

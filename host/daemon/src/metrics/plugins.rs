@@ -1,0 +1,173 @@
+//! What plugins do, counted; and what is known of those in use, asked for when somebody wants to know.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::plugins::set::{Entry, Set, Shelf};
+
+/// Asks the plugins of now.
+#[derive(Debug)]
+pub(super) struct Plugins {
+    shelf: Shelf,
+}
+
+impl Plugins {
+    pub(super) fn new(shelf: Shelf) -> Plugins {
+        Plugins { shelf }
+    }
+}
+
+/// What plugins do. Clones count together. It is not all that is counted: whoever has it must not keep alive what asks the stores.
+#[derive(Clone, Debug, Default)]
+pub struct PluginCalls {
+    calls: Family<Ended, Counter>,
+    seconds: Family<Name, Counter<f64, AtomicU64>>,
+    bytes: Family<Passed, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ended {
+    plugin: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Passed {
+    plugin: String,
+    direction: &'static str,
+}
+
+impl PluginCalls {
+    /// A plugin or a processor was called. The result is `ok`, `refused`, `stopped`, `suspended`, or how it failed.
+    pub fn ended(&self, plugin: &str, took: Duration, result: &'static str) {
+        let plugin = plugin.to_owned();
+        let ended = Ended {
+            plugin: plugin.clone(),
+            result,
+        };
+        self.calls.get_or_create(&ended).inc();
+        let seconds = self.seconds.get_or_create(&Name { plugin });
+        seconds.inc_by(took.as_secs_f64());
+    }
+
+    /// Bytes have gone through a processor.
+    pub fn passed(&self, plugin: &str, read: u64, written: u64) {
+        for (direction, bytes) in [("read", read), ("written", written)] {
+            let plugin = plugin.to_owned();
+            self.bytes
+                .get_or_create(&Passed { plugin, direction })
+                .inc_by(bytes);
+        }
+    }
+
+    /// Gives it its names.
+    pub(super) fn name_all(&self, registry: &mut Registry) {
+        let help = "Calls of plugins and processors, by result: ok, refused, stopped, suspended, or how it failed (crash is a trap)";
+        registry.register("plugin_calls", help, self.calls.clone());
+        let help = "Time that plugins took";
+        registry.register_with_unit("plugin", help, Unit::Seconds, self.seconds.clone());
+        let help = "Bytes that processors of layers read and wrote";
+        registry.register("plugin_bytes", help, self.bytes.clone());
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Name {
+    plugin: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Which {
+    plugin: String,
+    version: String,
+    digest: String,
+    kind: &'static str,
+}
+
+/// A number for each plugin.
+type Of = fn(&Entry) -> u64;
+
+const GAUGES: [(&str, &str, Of); 3] = [
+    (
+        "plugin_running",
+        "Calls under way of the version in use",
+        |entry| entry.watch.running(),
+    ),
+    (
+        "plugin_draining",
+        "Calls under way of versions before the one in use",
+        |entry| entry.watch.history().draining(&entry.watch),
+    ),
+    (
+        "plugin_suspended",
+        "1 while a plugin is suspended because it crashed again and again",
+        |entry| u64::from(entry.watch.breaker().view().state != "closed"),
+    ),
+];
+
+const COUNTERS: [(&str, &str, Of); 2] = [
+    (
+        "plugin_suspensions",
+        "How often a plugin was suspended since its version is in use",
+        |entry| entry.watch.breaker().view().trips,
+    ),
+    (
+        "plugin_dropped_log_lines",
+        "Lines of a plugin's log that were dropped because there were too many",
+        |entry| entry.used.dropped_lines(),
+    ),
+];
+
+impl Collector for Plugins {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let set = self.shelf.now();
+        if set.entries.is_empty() {
+            return Ok(());
+        }
+        info(&set, &mut encoder)?;
+        for (name, help, of) in GAUGES {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for entry in &set.entries {
+                let gauge = ConstGauge::new(i64::try_from(of(entry)).unwrap_or(i64::MAX));
+                gauge.encode(metric.encode_family(&name_of(entry))?)?;
+            }
+        }
+        for (name, help, of) in COUNTERS {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for entry in &set.entries {
+                ConstCounter::new(of(entry)).encode(metric.encode_family(&name_of(entry))?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn info(set: &Set, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "1 for each plugin in use, with its version";
+    let mut metric = encoder.encode_descriptor("plugin_version", help, None, MetricType::Gauge)?;
+    for entry in &set.entries {
+        let which = Which {
+            plugin: entry.used.name().to_owned(),
+            version: entry.used.version().to_owned(),
+            digest: entry.used.digest().to_string(),
+            kind: entry.used.kind().as_str(),
+        };
+        ConstGauge::new(1i64).encode(metric.encode_family(&which)?)?;
+    }
+    Ok(())
+}
+
+fn name_of(entry: &Entry) -> Name {
+    Name {
+        plugin: entry.used.name().to_owned(),
+    }
+}
