@@ -52,7 +52,9 @@ pub(super) fn run(
         None => of_daemon(command.plugin.clone(), &Target::new(place)?, interrupt)?,
     };
     if json {
-        return plugins.iter().try_for_each(|plugin| print_json(&document(plugin)));
+        return plugins
+            .iter()
+            .try_for_each(|plugin| print_json(&document(plugin)));
     }
     print(&plugins.iter().map(text).collect::<String>())
 }
@@ -73,7 +75,11 @@ fn of_files(plugin: &Path, config: Option<&Path>) -> Result<Answer, Failure> {
             toml::from_str(&text).map_err(|error| {
                 Failure::new(
                     Kind::Other,
-                    format!("{}: {}; see transomd config check", file.display(), error.message()),
+                    format!(
+                        "{}: {}; see transomd config check",
+                        file.display(),
+                        error.message()
+                    ),
                 )
             })?
         }
@@ -86,13 +92,15 @@ fn of_files(plugin: &Path, config: Option<&Path>) -> Result<Answer, Failure> {
         ..Given::default()
     };
     let given = given.with_storage(&config.registry.storage, loaded.name());
-    let grants = grants::of(loaded.manifest(), &given).into_iter().map(|grant| Grant {
-        capability: grant.capability.to_owned(),
-        asked: grant.asked,
-        granted: grant.granted,
-        what: grant.what,
-        add: grant.add,
-    });
+    let grants = grants::of(loaded.manifest(), &given)
+        .into_iter()
+        .map(|grant| Grant {
+            capability: grant.capability.to_owned(),
+            asked: grant.asked,
+            granted: grant.granted,
+            what: grant.what,
+            add: grant.add,
+        });
     Ok(Answer {
         name: loaded.name().to_owned(),
         kind: loaded.kind().as_str().to_owned(),

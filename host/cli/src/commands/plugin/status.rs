@@ -24,7 +24,9 @@ pub(super) fn status(
         Ok(response.into_inner().plugins)
     })?;
     if json {
-        return plugins.iter().try_for_each(|status| print_json(&document(status)));
+        return plugins
+            .iter()
+            .try_for_each(|status| print_json(&document(status)));
     }
     print(&plugins.iter().map(text).collect::<String>())
 }
@@ -77,12 +79,19 @@ fn text(status: &Status) -> String {
         (_, false) => "cannot be used".to_owned(),
         (Some(breaker), true) if breaker.state == "open" => {
             let wait = breaker.wait.map_or(0, |wait| wait.seconds);
-            format!("suspended after {} crashes, is tried in {wait} s", breaker.crashes)
+            format!(
+                "suspended after {} crashes, is tried in {wait} s",
+                breaker.crashes
+            )
         }
         (Some(breaker), true) if breaker.state == "trying" => "suspended, is being tried".to_owned(),
         _ => format!("in use for {}", time::age(status.since.as_ref())),
     };
-    let mut text = format!("{} {}: {state}\n", printable(&plugin.name), printable(&plugin.version));
+    let mut text = format!(
+        "{} {}: {state}\n",
+        printable(&plugin.name),
+        printable(&plugin.version)
+    );
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
             let _ = writeln!(text, "  {name:<9} {value}");
@@ -100,7 +109,10 @@ fn text(status: &Status) -> String {
         };
         line("running", format!("{}{old}", status.running));
     }
-    let calls = status.calls.iter().map(|(result, count)| format!("{count} {}", printable(result)));
+    let calls = status
+        .calls
+        .iter()
+        .map(|(result, count)| format!("{count} {}", printable(result)));
     line("calls", calls.collect::<Vec<_>>().join(", "));
     if status.dropped_lines > 0 {
         line("log", format!("{} lines dropped", status.dropped_lines));
@@ -109,7 +121,10 @@ fn text(status: &Status) -> String {
         let age = time::age(failed.at.as_ref());
         let version = printable(&failed.version);
         let message = printable(&failed.message);
-        line("failed", format!("{age} ago, {version}, {}: {message}", printable(&failed.result)));
+        line(
+            "failed",
+            format!("{age} ago, {version}, {}: {message}", printable(&failed.result)),
+        );
     }
     text
 }

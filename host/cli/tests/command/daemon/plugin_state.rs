@@ -20,11 +20,20 @@ fn a_daemon_takes_what_its_configuration_has_now_and_shows_how_it_does() {
 
     rig.ok(&["image", "ls", "wasm.semver==\"labels.version >= 1.2\""]);
     let one = rig.one(&["plugin", "status", "semver"]);
-    assert_eq!((one["name"].as_str(), one["kind"].as_str()), (Some("semver"), Some("filter")));
+    assert_eq!(
+        (one["name"].as_str(), one["kind"].as_str()),
+        (Some("semver"), Some("filter"))
+    );
     assert!(one["calls"]["ok"].as_u64().unwrap() >= 1, "{one}");
-    assert_eq!((&one["breaker"]["state"], &one["running"]), (&"closed".into(), &0.into()));
+    assert_eq!(
+        (&one["breaker"]["state"], &one["running"]),
+        (&"closed".into(), &0.into())
+    );
     let text = rig.ok(&["plugin", "status"]);
-    assert!(text.starts_with("semver ") && text.contains("in use for"), "{text}");
+    assert!(
+        text.starts_with("semver ") && text.contains("in use for"),
+        "{text}"
+    );
     assert!(text.contains(&format!("from      {folder}")), "{text}");
     let grants = rig.ok(&["plugin", "grants", "semver"]);
     assert!(grants.contains("asks for nothing"), "{grants}");
@@ -50,7 +59,10 @@ fn powers_are_looked_up_in_files_without_a_daemon() {
     };
     let missing = ask(&[]);
     assert!(missing.contains("asked for, not granted"), "{missing}");
-    assert!(missing.contains("ocicrypt = [\"/etc/transom/keys\"]"), "{missing}");
+    assert!(
+        missing.contains("ocicrypt = [\"/etc/transom/keys\"]"),
+        "{missing}"
+    );
     std::fs::write(&config, "[processors.keys]\nocicrypt = [\"/k\"]\n").unwrap();
     let granted: serde_json::Value = serde_json::from_str(&ask(&["--json"])).unwrap();
     assert_eq!(granted["grants"][0]["what"], "/k");

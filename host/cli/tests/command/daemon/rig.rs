@@ -77,7 +77,9 @@ impl Rig {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let daemon = Daemon::open_with(config, stop, Reloading::from(read)).await.unwrap();
+                let daemon = Daemon::open_with(config, stop, Reloading::from(read))
+                    .await
+                    .unwrap();
                 daemon.serve(&Notify::default()).await.unwrap();
             });
         });
