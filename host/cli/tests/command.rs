@@ -50,6 +50,8 @@ mod processors;
 mod registry;
 #[path = "command/registry_admission.rs"]
 mod registry_admission;
+#[path = "command/registry_clients.rs"]
+mod registry_clients;
 #[path = "command/registry_policy.rs"]
 mod registry_policy;
 #[path = "command/registry_serve.rs"]

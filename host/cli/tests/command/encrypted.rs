@@ -15,7 +15,7 @@ const PUBLIC: &str = "org.opencontainers.image.enc.pubopts";
 const JWE: &str = "org.opencontainers.image.enc.keys.jwe";
 
 /// A key of the tests of `transom-keys`.
-fn key(name: &str) -> String {
+pub(crate) fn key(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../keys/tests/skopeo")
         .join(name);
@@ -23,14 +23,14 @@ fn key(name: &str) -> String {
 }
 
 /// The plugin and skopeo, if both are here.
-fn needs() -> Option<(String, PathBuf)> {
+pub(crate) fn needs() -> Option<(String, PathBuf)> {
     let component = transom_tests::plugin("ocicrypt")?;
     let skopeo = transom_tests::require_program("skopeo")?;
     Some((component.parent().unwrap().display().to_string(), skopeo))
 }
 
 /// An image of three layers: plain, gzip, zstd.
-fn plain(folder: &Path) -> RawImage {
+pub(crate) fn plain(folder: &Path) -> RawImage {
     let layer = |name: &str, compression| {
         let tar = Tar::new().file(name, name.repeat(5000).as_bytes()).end();
         RawLayer::new(&tar, compression)

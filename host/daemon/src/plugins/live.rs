@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 use transom_diff::LiveSettings;
@@ -25,13 +24,12 @@ use transom_oci::Digest;
 use transom_plugin::Loaded;
 use transom_plugin::artifact::Policy;
 use transom_plugin::grants::Grant;
-use transom_plugin::limits::INSTALLED_MAX;
 use transom_plugin::manifest::PluginKind;
 
 use crate::Failure;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::reload::{self, Reloaded, Reloading};
+use crate::reload::{self, Reloading};
 use crate::verifiers::{Chosen, Current};
 use crate::{grants, processors};
 

@@ -196,7 +196,7 @@ fn every_setting_is_in_force_at_once_or_named() {
     let text = "root = \"/r\"\nstate = \"/s\"\naddress = \"/a\"\nproxy_backend = true\nshutdown_timeout = \"1s\"\n[socket]\nuid = 1\n[log]\n\
                 level = \"warn\"\nformat = \"json\"\n[metadata]\ngrace = \"1s\"\n[snapshots]\nsync = false\n[gc]\nmutation_threshold = 1\n\
                 [limits]\ndiffs = 1\n[metrics]\naddress = \"127.0.0.1:1\"\n[traces]\nshare = 0.5\n[filters]\nfolders = [\"/f\"]\n\
-                [transfer]\nmax_concurrent_downloads = 1\n[verifiers]\nmax_verifiers = 1\n[diff]\ncontent_address = \"/c\"\nsync_fs = true\n\
+                [transfer]\nmax_concurrent_downloads = 1\n[verifiers]\nmax_verifiers = 1\n[admission.policies.a]\nplugin = \"b\"\nexpression = \"c\"\n[diff]\ncontent_address = \"/c\"\nsync_fs = true\n\
                 [processors]\nfolders = [\"/p\"]\n[registry]\nnamespaces = [\"a\"]\n[plugins.breaker]\ncrashes = 1\n";
     let read = Config::parse(text, &places).expect("a right file");
     let compared = compare(&running, &read);
@@ -207,6 +207,7 @@ fn every_setting_is_in_force_at_once_or_named() {
         "filters",
         "processors",
         "verifiers",
+        "admission",
     ];
     assert_eq!(compared.changed, live);
     let fixed = [
