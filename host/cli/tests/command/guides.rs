@@ -166,7 +166,7 @@ fn follow(name: &str) {
         // What a guide makes is tried, not used.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env_remove("RUSTFLAGS")
         .stdin(Stdio::null())
         .output()

@@ -226,9 +226,9 @@ fn a_damaged_image_is_told_apart(rig: &Rig) {
 fn the_tree_of_an_image_is_shown(rig: &Rig) {
     let pair = import(rig, "one");
     let shown = rig.one(&["image", "inspect", "one"]);
-    let keys = "{children:[{children:[{children:[] descriptor:{digest mediaType size} platform problem state}] \
-                descriptor:{digest mediaType platform:{architecture os} size} platform problem state}] \
-                descriptor:{digest mediaType size} platform problem state}";
+    let keys = "{children:[{children:[{children:[] descriptor:{digest mediaType size} platform problem referrers:[] state}] \
+                descriptor:{digest mediaType platform:{architecture os} size} platform problem referrers:[] state}] \
+                descriptor:{digest mediaType size} platform problem referrers:[] state}";
     assert_eq!(shape(&shown["content"]), keys);
     let mine = &shown["content"]["children"][0];
     assert_eq!(mine["children"][1]["descriptor"]["digest"], pair.layer);
