@@ -31,6 +31,8 @@ mod inspect;
 mod interrupt;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/plugin_languages.rs"]
+mod plugin_languages;
 #[path = "command/plugin_new.rs"]
 mod plugin_new;
 #[path = "command/plugins.rs"]

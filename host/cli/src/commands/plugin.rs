@@ -21,6 +21,7 @@ use transom_layer::pump::{self, Layer, LayerReport, SinkError};
 use transom_layer::stage::StageError;
 use transom_layer::workers::Workers;
 use transom_oci::{Algorithm, Descriptor, Digest};
+use transom_plugin::manifest::PluginKind;
 use transom_plugin::{Manifest, Report, inspect};
 
 use super::report::{StageJson, stage_text};
@@ -107,6 +108,21 @@ fn component_path(path: &Path) -> Result<PathBuf, Failure> {
             .component
             .unwrap_or_else(|| format!("{}.wasm", manifest.name)),
     ))
+}
+
+/// The kind of the plugin that a path means, by its plugin.toml. Without one it can only be a processor.
+fn kind(path: &Path) -> Result<PluginKind, Failure> {
+    let folder = if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(path)
+    };
+    let manifest = folder.join("plugin.toml");
+    if !manifest.is_file() {
+        return Ok(PluginKind::Processor);
+    }
+    let text = fs::read_to_string(&manifest).map_err(|error| Failure::io(manifest.display(), &error))?;
+    Ok(Manifest::parse(&text, &manifest)?.kind)
 }
 
 fn report_text(path: &Path, report: &Report) -> String {
