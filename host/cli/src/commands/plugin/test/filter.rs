@@ -102,7 +102,7 @@ fn select(
         .replace('\\', r"\\")
         .replace('"', "\\\"")
         .replace('\n', r"\n");
-    let filters = Filters::compile(&[format!("wasm.{plugin}==\"{quoted}\"")], plugins)?;
+    let filters = Filters::compile(&[format!("wasm.\"{plugin}\"==\"{quoted}\"")], plugins)?;
     let mut records = records.to_vec();
     filters.retain(&mut records)?;
     Ok(records.into_iter().map(|record| record.name).collect())

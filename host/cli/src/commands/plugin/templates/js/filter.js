@@ -1,4 +1,4 @@
-// Records of at least so many bytes: `wasm.{name}==1000000`. The folder transom/ is the SDK: `transom plugin build` puts it there.
+// Records of at least so many bytes: `wasm."{name}"==1000000`. The folder transom/ is the SDK: `transom plugin build` puts it there.
 
 import { filter } from './transom/filter.js';
 import { failure } from './transom/transom.js';
