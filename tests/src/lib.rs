@@ -12,4 +12,4 @@ pub mod needs;
 pub mod sample;
 pub mod tree;
 
-pub use needs::{plugin, require_program, require_root, skip, target_dir};
+pub use needs::{compilers, plugin, require_program, require_root, skip, target_dir};

@@ -48,6 +48,17 @@ pub const LIBRARIES: [(&str, &str); 3] = [
     ),
 ];
 
+/// What compiles plugins in C: a file of each package, and the Debian package that has it.
+pub const CLANG: [(&str, &str); 4] = [
+    ("/usr/bin/clang-14", "clang-14"),
+    ("/usr/bin/wasm-ld-14", "lld-14"),
+    ("/usr/include/wasm32-wasi/wasi/api.h", "wasi-libc"),
+    (
+        "/usr/lib/llvm-14/lib/clang/14.0.6/lib/wasi/libclang_rt.builtins-wasm32.a",
+        "libclang-rt-14-dev-wasm32",
+    ),
+];
+
 /// Says that the running test is left out and why. The caller returns after it.
 ///
 /// # Panics
@@ -151,6 +162,27 @@ pub fn moto_server() -> Option<PathBuf> {
     }
     skip("needs moto from PyPI: `cargo xtask setup`");
     None
+}
+
+/// The folders with the compilers of plugins in C, JavaScript and Python, to be looked in before `PATH`; if one of the compilers is not
+/// installed, the test is skipped and must return.
+#[must_use]
+pub fn compilers() -> Option<Vec<PathBuf>> {
+    let scripts = js_folder().join("node_modules/.bin");
+    let python = python_folder("componentize-py").join("bin");
+    let files = CLANG.iter().map(|(file, _)| PathBuf::from(file));
+    let mut files = files.chain([scripts.join("componentize-qjs"), python.join("componentize-py")]);
+    if let Some(missing) = files.find(|file| !file.exists()) {
+        skip(&format!("needs {}: `cargo xtask setup`", missing.display()));
+        return None;
+    }
+    Some(vec![scripts, python])
+}
+
+/// Where `cargo xtask` installs the npm packages of `sdk/js/package-lock.json`.
+#[must_use]
+pub fn js_folder() -> PathBuf {
+    target_dir().join("js")
 }
 
 /// Where `cargo xtask` installs the Python packages of `tests/python/NAME.txt`.

@@ -1,12 +1,14 @@
 //! What a person types: `cargo xtask demo`, `cargo xtask test`, and their parts.
 //!
-//! Read in this order: [`target`] (a compiler for guests), [`plugins`] (guests to components), [`demo`],
+//! Read in this order: [`target`] (a compiler for guests), [`plugins`] (guests to components), [`languages`] (those that
+//! are not in Rust), [`demo`],
 //! [`test`], [`fuzz`], [`bench`]; below them [`debian`] and [`python`] (packages) and [`run`] (other programs).
 
 mod bench;
 mod debian;
 mod demo;
 mod fuzz;
+mod languages;
 mod plugins;
 mod python;
 mod run;
@@ -33,7 +35,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Gets what building and testing need: a compiler for WASM guests, programs that tests compare with
+    /// Gets what building and testing need: compilers for WASM guests, programs that tests compare with
     Setup {
         /// Takes this way to the guests' compiler and no other; else the first that works
         #[arg(long, value_name = "WAY")]
@@ -87,10 +89,11 @@ fn main() -> ExitCode {
         Task::Setup { wasm_by } => target::set_up(wasm_by).map(|_| {
             debian::get_test_programs();
             python::get_test_packages();
+            languages::get_compilers();
         }),
         Task::Plugins { wasm_by } => target::set_up(wasm_by)
             .and_then(|guests| plugins::build(&guests))
-            .map(drop),
+            .and_then(|_| languages::build()),
         Task::Demo => demo::demo(),
         Task::Fuzz { target, seconds } => fuzz::fuzz(&target, seconds),
         Task::Bench { parts, runs } => bench::bench(&bench::Options {

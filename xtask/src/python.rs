@@ -30,7 +30,7 @@ pub(crate) fn get_test_packages() {
 }
 
 /// Installs what `tests/python/NAME.txt` pins, unless just that was installed already.
-fn get(name: &str) -> Result<(), String> {
+pub(crate) fn get(name: &str) -> Result<(), String> {
     let list = workspace_dir().join("tests/python").join(format!("{name}.txt"));
     let wanted = fs::read(&list).map_err(|error| format!("{}: {error}", list.display()))?;
     let folder = python_folder(name);

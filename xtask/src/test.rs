@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitCode};
 use transom_tests::needs::{SKIP_LOG, target_dir, workspace_dir};
 
 use crate::debian;
+use crate::languages;
 use crate::plugins;
 use crate::python;
 use crate::run::{Error, Result, cargo, file_error, line, not_started};
@@ -19,6 +20,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<ExitCode> {
     debian::get_test_programs();
     python::get_test_packages();
     plugins::build(&target::set_up(None)?)?;
+    languages::build()?;
 
     let folder = target_dir().join("xtask");
     fs::create_dir_all(&folder).map_err(file_error(&folder))?;

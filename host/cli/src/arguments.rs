@@ -275,11 +275,12 @@ pub(crate) struct Inspect {
 pub(crate) enum Plugin {
     /// Make the source of a new plugin, which builds and passes its tests.
     New(PluginNew),
-    /// Build the plugin in a folder to a component, by cargo.
+    /// Build the plugin in a folder to a component, by the compiler of its language.
     Build(PluginBuild),
     /// Say whether a plugin of any kind would be loaded: its world, its imports, its size, what it asks for.
     Check(PluginInspect),
-    /// Run a processor on the cases beside its source, in one piece and in small ones.
+    /// Run a plugin on the cases beside its source: a processor in one piece and in small ones, a filter on records, a storage driver
+    /// on the conformance suite.
     Test(PluginTest),
     /// Show what a component imports and exports, whether it would be loaded, and what it says of itself.
     Inspect(PluginInspect),

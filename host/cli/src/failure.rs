@@ -249,6 +249,20 @@ impl From<&ApplyError> for Kind {
     }
 }
 
+impl From<transom_guests::Error> for Failure {
+    fn from(error: transom_guests::Error) -> Failure {
+        use transom_guests::Error;
+        let kind = match &error {
+            Error::File { source, .. } => kind_of_io(source),
+            Error::Manifest { .. } | Error::Language { .. } => Kind::Usage,
+            Error::Tool { .. } => Kind::NotFound,
+            Error::Component(_) => Kind::Damaged,
+            Error::Failed { .. } | Error::Bindings(_) => Kind::Other,
+        };
+        Failure::of(kind, &error)
+    }
+}
+
 impl From<transom_content::Error> for Failure {
     fn from(error: transom_content::Error) -> Failure {
         Failure::of(Kind::from(&error), &error)

@@ -40,6 +40,8 @@ mod interrupt;
 mod large;
 #[path = "command/plugin_bench.rs"]
 mod plugin_bench;
+#[path = "command/plugin_languages.rs"]
+mod plugin_languages;
 #[path = "command/plugin_new.rs"]
 mod plugin_new;
 #[path = "command/plugins.rs"]

@@ -1,4 +1,4 @@
-//! Measures plugins: `cargo run --release -p transom-plugin --example measure [FOLDER]`.
+//! Measures processors that look at plain tars: `cargo run --release -p transom-plugin --example measure [FOLDER [NAME…]]`.
 //!
 //! Prints what a warm stage costs on a tiny layer, and the rate of inspectors on a stream.
 
@@ -34,9 +34,15 @@ impl SinkError for Never {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::args_os()
-        .nth(1)
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments
+        .next()
         .map_or_else(|| "target/plugins".into(), PathBuf::from);
+    let named: Vec<String> = arguments.collect();
+    let names = match named.is_empty() {
+        true => vec!["count".to_owned(), "secrets".to_owned()],
+        false => named,
+    };
     let tiny = tar(100);
     let large = tar(STREAM);
     for allocation in [Allocation::Auto, Allocation::OnDemand] {
@@ -50,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             start.elapsed(),
             host.is_pooling()
         );
-        for name in ["count", "secrets"] {
+        for name in &names {
             let start = Instant::now();
             let plugin = host.load_dir(&folder.join(name))?;
             let loaded = start.elapsed();

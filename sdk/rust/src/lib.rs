@@ -101,7 +101,7 @@
 //!
 //! A storage driver is the trait [`storage::Store`] for its calls, [`storage::Driver`] for how it begins, and one line,
 //! [`register_driver!`]. One that stands on another and changes its bytes is a [`storage::Codec`] in a [`storage::Transform`], which does
-//! the rest: see `plugins/encrypt`.
+//! the rest: [`storage`] has a complete one.
 //!
 //! Read `processor.rs` first (the trait and its words), `filter.rs` or `storage.rs`, then `error.rs`, `config.rs`, `guest.rs` (how it meets the host) and
 //! `testing.rs`. `tar.rs` is a helper for inspectors that look into the tar as it passes, `decode.rs` for those that decompress, `keys.rs` for those that decrypt, `documents.rs` for

@@ -52,11 +52,17 @@ impl TemplateKind {
 pub(crate) enum Language {
     /// Rust, by transom-sdk.
     Rust,
+    /// C, by clang.
+    C,
+    /// JavaScript, by componentize-qjs.
+    Js,
+    /// Python, by componentize-py.
+    Python,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginBuild {
-    /// The folder of the plugin's crate, with a plugin.toml.
+    /// The folder of the plugin's source, with a plugin.toml.
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
     /// Where the component and its plugin.toml go [default: DIR/target/plugin/NAME]

@@ -133,7 +133,17 @@ fn document(kind: &DriverKind) -> Value {
 fn check(command: &DriverCheck, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     let table = table(command)?;
     let options = options(command)?;
-    let factory = factory(&command.plugins)?;
+    hold(factory(&command.plugins)?, table, options, json, interrupt)
+}
+
+/// Holds a driver to the suite, and shows what came of it.
+pub(super) fn hold(
+    factory: Factory,
+    table: Map<String, Value>,
+    options: Options,
+    json: bool,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

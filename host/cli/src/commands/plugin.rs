@@ -24,6 +24,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use transom_plugin::manifest::PluginKind;
 use transom_plugin::{Manifest, Report, inspect};
 
 use super::{print, print_json};
@@ -126,6 +127,21 @@ fn component_path(path: &Path) -> Result<PathBuf, Failure> {
             .component
             .unwrap_or_else(|| format!("{}.wasm", manifest.name)),
     ))
+}
+
+/// The kind of the plugin that a path means, by its plugin.toml. Without one it can only be a processor.
+fn kind(path: &Path) -> Result<PluginKind, Failure> {
+    let folder = if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(path)
+    };
+    let manifest = folder.join("plugin.toml");
+    if !manifest.is_file() {
+        return Ok(PluginKind::Processor);
+    }
+    let text = fs::read_to_string(&manifest).map_err(|error| Failure::io(manifest.display(), &error))?;
+    Ok(Manifest::parse(&text, &manifest)?.kind)
 }
 
 fn report_text(path: &Path, report: &Report) -> String {

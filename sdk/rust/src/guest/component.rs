@@ -20,7 +20,7 @@ use crate::Processor;
 )]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: ["../../wit/common", "../../wit/processor"],
+        path: ["wit/common", "wit/processor"],
         world: "transom:processor/processor",
         generate_all,
         pub_export_macro: true,

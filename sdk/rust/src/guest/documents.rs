@@ -13,7 +13,7 @@ pub(crate) use self::documents::Document;
 )]
 mod bindings {
     wit_bindgen::generate!({
-        path: ["../../wit/common", "../../wit/artifacts"],
+        path: ["wit/common", "wit/artifacts"],
         world: "transom:artifacts/reporter",
         with: {
             "transom:common/types@0.1.0": crate::guest::bindings::transom::common::types,

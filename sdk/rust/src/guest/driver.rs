@@ -26,7 +26,7 @@ pub(crate) use self::imports::{HostHttp, HostKeys, HostStore, config, now, rando
 )]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: ["../../wit/common", "../../wit/storage"],
+        path: ["wit/common", "wit/storage"],
         world: "transom:storage/storage-driver",
         with: {
             "transom:common/types@0.1.0": crate::guest::bindings::transom::common::types,

@@ -18,7 +18,7 @@ use crate::filter::{self, Batch, Facts, Filter, Instant, Pair, Run, Span};
 )]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: ["../../wit/common", "../../wit/filter"],
+        path: ["wit/common", "wit/filter"],
         world: "transom:filter/label-filter",
         with: {
             "transom:common/types@0.1.0": crate::guest::bindings::transom::common::types,

@@ -14,7 +14,7 @@ pub(crate) use self::cipher::{AesCtr, HmacSha256};
 )]
 mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit/keys",
+        path: "wit/keys",
         world: "transom:keys/decryptor",
         generate_all,
     });

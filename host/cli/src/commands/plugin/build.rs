@@ -1,4 +1,4 @@
-//! `transom plugin build`: the crate in a folder, by cargo, and the component that becomes of it.
+//! `transom plugin build`: the project in a folder, by the compiler of its language, and the component that becomes of it.
 
 use std::fs;
 use std::io::BufRead;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use transom_guests::{Language, Project, Tools, component};
 use transom_plugin::Manifest;
-use wit_component::ComponentEncoder;
 
 use super::check;
 use crate::arguments::PluginBuild;
@@ -24,15 +24,7 @@ pub(super) fn run(command: &PluginBuild, as_json: bool) -> Result<(), Failure> {
     let text =
         fs::read_to_string(&manifest_path).map_err(|error| Failure::io(manifest_path.display(), &error))?;
     let manifest = Manifest::parse(&text, &manifest_path)?;
-    let core = compile(folder)?;
-    let module = fs::read(&core).map_err(|error| Failure::io(core.display(), &error))?;
-    let component = component(&module).map_err(|reason| {
-        let text = format!(
-            "{} is no plugin: {reason}; does it call register_processor!, or the like?",
-            core.display()
-        );
-        Failure::new(Kind::Damaged, text)
-    })?;
+    let component = make(folder)?;
     let out = command
         .out
         .clone()
@@ -58,6 +50,22 @@ pub(super) fn run(command: &PluginBuild, as_json: bool) -> Result<(), Failure> {
         out.join(name).display(),
         size(component.len() as u64)
     ))
+}
+
+/// The component of the project in a folder. Messages of compilers go to stderr.
+fn make(folder: &Path) -> Result<Vec<u8>, Failure> {
+    let project = Project::read(folder)?;
+    if project.language == Language::Rust {
+        let core = compile(folder)?;
+        let module = fs::read(&core).map_err(|error| Failure::io(core.display(), &error))?;
+        let text = "does it call register_processor!, or the like?";
+        return component::of_module(&module).map_err(|error| Failure::from(error).about(text));
+    }
+    let built = transom_guests::build(&project, &Tools::default(), &folder.join("target/build"))?;
+    if !built.warnings.is_empty() {
+        eprintln!("{}", built.warnings);
+    }
+    Ok(built.component)
 }
 
 /// Runs cargo, whose messages go to stderr, and gives the module that it made.
@@ -105,13 +113,6 @@ fn module_of(line: &str) -> Option<PathBuf> {
     let mut files = message["filenames"].as_array()?.iter().filter_map(Value::as_str);
     let file = files.find(|file| file.ends_with(".wasm"))?;
     is_module.then(|| PathBuf::from(file))
-}
-
-/// The component that a core module describes in its custom sections.
-fn component(module: &[u8]) -> Result<Vec<u8>, String> {
-    let encoder = ComponentEncoder::default().validate(true).module(module);
-    let encoded = encoder.and_then(|mut encoder| encoder.encode());
-    encoded.map_err(|error| format!("{error:#}"))
 }
 
 /// Replaces a file in one step.

@@ -12,15 +12,28 @@ use crate::failure::Failure;
 /// A file of a template: where it goes, and what is in it.
 type File = (&'static str, &'static str);
 
-const SHARED: [File; 2] = [
-    ("Cargo.toml", include_str!("templates/Cargo.toml")),
-    (".gitignore", include_str!("templates/gitignore")),
-];
+const IGNORED: File = (".gitignore", include_str!("templates/gitignore"));
 
-fn files(kind: TemplateKind) -> &'static [File] {
+/// What a language needs beside the source.
+fn files_of_language(language: Language) -> &'static [File] {
+    match language {
+        Language::Rust => &[("Cargo.toml", include_str!("templates/Cargo.toml"))],
+        Language::C => &[],
+        Language::Js => &[("package.json", include_str!("templates/js/package.json"))],
+        Language::Python => &[
+            ("pyproject.toml", include_str!("templates/python/pyproject.toml")),
+            (
+                "requirements.txt",
+                include_str!("templates/python/requirements.txt"),
+            ),
+        ],
+    }
+}
+
+/// What a kind needs in every language.
+fn files_of_kind(kind: TemplateKind) -> &'static [File] {
     match kind {
         TemplateKind::Processor => &[
-            ("src/lib.rs", include_str!("templates/processor/lib.rs")),
             ("plugin.toml", include_str!("templates/processor/plugin.toml")),
             (
                 "cases/two-files/case.toml",
@@ -31,19 +44,41 @@ fn files(kind: TemplateKind) -> &'static [File] {
                 include_str!("templates/processor/expect.toml"),
             ),
         ],
-        TemplateKind::Storage => &[
-            ("src/lib.rs", include_str!("templates/storage/lib.rs")),
-            ("plugin.toml", include_str!("templates/storage/plugin.toml")),
-        ],
+        // The cases of drivers are those of the conformance suite.
+        TemplateKind::Storage => &[("plugin.toml", include_str!("templates/storage/plugin.toml"))],
         TemplateKind::Filter => &[
-            ("src/lib.rs", include_str!("templates/filter/lib.rs")),
             ("plugin.toml", include_str!("templates/filter/plugin.toml")),
+            (
+                "cases/by-size/case.toml",
+                include_str!("templates/filter/case.toml"),
+            ),
         ],
     }
 }
 
+fn source(language: Language, kind: TemplateKind) -> Result<File, Failure> {
+    use TemplateKind::{Filter, Processor, Storage};
+    let file = match (language, kind) {
+        (Language::Rust, Processor) => ("src/lib.rs", include_str!("templates/processor/lib.rs")),
+        (Language::Rust, Storage) => ("src/lib.rs", include_str!("templates/storage/lib.rs")),
+        (Language::Rust, Filter) => ("src/lib.rs", include_str!("templates/filter/lib.rs")),
+        (Language::C, Processor) => ("src/plugin.c", include_str!("templates/c/processor.c")),
+        (Language::C, Storage) => ("src/plugin.c", include_str!("templates/c/storage.c")),
+        (Language::C, Filter) => ("src/plugin.c", include_str!("templates/c/filter.c")),
+        (Language::Js, Processor | Storage) => {
+            return Err(Failure::usage(
+                "in JavaScript there are filters only: --kind filter",
+            ));
+        }
+        (Language::Js, Filter) => ("src/plugin.js", include_str!("templates/js/filter.js")),
+        (Language::Python, Processor) => ("src/plugin.py", include_str!("templates/python/processor.py")),
+        (Language::Python, Storage) => ("src/plugin.py", include_str!("templates/python/storage.py")),
+        (Language::Python, Filter) => ("src/plugin.py", include_str!("templates/python/filter.py")),
+    };
+    Ok(file)
+}
+
 pub(super) fn run(command: &PluginNew, as_json: bool) -> Result<(), Failure> {
-    let Language::Rust = command.lang;
     let name = &command.name;
     check(name)?;
     let folder = command.folder.clone().unwrap_or_else(|| PathBuf::from(name));
@@ -55,10 +90,19 @@ pub(super) fn run(command: &PluginNew, as_json: bool) -> Result<(), Failure> {
         return Err(Failure::usage(text));
     }
     let sdk = match &command.sdk {
+        Some(_) if command.lang != Language::Rust => {
+            return Err(Failure::usage(
+                "--sdk is for Rust: the other languages' are in this command",
+            ));
+        }
         Some(path) => sdk_path(path)?,
         None => format!("{:?}", env!("CARGO_PKG_VERSION")),
     };
-    for (place, text) in SHARED.iter().chain(files(command.kind)) {
+    let source = source(command.lang, command.kind)?;
+    let files = files_of_language(command.lang)
+        .iter()
+        .chain(files_of_kind(command.kind));
+    for (place, text) in files.chain([&IGNORED, &source]) {
         let text = text
             .replace("{name}", name)
             .replace("{type}", &type_of(name))
@@ -69,15 +113,23 @@ pub(super) fn run(command: &PluginNew, as_json: bool) -> Result<(), Failure> {
         return print_json(&json!({ "name": name, "folder": folder.display().to_string() }));
     }
     print(&format!(
-        "{0} is a plugin of the kind {1}. Next:\n  cd {0}\n  cargo test\n  transom plugin build\n{2}  transom plugin check target/plugin/{name}\n",
+        "{0} is a plugin of the kind {1}. Next:\n  cd {0}\n{2}  transom plugin build\n  transom plugin test\n  transom plugin check target/plugin/{name}\n",
         folder.display(),
         command.kind.as_str(),
-        // The suite of drivers is `transom driver check`.
-        match command.kind {
-            TemplateKind::Processor => "  transom plugin test\n",
-            TemplateKind::Storage | TemplateKind::Filter => "",
-        },
+        first_steps(command.lang),
     ))
+}
+
+/// What comes before the first build.
+fn first_steps(language: Language) -> &'static str {
+    match language {
+        Language::Rust => "  cargo test\n",
+        Language::C => {
+            "  sudo apt-get install --no-install-recommends clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32\n"
+        }
+        Language::Js => "  npm install\n",
+        Language::Python => "  python3 -m venv .venv && .venv/bin/pip install -r requirements.txt\n",
+    }
 }
 
 /// The rule that the interfaces have for names.

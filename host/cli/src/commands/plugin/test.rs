@@ -1,16 +1,19 @@
-//! `transom plugin test`: a processor on the cases beside its source, in the real host.
+//! `transom plugin test`: a plugin on the cases beside its source, in the real host.
 //!
-//! Read `case` (what a case is), `run` (a plugin on some bytes); this file compares.
+//! Read `case` (what a case is), `run` (a plugin on some bytes); this file compares. `filter` and `driver` are for the other kinds.
 
 mod case;
+mod driver;
+mod filter;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
 use transom_layer::stage::{Handler, Outcome as Reported, Severity, Verdict};
 use transom_plugin::Plugin;
+use transom_plugin::manifest::PluginKind;
 
 use self::case::{Case, Expected, Outcome};
 use self::run::Ran;
@@ -29,35 +32,69 @@ const LARGE_PIECES: [Option<usize>; 4] = [None, Some(997), Some(4096), Some(6553
 const LARGE: usize = 32 << 10;
 
 pub(super) fn run(command: &PluginTest, as_json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
-    let folder = &command.folder;
-    let plugin = handlers::host()?.load(&built(command)?)?;
-    let cases = case::all(&folder.join("cases"))?;
-    if cases.is_empty() {
-        let text = format!("{} has no cases", folder.join("cases").display());
-        return Err(Failure::new(Kind::NotFound, text));
+    let built = built(command)?;
+    let cases = command.folder.join("cases");
+    match super::kind(&built)? {
+        PluginKind::Processor => processor(&built, &cases, as_json, interrupt),
+        PluginKind::Filter => filter::run(&built, &cases, as_json),
+        PluginKind::Driver => driver::run(&built, &cases, as_json, interrupt),
     }
-    let mut failed = 0;
+}
+
+fn processor(built: &Path, folder: &Path, as_json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+    let plugin = handlers::host()?.load(built)?;
+    let cases = case::all(folder)?;
+    let mut told = Told::new(as_json);
     for case in &cases {
         let result = check(&plugin, case, interrupt);
         if interrupt.is_requested() {
             return Err(Failure::interrupted());
         }
-        failed += usize::from(result.is_err());
-        if as_json {
-            print_json(&json!({ "case": case.name, "ok": result.is_ok(), "problem": result.err() }))?;
-        } else {
-            print(&match result {
-                Ok(()) => format!("ok      {}\n", printable(&case.name)),
-                Err(problem) => format!("FAILED  {}: {}\n", printable(&case.name), printable(&problem)),
-            })?;
+        told.tell(&case.name, result)?;
+    }
+    told.finish(folder)
+}
+
+/// What came of the cases, told one by one.
+struct Told {
+    as_json: bool,
+    all: usize,
+    failed: usize,
+}
+
+impl Told {
+    fn new(as_json: bool) -> Told {
+        Told {
+            as_json,
+            all: 0,
+            failed: 0,
         }
     }
-    match failed {
-        0 => Ok(()),
-        failed => Err(Failure::new(
-            Kind::Other,
-            format!("{failed} of {} cases failed", cases.len()),
-        )),
+
+    fn tell(&mut self, case: &str, result: Result<(), String>) -> Result<(), Failure> {
+        self.all += 1;
+        self.failed += usize::from(result.is_err());
+        if self.as_json {
+            return print_json(&json!({ "case": case, "ok": result.is_ok(), "problem": result.err() }));
+        }
+        print(&match result {
+            Ok(()) => format!("ok      {}\n", printable(case)),
+            Err(problem) => format!("FAILED  {}: {}\n", printable(case), printable(&problem)),
+        })
+    }
+
+    fn finish(self, folder: &Path) -> Result<(), Failure> {
+        match (self.failed, self.all) {
+            (_, 0) => {
+                let text = format!("{} has no cases", folder.display());
+                Err(Failure::new(Kind::NotFound, text))
+            }
+            (0, _) => Ok(()),
+            (failed, all) => Err(Failure::new(
+                Kind::Other,
+                format!("{failed} of {all} cases failed"),
+            )),
+        }
     }
 }
 

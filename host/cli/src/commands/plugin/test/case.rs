@@ -40,10 +40,14 @@ struct Input {
 #[serde(deny_unknown_fields)]
 struct Entry {
     path: String,
-    /// `folder`, `link` (to `target`), or a file.
+    /// `folder`, `link` (to `target`), `device`, or a file.
     kind: Option<String>,
     #[serde(default)]
     target: String,
+    mode: Option<u32>,
+    /// Records of a pax header.
+    #[serde(default)]
+    pax: BTreeMap<String, String>,
     /// Dots in front of the text.
     #[serde(default)]
     before: usize,
@@ -114,6 +118,11 @@ fn one() -> usize {
 
 /// The cases in a folder, by their names.
 pub(super) fn all(folder: &Path) -> Result<Vec<Case>, Failure> {
+    folders(folder)?.iter().map(|folder| Case::read(folder)).collect()
+}
+
+/// The folders of cases, by their names.
+pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |error: std::io::Error| Failure::io(folder.display(), &error);
     let mut folders: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(failed)?
@@ -122,7 +131,7 @@ pub(super) fn all(folder: &Path) -> Result<Vec<Case>, Failure> {
         .filter(|path| path.is_dir())
         .collect();
     folders.sort();
-    folders.iter().map(|folder| Case::read(folder)).collect()
+    Ok(folders)
 }
 
 impl Case {
@@ -148,9 +157,8 @@ impl Case {
             };
             Outcome::Output(output, Box::new(expected))
         };
-        let name = folder.file_name().unwrap_or_default();
         Ok(Case {
-            name: name.to_string_lossy().into_owned(),
+            name: name_of(folder),
             media_type: input.media_type,
             config: input.config,
             annotations: input.annotations,
@@ -164,7 +172,16 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::io(path.display(), &error))
 }
 
-fn toml<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+/// The name of a case: that of its folder.
+pub(super) fn name_of(folder: &Path) -> String {
+    folder
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+pub(super) fn toml<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = String::from_utf8_lossy(&read(path)?).into_owned();
     toml::from_str(&text).map_err(|error| Failure::new(Kind::Usage, format!("{}: {error}", path.display())))
 }
@@ -173,11 +190,17 @@ fn tar(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for entry in entries {
         let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
+        header.set_mode(entry.mode.unwrap_or(0o644));
+        let pax = entry
+            .pax
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_bytes()));
+        builder.append_pax_extensions(pax)?;
         let mut content = vec![b'.'; entry.before];
         content.extend_from_slice(entry.text.repeat(entry.repeat).as_bytes());
         match entry.kind.as_deref() {
             Some("folder") => header.set_entry_type(tar::EntryType::Directory),
+            Some("device") => header.set_entry_type(tar::EntryType::Char),
             Some("link") => {
                 header.set_entry_type(tar::EntryType::Link);
                 header.set_link_name(&entry.target)?;

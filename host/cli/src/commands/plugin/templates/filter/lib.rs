@@ -1,4 +1,4 @@
-//! Records of at least so many bytes: `wasm.{name}==1000000`.
+//! Records of at least so many bytes: `wasm."{name}"==1000000`.
 
 use transom_sdk::{Error, Filter, FilterInfo, Matcher, Record};
 
