@@ -43,25 +43,14 @@ const FILTER: [SdkFile; 2] = [
     ),
 ];
 
-const DRIVER: [SdkFile; 3] = [
-    (
-        "transom/driver.py",
-        include_str!("../../../sdk/python/transom/driver.py"),
-    ),
-    (
-        "transom_app.py",
-        include_str!("../../../sdk/python/app/driver.py"),
-    ),
-    ("driver.py", include_str!("../../../sdk/python/app/resources.py")),
-];
-
-/// Python's names of interfaces that two packages call alike.
-const NAMES: [&str; 2] = [
-    "transom:common/types@0.1.0=common_types",
-    "transom:storage/types@0.1.0=storage_types",
-];
+/// Python's name of an interface: a longer one than it would take by itself, which says whose types they are.
+const NAME: &str = "transom:common/types@0.1.0=common_types";
 
 pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Built, Error> {
+    let sdk_of_kind = of_kind(project.kind).ok_or_else(|| Error::Language {
+        folder: project.folder.clone(),
+        reason: "in Python there are processors and filters only, for reasons in docs/decisions/0023-plugins-in-other-languages.md",
+    })?;
     stage::prepare(project, work)?;
     // A copy, so that nobody's caches of bytecode are in the component.
     let source = work.join("src");
@@ -73,7 +62,7 @@ pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Bui
         });
     }
     let sdk = work.join("sdk");
-    stage::write_sdk(SHARED.iter().chain(of_kind(project.kind)), &sdk)?;
+    stage::write_sdk(SHARED.iter().chain(sdk_of_kind), &sdk)?;
     stage::put(&sdk.join("transom/project.py"), words(project).as_bytes())?;
     let component = work.join("component.wasm");
     let environments = project.folder.ancestors().map(|folder| folder.join(".venv/bin"));
@@ -86,8 +75,7 @@ pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Bui
         // Its own is of no use to anybody here, and hides what it says.
         command.env("RUST_BACKTRACE", "0");
         command.arg("-d").arg(work.join("wit")).args(["-w", WORLD]);
-        let names = &NAMES[..if project.kind == Kind::Driver { 2 } else { 1 }];
-        command.args(names.iter().flat_map(|name| ["--import-interface-name", name]));
+        command.args(["--import-interface-name", NAME]);
         command.args(["componentize", "--stub-wasi", APP]);
         command.arg("-p").arg(&sdk).arg("-p").arg(&source);
         command.arg("-o").arg(&component);
@@ -98,11 +86,11 @@ pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Bui
     })
 }
 
-fn of_kind(kind: Kind) -> &'static [SdkFile] {
+fn of_kind(kind: Kind) -> Option<&'static [SdkFile]> {
     match kind {
-        Kind::Processor => &PROCESSOR,
-        Kind::Filter => &FILTER,
-        Kind::Driver => &DRIVER,
+        Kind::Processor => Some(&PROCESSOR),
+        Kind::Filter => Some(&FILTER),
+        Kind::Driver => None,
     }
 }
 

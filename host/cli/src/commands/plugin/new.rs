@@ -72,7 +72,10 @@ fn source(language: Language, kind: TemplateKind) -> Result<File, Failure> {
         }
         (Language::Js, Filter) => ("src/plugin.js", include_str!("templates/js/filter.js")),
         (Language::Python, Processor) => ("src/plugin.py", include_str!("templates/python/processor.py")),
-        (Language::Python, Storage) => ("src/plugin.py", include_str!("templates/python/storage.py")),
+        (Language::Python, Storage) => {
+            let text = "in Python there are processors and filters only: --kind processor or filter";
+            return Err(Failure::usage(text));
+        }
         (Language::Python, Filter) => ("src/plugin.py", include_str!("templates/python/filter.py")),
     };
     Ok(file)
