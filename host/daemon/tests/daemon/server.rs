@@ -228,9 +228,8 @@ fn calls_of_plugins_are_counted_and_traps_told_apart() {
     };
     let half = Duration::from_millis(500);
     let counted = |error: Option<FilterError>| {
-        metrics
-            .calls_of_plugins()
-            .ended("semver", half, filters::result(error.as_ref()))
+        let calls = metrics.calls_of_plugins();
+        calls.ended("semver", half, filters::result(error.as_ref()));
     };
     counted(None);
     counted(None);
