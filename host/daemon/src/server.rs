@@ -299,7 +299,9 @@ impl Opening<'_> {
         let default = self.config.snapshots.default.name();
         let flat = snapshots::backend::Flat::new(loaded.working, default);
         let snapshots = snapshots::backend::Backend::flat(flat);
-        let registry = self.registry(None, &self.plugins.shelf().filters(), &mut parts).await?;
+        let registry = self
+            .registry(None, &self.plugins.shelf().filters(), &mut parts)
+            .await?;
         let parts = parts::of_proxy(self.config, parts);
         let introspection =
             introspection::Service::new(self.identity.clone(), parts, self.plugins.shelf().clone());

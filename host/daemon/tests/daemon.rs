@@ -46,7 +46,11 @@ mod events;
 )]
 mod fake;
 #[path = "../../plugin/tests/support/filter_guest.rs"]
-#[allow(clippy::unwrap_used, dead_code, reason = "the tests of plugins use all of it, and so")]
+#[allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "the tests of plugins use all of it, and so"
+)]
 mod filter_guest;
 #[path = "daemon/filters.rs"]
 mod filters;

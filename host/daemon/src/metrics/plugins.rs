@@ -63,7 +63,9 @@ impl PluginCalls {
     pub fn passed(&self, plugin: &str, read: u64, written: u64) {
         for (direction, bytes) in [("read", read), ("written", written)] {
             let plugin = plugin.to_owned();
-            self.bytes.get_or_create(&Passed { plugin, direction }).inc_by(bytes);
+            self.bytes
+                .get_or_create(&Passed { plugin, direction })
+                .inc_by(bytes);
         }
     }
 

@@ -16,24 +16,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 use transom_diff::LiveSettings;
 use transom_meta::Metadata;
 use transom_oci::Digest;
 use transom_plugin::Loaded;
-use transom_plugin::grants::Grant;
 use transom_plugin::artifact::Policy;
-use transom_plugin::limits::INSTALLED_MAX;
+use transom_plugin::grants::Grant;
 use transom_plugin::manifest::PluginKind;
 
 use crate::Failure;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::{grants, processors};
-use crate::reload::{self, Reloaded, Reloading};
+use crate::reload::{self, Reloading};
 use crate::verifiers::{Chosen, Current};
+use crate::{grants, processors};
 
 use super::installed::{Found, Installed};
 use super::record::{Item, Pin, Record};
@@ -152,7 +150,8 @@ impl Live {
     pub async fn begin(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
         let mut state = self.inner.state.lock().await;
         let config = state.config.clone();
-        state.policy = read_policy(&config, self.inner.reloading.policy.as_deref()).map_err(Failure::Plugins)?;
+        state.policy =
+            read_policy(&config, self.inner.reloading.policy.as_deref()).map_err(Failure::Plugins)?;
         if let Some(metadata) = metadata {
             let installed = Installed::open(metadata.clone(), &config.root).await;
             state.installed = Some(installed.map_err(Failure::Plugins)?);

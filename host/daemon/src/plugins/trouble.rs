@@ -63,7 +63,9 @@ pub enum Trouble {
         reason: String,
     },
     /// A policy for images cannot be asked any more.
-    #[error("the policy {name:?} in [verifiers.policies] or [admission.policies] could not be asked any more: {source}")]
+    #[error(
+        "the policy {name:?} in [verifiers.policies] or [admission.policies] could not be asked any more: {source}"
+    )]
     Policy {
         /// Its name.
         name: String,

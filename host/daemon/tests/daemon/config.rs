@@ -82,7 +82,10 @@ fn every_setting_is_written_as_it_is_read() {
         ratio: Some(23),
         log_lines: Some(24),
     };
-    config.plugins.limits = BTreeMap::from([("a b".to_owned(), limits), ("c".to_owned(), LimitsGiven::default())]);
+    config.plugins.limits = BTreeMap::from([
+        ("a b".to_owned(), limits),
+        ("c".to_owned(), LimitsGiven::default()),
+    ]);
     let values = [
         ("a", Value::Boolean(true)),
         ("b", Value::Integer(-1)),

@@ -45,7 +45,10 @@ pub(crate) fn filter(name: &str, version: &str) -> Vec<u8> {
 fn versioned(mut component: Vec<u8>, name: &str, version: &str) -> Vec<u8> {
     let said = format!("{name}0.1.0");
     let mut at = component.windows(said.len());
-    let at = at.position(|window| window == said.as_bytes()).expect("it says so") + name.len();
+    let at = at
+        .position(|window| window == said.as_bytes())
+        .expect("it says so")
+        + name.len();
     component[at..at + 5].copy_from_slice(version.as_bytes());
     component
 }
@@ -111,13 +114,17 @@ pub(crate) async fn install_uploaded(
 }
 
 pub(crate) async fn remove(rig: &Rig, name: &str) -> Result<Plugin, Status> {
-    let request = RemoveRequest { name: name.to_owned() };
+    let request = RemoveRequest {
+        name: name.to_owned(),
+    };
     let removed = client(rig).remove(request).await?.into_inner();
     Ok(removed.plugin.expect("a plugin"))
 }
 
 pub(crate) async fn roll_back(rig: &Rig, name: &str) -> Result<Plugin, Status> {
-    let request = RollbackRequest { name: name.to_owned() };
+    let request = RollbackRequest {
+        name: name.to_owned(),
+    };
     let back = client(rig).rollback(request).await?.into_inner();
     Ok(back.plugin.expect("a plugin"))
 }
@@ -136,7 +143,9 @@ pub(crate) async fn versions(rig: &Rig) -> Vec<(String, String, bool)> {
 }
 
 pub(crate) async fn status(rig: &Rig, name: &str) -> PluginStatus {
-    let request = StatusRequest { name: name.to_owned() };
+    let request = StatusRequest {
+        name: name.to_owned(),
+    };
     let mut listed = client(rig).status(request).await.expect("a status").into_inner();
     assert_eq!(listed.plugins.len(), 1, "{listed:?}");
     listed.plugins.remove(0)

@@ -73,7 +73,9 @@ async fn a_processor_that_crashes_is_suspended_tried_and_let_in_again() {
         return;
     }
     let daemon = Suspending::start().await;
-    install(&daemon.rig, processor("trap", "0.1.0")).await.expect("installed");
+    install(&daemon.rig, processor("trap", "0.1.0"))
+        .await
+        .expect("installed");
     for _ in 0..3 {
         let (code, text) = daemon.layer().await.expect_err("it crashes");
         assert_eq!(code, Code::Unknown, "{text}");
@@ -87,7 +89,10 @@ async fn a_processor_that_crashes_is_suspended_tried_and_let_in_again() {
     assert_eq!((shown.calls["crash"], shown.calls["suspended"]), (3, 1));
     assert_eq!(shown.failures.len(), 3, "what was refused is no failure");
     let breaker = shown.breaker.expect("it has one");
-    assert_eq!((breaker.state.as_str(), breaker.crashes, breaker.limit), ("open", 3, 3));
+    assert_eq!(
+        (breaker.state.as_str(), breaker.crashes, breaker.limit),
+        ("open", 3, 3)
+    );
     let metrics = daemon.rig.metrics_text().await;
     for line in [
         "transom_plugin_suspended{plugin=\"guest\"} 1",
@@ -103,10 +108,15 @@ async fn a_processor_that_crashes_is_suspended_tried_and_let_in_again() {
     daemon.pass(29);
     assert_eq!(daemon.layer().await.expect_err("not yet").0, Code::Unavailable);
     daemon.pass(1);
-    assert_eq!(daemon.layer().await.expect_err("it is tried, and crashes").0, Code::Unknown);
+    assert_eq!(
+        daemon.layer().await.expect_err("it is tried, and crashes").0,
+        Code::Unknown
+    );
     assert_eq!(daemon.state("guest").await, ("open".to_owned(), 2));
     // Another version begins without a past.
-    install(&daemon.rig, processor("pass", "0.2.0")).await.expect("installed");
+    install(&daemon.rig, processor("pass", "0.2.0"))
+        .await
+        .expect("installed");
     daemon.layer().await.expect("it works");
     assert_eq!(daemon.state("guest").await, ("closed".to_owned(), 0));
 }
@@ -148,17 +158,25 @@ async fn a_plugin_that_loops_and_floods_the_log_is_stopped_and_suspended() {
         return;
     }
     let daemon = Suspending::start().await;
-    install(&daemon.rig, processor("chatter", "0.1.0")).await.expect("installed");
+    install(&daemon.rig, processor("chatter", "0.1.0"))
+        .await
+        .expect("installed");
     for _ in 0..3 {
         let (code, text) = daemon.layer().await.expect_err("it is stopped");
         assert_eq!(code, Code::ResourceExhausted, "{text}");
         assert!(text.contains("without reading or writing"), "{text}");
     }
-    assert_eq!(daemon.layer().await.expect_err("it is suspended").0, Code::Unavailable);
+    assert_eq!(
+        daemon.layer().await.expect_err("it is suspended").0,
+        Code::Unavailable
+    );
     let shown = status(&daemon.rig, "guest").await;
     assert_eq!((shown.calls["limit"], shown.running), (3, 0));
     assert!(shown.dropped_lines > 0, "{shown:?}");
     let metrics = daemon.rig.metrics_text().await;
-    let line = format!("transom_plugin_dropped_log_lines_total{{plugin=\"guest\"}} {}", shown.dropped_lines);
+    let line = format!(
+        "transom_plugin_dropped_log_lines_total{{plugin=\"guest\"}} {}",
+        shown.dropped_lines
+    );
     assert!(metrics.contains(&line), "{line} in {metrics}");
 }

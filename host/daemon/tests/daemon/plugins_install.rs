@@ -15,10 +15,10 @@ use transom_keys::SigningKey;
 use transom_layer::cancel::Cancel;
 use transom_layer::stage::Job;
 use transom_meta::kv::Kind;
+use transom_meta::policy::Policy;
 use transom_oci::Digest;
 use transom_plugin::artifact::{Signature, signature};
 use transom_tests::needs::{plugin, require_root};
-use transom_meta::policy::Policy;
 use transomd::Failure;
 
 use crate::layers::{Layer, TAR, apply, bind, descriptor};
@@ -48,29 +48,46 @@ async fn a_new_version_takes_over_and_can_be_taken_back() {
         return;
     }
     let rig = Rig::start().await;
-    let first = install(&rig, processor("pass", "0.1.0")).await.expect("installed");
+    let first = install(&rig, processor("pass", "0.1.0"))
+        .await
+        .expect("installed");
     assert_eq!(first.replaced, None);
     a_layer(&rig).await.expect("it passes");
     assert_eq!(status(&rig, "guest").await.calls["ok"], 1);
     // The next version is good enough to be loaded, and crashes when it is used.
-    let second = install(&rig, processor("trap", "0.2.0")).await.expect("installed");
+    let second = install(&rig, processor("trap", "0.2.0"))
+        .await
+        .expect("installed");
     assert_eq!(second.replaced.expect("the first one").version, "0.1.0");
     let text = a_layer(&rig).await.expect_err("it crashes");
     assert!(text.contains("plugin guest 0.2.0"), "{text}");
     let failed = status(&rig, "guest").await.failures;
-    assert_eq!((failed[0].version.as_str(), failed[0].result.as_str()), ("0.2.0", "crash"));
+    assert_eq!(
+        (failed[0].version.as_str(), failed[0].result.as_str()),
+        ("0.2.0", "crash")
+    );
     assert!(failed[0].message.contains("the sky fell"), "{failed:?}");
 
-    assert_eq!(roll_back(&rig, "guest").await.expect("it goes back").version, "0.1.0");
+    assert_eq!(
+        roll_back(&rig, "guest").await.expect("it goes back").version,
+        "0.1.0"
+    );
     a_layer(&rig).await.expect("it passes again");
-    assert_eq!(roll_back(&rig, "guest").await.expect("and forth").version, "0.2.0");
+    assert_eq!(
+        roll_back(&rig, "guest").await.expect("and forth").version,
+        "0.2.0"
+    );
     roll_back(&rig, "guest").await.expect("and back");
 
     let request = PluginsRequest {
         filters: vec!["type==io.transom.processor.v1".to_owned()],
     };
     let mut introspection = IntrospectionClient::new(rig.channel.clone());
-    let parts = introspection.plugins(request.clone()).await.expect("a list").into_inner();
+    let parts = introspection
+        .plugins(request.clone())
+        .await
+        .expect("a list")
+        .into_inner();
     assert_eq!(parts.plugins[0].exports["version"], "0.1.0");
     assert_eq!(remove(&rig, "guest").await.expect("removed").version, "0.1.0");
     let parts = introspection.plugins(request).await.expect("a list").into_inner();
@@ -83,7 +100,9 @@ async fn a_new_version_takes_over_and_can_be_taken_back() {
 #[tokio::test]
 async fn what_is_under_way_ends_with_the_version_that_it_began_with() {
     let rig = Rig::start().await;
-    install(&rig, processor("pass", "0.1.0")).await.expect("installed");
+    install(&rig, processor("pass", "0.1.0"))
+        .await
+        .expect("installed");
     let job = Job {
         input_media_type: TAR.to_owned(),
         output_media_type: TAR.to_owned(),
@@ -101,14 +120,18 @@ async fn what_is_under_way_ends_with_the_version_that_it_began_with() {
         step.handler.open(&job)
     };
     let old = begin().expect("it is opened");
-    install(&rig, processor("pass", "0.2.0")).await.expect("installed");
+    install(&rig, processor("pass", "0.2.0"))
+        .await
+        .expect("installed");
     let new = begin().expect("it is opened");
     let both = status(&rig, "guest").await;
     assert_eq!(both.plugin.expect("it").version, "0.2.0");
     assert_eq!((both.running, both.draining), (1, 1));
     remove(&rig, "guest").await.expect("removed while it is used");
     drop((old, new));
-    install(&rig, processor("pass", "0.3.0")).await.expect("installed");
+    install(&rig, processor("pass", "0.3.0"))
+        .await
+        .expect("installed");
     let after = status(&rig, "guest").await;
     assert_eq!((after.running, after.draining), (0, 0));
 }
@@ -122,10 +145,16 @@ async fn a_broken_version_replaces_nothing() {
     let policy = folder.path().join("policy.toml");
     std::fs::write(&policy, "").expect("a file");
     let rig = Rig::with(|config| config.plugins.policy = Some(policy.clone())).await;
-    install(&rig, processor("pass", "0.1.0")).await.expect("installed");
+    install(&rig, processor("pass", "0.1.0"))
+        .await
+        .expect("installed");
     let required = "[config.level]\ntype = \"integer\"\nrequired = true\ndoc = \"How much.\"\n";
     for (component, code, part) in [
-        (processor("describe-trap", "0.1.0"), Code::InvalidArgument, "cannot describe itself"),
+        (
+            processor("describe-trap", "0.1.0"),
+            Code::InvalidArgument,
+            "cannot describe itself",
+        ),
         (crate::guests::spy(), Code::InvalidArgument, "evil:net/sockets"),
         (
             processor_with("pass", "0.4.0", required),
@@ -148,10 +177,19 @@ async fn a_broken_version_replaces_nothing() {
     assert_eq!(code, Code::NotFound, "{text}");
     assert!(text.contains(NAMESPACE), "{text}");
     let document = put(&rig, b"{}").await;
-    assert_eq!(refused(install_uploaded(&rig, &document, &[]).await).0, Code::InvalidArgument);
-    assert_eq!(refused(install_uploaded(&rig, "x", &[]).await).0, Code::InvalidArgument);
+    assert_eq!(
+        refused(install_uploaded(&rig, &document, &[]).await).0,
+        Code::InvalidArgument
+    );
+    assert_eq!(
+        refused(install_uploaded(&rig, "x", &[]).await).0,
+        Code::InvalidArgument
+    );
     let many = vec![nowhere; 17];
-    assert_eq!(refused(install_uploaded(&rig, &document, &many).await).0, Code::ResourceExhausted);
+    assert_eq!(
+        refused(install_uploaded(&rig, &document, &many).await).0,
+        Code::ResourceExhausted
+    );
     a_layer(&rig).await.expect("the first one goes on");
 }
 
@@ -181,7 +219,9 @@ async fn what_must_be_signed_is_let_in_with_a_signature_only() {
     for (_, bytes) in signature::package(&[signed]).expect("an artifact") {
         last = put(&rig, &bytes).await;
     }
-    install_uploaded(&rig, &manifest, &[last]).await.expect("installed");
+    install_uploaded(&rig, &manifest, &[last])
+        .await
+        .expect("installed");
     assert_eq!(versions(&rig).await, guest_of("0.1.0"));
     rig.stop().await;
     // The signatures are kept with it, and the policy is asked at each start.
@@ -228,35 +268,64 @@ async fn a_restart_comes_up_with_what_was_installed() {
     install(&rig, filter("some", "0.1.0")).await.expect("installed");
     let first = upload(&rig, processor("pass", "0.1.0")).await;
     install_uploaded(&rig, &first, &[]).await.expect("installed");
-    install(&rig, processor("pass", "0.2.0")).await.expect("installed");
-    install(&rig, processor("pass", "0.3.0")).await.expect("installed");
+    install(&rig, processor("pass", "0.2.0"))
+        .await
+        .expect("installed");
+    install(&rig, processor("pass", "0.3.0"))
+        .await
+        .expect("installed");
     rig.stop().await;
 
     let rig = Rig::with(with).await;
     let listed = list(&rig).await;
     let shown: Vec<_> = listed
         .iter()
-        .map(|plugin| (plugin.name.as_str(), plugin.version.as_str(), plugin.kind.as_str()))
+        .map(|plugin| {
+            (
+                plugin.name.as_str(),
+                plugin.version.as_str(),
+                plugin.kind.as_str(),
+            )
+        })
         .collect();
-    assert_eq!(shown, [("guest", "0.3.0", "processor"), ("some", "0.1.0", "filter")]);
-    assert!(listed.iter().all(|plugin| plugin.installed && plugin.error.is_empty()));
+    assert_eq!(
+        shown,
+        [("guest", "0.3.0", "processor"), ("some", "0.1.0", "filter")]
+    );
+    assert!(
+        listed
+            .iter()
+            .all(|plugin| plugin.installed && plugin.error.is_empty())
+    );
     assert_eq!(listed[0].source, "a test");
-    assert_eq!(roll_back(&rig, "guest").await.expect("it is kept").version, "0.2.0");
+    assert_eq!(
+        roll_back(&rig, "guest").await.expect("it is kept").version,
+        "0.2.0"
+    );
     // What is kept survives a collection, and what is not goes.
     collect(&rig).await;
     let mut content = ContentClient::new(rig.channel.clone());
     let mut info = async |digest: &str| {
-        let request = InfoRequest { digest: digest.to_owned() };
+        let request = InfoRequest {
+            digest: digest.to_owned(),
+        };
         content.info(of(NAMESPACE, request)).await.map(drop)
     };
-    assert_eq!(refused(info(&first).await).0, Code::NotFound, "it is two versions old");
+    assert_eq!(
+        refused(info(&first).await).0,
+        Code::NotFound,
+        "it is two versions old"
+    );
     for plugin in list(&rig).await {
         info(&plugin.manifest).await.expect("the manifest is kept");
         info(&plugin.digest).await.expect("the component is kept");
     }
     rig.stop().await;
     let rig = Rig::with(with).await;
-    assert_eq!(roll_back(&rig, "guest").await.expect("it is kept").version, "0.3.0");
+    assert_eq!(
+        roll_back(&rig, "guest").await.expect("it is kept").version,
+        "0.3.0"
+    );
 }
 
 /// Has garbage collected, by taking away a lease and waiting for what it kept.
@@ -282,7 +351,9 @@ async fn layers_go_on_while_versions_come_and_go() {
         return;
     }
     let rig = Arc::new(Rig::with(|config| config.limits.diffs = 64).await);
-    install(&rig, processor("pass", "0.1.0")).await.expect("installed");
+    install(&rig, processor("pass", "0.1.0"))
+        .await
+        .expect("installed");
     // All of them ask for the same blob.
     a_layer(&rig).await.expect("it passes");
     let jobs: Vec<_> = (0..64)
@@ -298,7 +369,9 @@ async fn layers_go_on_while_versions_come_and_go() {
         .collect();
     for round in 2..8 {
         let version = format!("0.{round}.0");
-        install(&rig, processor("pass", &version)).await.expect("installed");
+        install(&rig, processor("pass", &version))
+            .await
+            .expect("installed");
         let broken = install(&rig, processor("describe-trap", "0.1.0")).await;
         assert_eq!(refused(broken).0, Code::InvalidArgument);
     }
@@ -377,7 +450,9 @@ async fn a_filter_that_a_policy_asks_cannot_be_removed() {
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.contains("the policy \"ours\""), "{text}");
     assert_eq!(list(&rig).await.len(), 1);
-    install(&rig, filter("some", "0.2.0")).await.expect("one that still understands it");
+    install(&rig, filter("some", "0.2.0"))
+        .await
+        .expect("one that still understands it");
     rig.stop().await;
     // A policy that cannot be asked lets no daemon start.
     let mut config = crate::rig::config(folder.path());
@@ -389,7 +464,9 @@ async fn a_filter_that_a_policy_asks_cannot_be_removed() {
 
 #[tokio::test]
 async fn a_storage_driver_waits_for_the_next_start() {
-    let Some(component) = plugin("compress") else { return };
+    let Some(component) = plugin("compress") else {
+        return;
+    };
     let folder = component.parent().expect("a folder");
     let text = std::fs::read_to_string(folder.join("plugin.toml")).expect("a file");
     let bytes = std::fs::read(&component).expect("a file");
@@ -401,7 +478,10 @@ async fn a_storage_driver_waits_for_the_next_start() {
     };
     let rig = Rig::with(with).await;
     let installed = install(&rig, bytes).await.expect("installed").plugin.expect("it");
-    assert_eq!((installed.name.as_str(), installed.kind.as_str()), ("compress", "driver"));
+    assert_eq!(
+        (installed.name.as_str(), installed.kind.as_str()),
+        ("compress", "driver")
+    );
     assert!(installed.pending.contains("next start"), "{installed:?}");
     rig.stop().await;
     let rig = Rig::with(|config| {
@@ -414,5 +494,8 @@ async fn a_storage_driver_waits_for_the_next_start() {
     .await;
     assert_eq!(list(&rig).await[0].pending, "");
     let removed = remove(&rig, "compress").await.expect("removed");
-    assert!(removed.pending.contains("until the daemon is started again"), "{removed:?}");
+    assert!(
+        removed.pending.contains("until the daemon is started again"),
+        "{removed:?}"
+    );
 }

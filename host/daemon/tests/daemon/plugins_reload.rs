@@ -70,7 +70,10 @@ async fn what_a_folder_has_now_is_taken_and_what_is_broken_goes_on() {
     write(folder.path(), "guest.wasm", b"no wasm");
     let kept = daemon.reload(|_| {}).await.expect("reloaded");
     assert!(kept.problems[0].contains("guest 0.1.0 goes on"), "{kept:?}");
-    assert_eq!(versions(rig).await, [("guest".to_owned(), "0.1.0".to_owned(), true)]);
+    assert_eq!(
+        versions(rig).await,
+        [("guest".to_owned(), "0.1.0".to_owned(), true)]
+    );
 
     write(folder.path(), "guest.wasm", &processor("pass", "0.2.0"));
     write(folder.path(), "other.wasm", b"no wasm");
@@ -78,9 +81,14 @@ async fn what_a_folder_has_now_is_taken_and_what_is_broken_goes_on() {
     assert!(taken.problems[0].starts_with("other: "), "{taken:?}");
     let all = versions(rig).await;
     let expected = [("guest", "0.2.0", true), ("other", "", false)];
-    assert_eq!(all, expected.map(|(name, version, good)| (name.to_owned(), version.to_owned(), good)));
+    assert_eq!(
+        all,
+        expected.map(|(name, version, good)| (name.to_owned(), version.to_owned(), good))
+    );
 
-    let gone = daemon.reload(|config| config.processors.folders = Vec::new()).await;
+    let gone = daemon
+        .reload(|config| config.processors.folders = Vec::new())
+        .await;
     assert_eq!(gone.expect("reloaded").changed, ["processors"]);
     assert!(list(rig).await.is_empty());
 }
@@ -90,7 +98,9 @@ async fn a_file_with_mistakes_changes_nothing() {
     let daemon = Reread::with(|_| {}).await;
     let rig = &daemon.rig;
     let required = "[config.level]\ntype = \"integer\"\ndefault = 1\ndoc = \"How much.\"\n";
-    install(rig, processor_with("pass", "0.1.0", required)).await.expect("installed");
+    install(rig, processor_with("pass", "0.1.0", required))
+        .await
+        .expect("installed");
     let (code, text) = refused(client(rig).reload(ReloadRequest {}).await);
     assert_eq!(code, Code::InvalidArgument);
     assert!(text.contains("nothing yet; nothing was changed"), "{text}");
@@ -98,7 +108,10 @@ async fn a_file_with_mistakes_changes_nothing() {
     let told = |value: &str| {
         let text = format!("[processors.config.guest]\nlevel = {value}\n");
         let places = transomd::places::Places::system();
-        Config::parse(&text, &places).expect("a right file").processors.config
+        Config::parse(&text, &places)
+            .expect("a right file")
+            .processors
+            .config
     };
     let (code, text) = refused(
         daemon
@@ -109,10 +122,20 @@ async fn a_file_with_mistakes_changes_nothing() {
             .await,
     );
     assert_eq!(code, Code::InvalidArgument, "{text}");
-    assert!(text.contains("guest: ") && text.contains("a whole number"), "{text}");
-    assert_eq!(versions(rig).await, [("guest".to_owned(), "0.1.0".to_owned(), true)]);
+    assert!(
+        text.contains("guest: ") && text.contains("a whole number"),
+        "{text}"
+    );
+    assert_eq!(
+        versions(rig).await,
+        [("guest".to_owned(), "0.1.0".to_owned(), true)]
+    );
     let good = daemon.reload(|config| config.processors.config = told("3")).await;
-    assert_eq!(good.expect("reloaded").changed, ["processors"], "the level was not taken either");
+    assert_eq!(
+        good.expect("reloaded").changed,
+        ["processors"],
+        "the level was not taken either"
+    );
     let policy = |config: &mut Config| config.plugins.policy = Some("/nonexistent".into());
     let (code, text) = refused(daemon.reload(policy).await);
     assert_eq!(code, Code::FailedPrecondition);
@@ -127,7 +150,9 @@ async fn limits_take_effect_and_what_needs_a_restart_is_named() {
     let daemon = Reread::with(|_| {}).await;
     let rig = &daemon.rig;
     install(rig, processor("pass", "0.1.0")).await.expect("installed");
-    install(rig, processor("allocate", "0.2.0")).await.expect("installed");
+    install(rig, processor("allocate", "0.2.0"))
+        .await
+        .expect("installed");
     install(rig, filter("some", "0.1.0")).await.expect("installed");
     let target = tempdir().expect("a folder");
     let tar = Layer::new().file("f", &[7; 5000]).end();
@@ -150,11 +175,16 @@ async fn limits_take_effect_and_what_needs_a_restart_is_named() {
     let small = Layer::new().end();
     let (_, text) = refused(apply(rig, TAR, &small, &[bind(target.path())]).await);
     assert!(text.contains("16777216 bytes of memory"), "{text}");
-    crate::plugins::roll_back(rig, "guest").await.expect("the version that passes");
+    crate::plugins::roll_back(rig, "guest")
+        .await
+        .expect("the version that passes");
     let (_, text) = refused(apply(rig, TAR, &tar, &[bind(target.path())]).await);
     assert!(text.contains("limit of 4096 bytes"), "{text}");
     assert_eq!(status(rig, "guest").await.breaker.expect("it").limit, 0);
-    let again = daemon.reload(|config| config.limits.diffs = 3).await.expect("reloaded");
+    let again = daemon
+        .reload(|config| config.limits.diffs = 3)
+        .await
+        .expect("reloaded");
     assert_eq!(again.restart, ["limits"], "it is named as long as it waits");
     assert_eq!(again.changed, ["diff.max_layer_size", "plugins"], "they go back");
 }
@@ -166,15 +196,37 @@ fn every_setting_is_in_force_at_once_or_named() {
     let text = "root = \"/r\"\nstate = \"/s\"\naddress = \"/a\"\nproxy_backend = true\nshutdown_timeout = \"1s\"\n[socket]\nuid = 1\n[log]\n\
                 level = \"warn\"\nformat = \"json\"\n[metadata]\ngrace = \"1s\"\n[snapshots]\nsync = false\n[gc]\nmutation_threshold = 1\n\
                 [limits]\ndiffs = 1\n[metrics]\naddress = \"127.0.0.1:1\"\n[traces]\nshare = 0.5\n[filters]\nfolders = [\"/f\"]\n\
-                [transfer]\nmax_concurrent_downloads = 1\n[verifiers]\nmax_verifiers = 1\n[diff]\ncontent_address = \"/c\"\nsync_fs = true\n\
+                [transfer]\nmax_concurrent_downloads = 1\n[verifiers]\nmax_verifiers = 1\n[admission.policies.a]\nplugin = \"b\"\nexpression = \"c\"\n[diff]\ncontent_address = \"/c\"\nsync_fs = true\n\
                 [processors]\nfolders = [\"/p\"]\n[registry]\nnamespaces = [\"a\"]\n[plugins.breaker]\ncrashes = 1\n";
     let read = Config::parse(text, &places).expect("a right file");
     let compared = compare(&running, &read);
-    let live = ["log.level", "diff.sync_fs", "plugins", "filters", "processors", "verifiers"];
+    let live = [
+        "log.level",
+        "diff.sync_fs",
+        "plugins",
+        "filters",
+        "processors",
+        "verifiers",
+        "admission",
+    ];
     assert_eq!(compared.changed, live);
     let fixed = [
-        "root", "state", "address", "proxy_backend", "shutdown_timeout", "socket", "log.format", "metadata",
-        "snapshots", "gc", "limits", "metrics", "traces", "transfer", "diff.content_address", "registry",
+        "root",
+        "state",
+        "address",
+        "proxy_backend",
+        "shutdown_timeout",
+        "socket",
+        "log.format",
+        "metadata",
+        "snapshots",
+        "gc",
+        "limits",
+        "metrics",
+        "traces",
+        "transfer",
+        "diff.content_address",
+        "registry",
     ];
     assert_eq!(compared.restart, fixed);
     let rest = compare(&compared.effective, &read);
@@ -187,13 +239,22 @@ async fn what_is_granted_is_shown_with_the_line_that_is_missing() {
     let folder = sealed.parent().expect("a folder").to_path_buf();
     let daemon = Reread::with(|config| config.processors.folders = vec![folder]).await;
     let ask = async || {
-        let request = GrantsRequest { name: "ocicrypt".to_owned() };
-        let mut answer = client(&daemon.rig).grants(request).await.expect("an answer").into_inner();
+        let request = GrantsRequest {
+            name: "ocicrypt".to_owned(),
+        };
+        let mut answer = client(&daemon.rig)
+            .grants(request)
+            .await
+            .expect("an answer")
+            .into_inner();
         answer.plugins.remove(0).grants.remove(0)
     };
     let missing = ask().await;
     assert!(missing.asked && !missing.granted, "{missing:?}");
-    assert!(missing.add.contains("[processors.keys]\nocicrypt = "), "{missing:?}");
+    assert!(
+        missing.add.contains("[processors.keys]\nocicrypt = "),
+        "{missing:?}"
+    );
     let keys = tempdir().expect("a folder");
     let path = keys.path().to_path_buf();
     let reloaded = daemon
@@ -205,8 +266,13 @@ async fn what_is_granted_is_shown_with_the_line_that_is_missing() {
     let granted = ask().await;
     assert!(granted.granted && granted.add.is_empty(), "{granted:?}");
     assert_eq!(granted.what, keys.path().display().to_string());
-    let unknown = GrantsRequest { name: "none".to_owned() };
-    assert_eq!(refused(client(&daemon.rig).grants(unknown).await).0, Code::NotFound);
+    let unknown = GrantsRequest {
+        name: "none".to_owned(),
+    };
+    assert_eq!(
+        refused(client(&daemon.rig).grants(unknown).await).0,
+        Code::NotFound
+    );
 }
 
 #[tokio::test]
@@ -224,7 +290,10 @@ async fn behind_a_containerd_nothing_is_installed_and_folders_are_reloaded() {
     assert!(text.contains("--proxy-backend"), "{text}");
     write(folder.path(), "guest.wasm", &processor("pass", "0.2.0"));
     daemon.reload(|_| {}).await.expect("reloaded");
-    assert_eq!(versions(&daemon.rig).await, [("guest".to_owned(), "0.2.0".to_owned(), true)]);
+    assert_eq!(
+        versions(&daemon.rig).await,
+        [("guest".to_owned(), "0.2.0".to_owned(), true)]
+    );
 }
 
 /// The program, by the signal: with a good file, with mistakes, and with connections that are not dropped.

@@ -57,7 +57,10 @@ impl Program {
     /// Waits until it logs a line with this part.
     pub(crate) fn until(&self, part: &str) {
         let next = || self.lines.recv_timeout(crate::blobs::NEVER);
-        while !next().unwrap_or_else(|error| panic!("{part}: {error}")).contains(part) {}
+        while !next()
+            .unwrap_or_else(|error| panic!("{part}: {error}"))
+            .contains(part)
+        {}
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

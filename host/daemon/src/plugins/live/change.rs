@@ -111,7 +111,7 @@ impl Live {
         state.installed()?.keep(&name, &pin, found).await?;
         state.installed_mut()?.write(record).await?;
         state.loaded = loaded;
-        self.publish(&state, next);
+        self.publish(state, next);
         tracing::info!(
             plugin = name,
             version = pin.version,
