@@ -9,7 +9,7 @@ use crate::limits::{KEY_FILE_BYTES_MAX, KEYS_MAX};
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A file or a folder cannot be read.
-    #[error("cannot read the private key {}: {source}", path.display())]
+    #[error("cannot read the key {}: {source}", path.display())]
     Read {
         /// Which.
         path: PathBuf,

@@ -71,28 +71,33 @@ pub enum InstalledError {
     #[error("{0} was not installed in another version before: there is nothing to go back to")]
     NoPrevious(String),
     /// A version that is locked has other bytes now.
-    #[error(
-        "{name} {version} is locked to {locked}, but {source_name} has {found}: a version must not change; if you know why it \
-         did, install it with --replace"
-    )]
-    Changed {
-        /// The plugin's name.
-        name: String,
-        /// Its version.
-        version: String,
-        /// The digest in the lock file.
-        locked: Digest,
-        /// The digest that was found.
-        found: Digest,
-        /// Where.
-        source_name: String,
-    },
+    #[error(transparent)]
+    Changed(Box<VersionChanged>),
     /// More plugins are installed than anybody needs.
     #[error("{INSTALLED_MAX} plugins are installed, which is the limit; remove some")]
     TooMany,
     /// An installed artifact cannot be read.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+}
+
+/// A version that is locked has other bytes now.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{name} {version} is locked to {locked}, but {place} has {found}: a version must not change; if you know why it did, install it \
+     with --replace"
+)]
+pub struct VersionChanged {
+    /// The plugin's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The digest in the lock file.
+    pub locked: Digest,
+    /// The digest that was found.
+    pub found: Digest,
+    /// Where.
+    pub place: String,
 }
 
 /// What was done.
@@ -174,13 +179,13 @@ impl Installed {
                 if let Some(locked) = entry.pins().find(|locked| locked.version == pin.version)
                     && locked.digest != pin.digest
                 {
-                    return Err(InstalledError::Changed {
+                    return Err(InstalledError::Changed(Box::new(VersionChanged {
                         name: new.name.to_owned(),
                         version: pin.version,
                         locked: locked.digest.clone(),
                         found: pin.digest,
-                        source_name: new.source.to_owned(),
-                    });
+                        place: new.source.to_owned(),
+                    })));
                 }
                 Change::Replaced
             }

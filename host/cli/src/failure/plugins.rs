@@ -83,7 +83,7 @@ impl From<InstalledError> for Failure {
             InstalledError::Wrong { .. } => Kind::Damaged,
             InstalledError::Busy(_) => Kind::Unavailable,
             InstalledError::NotInstalled { .. } | InstalledError::NoPrevious(_) => Kind::NotFound,
-            InstalledError::Changed { .. } => Kind::Refused,
+            InstalledError::Changed(_) => Kind::Refused,
             InstalledError::TooMany => Kind::Limit,
             InstalledError::Artifact(error) => error.into(),
         };

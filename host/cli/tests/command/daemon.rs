@@ -23,6 +23,8 @@ mod leases;
 mod namespaces;
 #[path = "daemon/plugin_state.rs"]
 mod plugin_state;
+#[path = "daemon/plugins.rs"]
+mod plugins;
 #[path = "daemon/registries.rs"]
 mod registries;
 #[path = "daemon/snapshots.rs"]

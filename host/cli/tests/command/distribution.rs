@@ -277,6 +277,27 @@ fn a_plugin_goes_through_debians_registry() {
 }
 
 #[test]
+fn skopeo_carries_a_plugin_as_it_is() {
+    let Some(skopeo) = transom_tests::require_program("skopeo") else {
+        return;
+    };
+    let registry = ours();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let layout = format!("oci:{}", path("layout"));
+    let packaged = plugin_json(&["package", &plugin(folder.path(), "0.1.0"), &layout]);
+    let name = format!("{}/guest:0.1.0", registry.address);
+    let copy = Command::new(skopeo)
+        .args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
+        .args([format!("{layout}:0.1.0"), format!("docker://{name}")])
+        .output()
+        .unwrap();
+    assert!(copy.status.success(), "{}", String::from_utf8_lossy(&copy.stderr));
+    let pulled = plugin_json(&["pull", &name, &path("pulled.wasm"), "--plain-http"]);
+    assert_eq!(pulled["digest"], packaged["digest"]);
+}
+
+#[test]
 fn an_image_or_a_name_without_a_host_is_no_plugin() {
     let folder = tempfile::tempdir().unwrap();
     let layer = RawLayer::new(&Tar::new().file("a", b"b").end(), Compression::None);
@@ -424,12 +445,28 @@ fn installed_plugins_are_loaded_by_name_and_digest() {
         unpack(
             &image.layout,
             &target,
-            &["--json", "--plugins", &plugins, "--plugin", name],
+            &[
+                "--json",
+                "--log-level",
+                "info",
+                "--plugins",
+                &plugins,
+                "--plugin",
+                name,
+            ],
         )
     };
-    let used = |name: &str| stage(name).json()["layers"][0]["stages"][0]["version"].clone();
-    assert_eq!(used("guest"), "0.2.0");
-    assert_eq!(used(&format!("guest@{}", digests[0])), "0.1.0");
+    let uses = |name: &str, version: &str| {
+        let done = stage(name);
+        assert!(
+            done.stderr.contains(&format!("version=\"{version}\"")),
+            "{}",
+            done.stderr
+        );
+        done.ok();
+    };
+    uses("guest", "0.2.0");
+    uses(&format!("guest@{}", digests[0]), "0.1.0");
     stage("gest").fails_json(NOT_FOUND, "no plugin gest is installed");
     stage(&format!("guest@sha256:{}", "0".repeat(64))).fails_json(NOT_FOUND, "is installed");
     stage("guest@sha256:0").fails_json(USAGE, "digest");

@@ -147,6 +147,31 @@ struct FileKey {
     pem: Option<String>,
 }
 
+impl FileKey {
+    /// Reads the key, from its file in `folder` or from its text.
+    fn read(self, folder: &Path, wrong: &dyn Fn(String) -> TrustError) -> Result<TrustedKey, TrustError> {
+        let FileKey { name, plugins, .. } = self;
+        let (pem, place) = match (self.file, self.pem) {
+            (Some(file), None) => {
+                let path = folder.join(file);
+                let place = path.display().to_string();
+                match fs::read_to_string(&path) {
+                    Ok(pem) => (pem, place),
+                    Err(source) => return Err(KeyError::Read { path, source }.into()),
+                }
+            }
+            (None, Some(pem)) => (pem, format!("the key {name:?}")),
+            _ => {
+                return Err(wrong(format!(
+                    "the key {name:?} must have one of `file` and `pem`"
+                )));
+            }
+        };
+        let key = PublicKey::parse(&pem, &place)?;
+        Ok(TrustedKey { name, plugins, key })
+    }
+}
+
 fn every_plugin() -> Vec<String> {
     vec!["*".to_owned()]
 }
@@ -173,32 +198,8 @@ impl Policy {
             return Err(wrong(format!("it has more than {TRUSTED_KEYS_MAX} keys")));
         }
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut keys = Vec::new();
-        for FileKey {
-            name,
-            plugins,
-            file,
-            pem,
-        } in file.keys
-        {
-            let (pem, place) = match (file, pem) {
-                (Some(file), None) => {
-                    let file = folder.join(file);
-                    let place = file.display().to_string();
-                    let pem =
-                        fs::read_to_string(&file).map_err(|source| KeyError::Read { path: file, source })?;
-                    (pem, place)
-                }
-                (None, Some(pem)) => (pem, format!("the key {name:?}")),
-                _ => {
-                    return Err(wrong(format!(
-                        "the key {name:?} must have one of `file` and `pem`"
-                    )));
-                }
-            };
-            let key = PublicKey::parse(&pem, &place)?;
-            keys.push(TrustedKey { name, plugins, key });
-        }
+        let keys = file.keys.into_iter().map(|key| key.read(folder, &wrong));
+        let keys: Vec<TrustedKey> = keys.collect::<Result<_, _>>()?;
         let policy = Policy {
             signatures: file.signatures,
             keys,

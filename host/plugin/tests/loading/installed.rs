@@ -119,7 +119,7 @@ fn a_version_that_is_locked_does_not_change() {
     install(&installed, &one, "0.1.0", false).unwrap();
     let before = fs::read(folder.path().join(LOCK_FILE)).unwrap();
     let changed = install(&installed, &two, "0.1.0", false).unwrap_err();
-    assert!(matches!(changed, InstalledError::Changed { .. }), "{changed}");
+    assert!(matches!(changed, InstalledError::Changed(_)), "{changed}");
     assert_eq!(fs::read(folder.path().join(LOCK_FILE)).unwrap(), before);
     assert_eq!(
         install(&installed, &two, "0.1.0", true).unwrap(),

@@ -17,7 +17,11 @@ pub(super) async fn newest(remote: &Remote, range: Option<&str>) -> Result<(Desc
     let candidates = resolve::candidates(&tags, &range);
     let name = remote.repository();
     if candidates.is_empty() {
-        let shown: Vec<&str> = tags.iter().take(limits::TAGS_SHOWN).map(String::as_str).collect();
+        let are_versions = tags.iter().filter(|tag| !tag.ends_with(".sig"));
+        let shown: Vec<&str> = are_versions
+            .take(limits::TAGS_SHOWN)
+            .map(String::as_str)
+            .collect();
         return Err(Failure::new(
             Kind::NotFound,
             format!(

@@ -51,11 +51,13 @@ impl Place {
             )
         };
         let text = text.to_str().ok_or_else(wrong)?;
-        let host = text
+        let (host, _) = text
             .trim_start_matches("docker://")
             .split_once('/')
-            .map(|(host, _)| host);
-        if !host.is_some_and(|host| host.contains(['.', ':']) || host == "localhost") {
+            .ok_or_else(wrong)?;
+        // Not a path that leads nowhere.
+        let is_host = !host.starts_with('.') && (host.contains(['.', ':']) || host == "localhost");
+        if !is_host {
             return Err(wrong());
         }
         Ok(Place::Registry(Box::new(text.parse()?)))
