@@ -227,8 +227,10 @@ fn calls_of_plugins_are_counted_and_traps_told_apart() {
         reason: "…".to_owned(),
     };
     let half = Duration::from_millis(500);
-    let counted =
-        |error: Option<FilterError>| metrics.plugin("semver", half, filters::result(error.as_ref()));
+    let counted = |error: Option<FilterError>| {
+        let calls = metrics.calls_of_plugins();
+        calls.ended("semver", half, filters::result(error.as_ref()));
+    };
     counted(None);
     counted(None);
     counted(Some(failed(PluginFailure::Crash)));
