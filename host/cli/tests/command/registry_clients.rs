@@ -78,7 +78,7 @@ fn podman_and_the_command_read_what_the_other_pushed() {
     assert!(seen.contains(id.trim()), "{seen}");
     good(podman().arg("push").args(flags).args([&ours, &theirs]));
     let target = folder.path().join("root");
-    unpack(&format!("docker://{theirs}"), &target, &[]).ok();
+    unpack(format!("docker://{theirs}"), &target, &[]).ok();
     for name in ["gzip", "zstd"] {
         assert_eq!(fs::read(target.join(name)).unwrap(), name.repeat(9000).as_bytes());
     }
@@ -119,7 +119,7 @@ fn encrypted_images_go_both_ways_with_skopeo() {
     run(["image", "copy", &at("sealed"), &ours]).ok();
     copy(&["--decryption-key", &key("rsa.pem")], &ours, &at("opened"));
     let opened = folder.path().join("opened-root");
-    unpack(&folder.path().join("opened"), &opened, &[]).ok();
+    unpack(folder.path().join("opened"), &opened, &[]).ok();
     for name in ["one", "two", "three"] {
         let expected = name.repeat(5000);
         for root in [&target, &opened] {
