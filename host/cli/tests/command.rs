@@ -58,6 +58,8 @@ mod registry_clients;
 mod registry_policy;
 #[path = "command/registry_serve.rs"]
 mod registry_serve;
+#[path = "command/serving.rs"]
+mod serving;
 #[path = "command/support.rs"]
 mod support;
 #[path = "command/unpack.rs"]

@@ -1,9 +1,8 @@
 //! Plugins as artifacts through the command: packaged, pushed, pulled, signed, installed; with our registry and with Debian's.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use transom_plugin::Manifest;
@@ -13,6 +12,7 @@ use transom_tests::sample::Compression;
 use crate::guests::guest;
 use crate::image::{RawImage, RawLayer, Tar};
 use crate::registry::Peer;
+use crate::serving::Serving;
 use crate::support::{DAMAGED, NOT_FOUND, REFUSED, USAGE, run, unpack};
 
 /// What stands in the guest's memory, where its version is.
@@ -94,46 +94,11 @@ fn artifact(layout: &Path, component: &[u8], plugin_toml: &str) -> String {
     format!("oci:{}", layout.display())
 }
 
-/// Our registry on a folder of its own; it ends with this.
-struct Ours {
-    _folder: tempfile::TempDir,
-    process: Child,
-    address: String,
-}
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-fn ours() -> Ours {
+/// Our registry on a folder of its own.
+fn ours() -> (tempfile::TempDir, Serving) {
     let folder = tempfile::tempdir().unwrap();
-    let mut process = Command::new(env!("CARGO_BIN_EXE_transom"))
-        .args([
-            "--json",
-            "registry",
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--storage",
-        ])
-        .arg(folder.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let served: Value = serde_json::from_str(&line).unwrap();
-    Ours {
-        _folder: folder,
-        process,
-        address: served["address"].as_str().unwrap().to_owned(),
-    }
+    let serving = Serving::files(folder.path());
+    (folder, serving)
 }
 
 /// A key pair: the files of the private and of the public key.
@@ -266,7 +231,8 @@ fn round_trip(address: &str) {
 
 #[test]
 fn a_plugin_goes_through_our_registry() {
-    round_trip(&ours().address);
+    let (_folder, registry) = ours();
+    round_trip(&registry.address);
 }
 
 #[test]
@@ -281,7 +247,7 @@ fn skopeo_carries_a_plugin_as_it_is() {
     let Some(skopeo) = transom_tests::require_program("skopeo") else {
         return;
     };
-    let registry = ours();
+    let (_folder, registry) = ours();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let layout = format!("oci:{}", path("layout"));
@@ -323,7 +289,7 @@ fn an_image_or_a_name_without_a_host_is_no_plugin() {
 
 #[test]
 fn the_newest_version_that_runs_here_is_installed() {
-    let registry = ours();
+    let (_folder, registry) = ours();
     let folder = tempfile::tempdir().unwrap();
     let plugins = folder.path().join("plugins").display().to_string();
     let name = format!("{}/guest", registry.address);

@@ -1,28 +1,13 @@
 //! A registry that asks policies before it takes what is pushed.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-use serde_json::Value;
 
 use crate::filter_guest::filter_guest;
 use crate::image::RawImage;
+use crate::serving::Serving;
 use crate::support::{Done, REFUSED, USAGE, run};
-
-/// A registry in memory with a policy and the plugin that understands it; it ends with this.
-struct Serving {
-    process: Child,
-    address: String,
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
 
 fn config(folder: &Path, plugin: &str, expression: &str) -> PathBuf {
     let path = folder.join("registry.toml");
@@ -33,43 +18,29 @@ fn config(folder: &Path, plugin: &str, expression: &str) -> PathBuf {
     path
 }
 
-impl Serving {
-    fn start(folder: &Path, plugin: (&str, &Path), expression: &str) -> Serving {
-        let (name, plugin) = plugin;
-        let mut process = Command::new(env!("CARGO_BIN_EXE_transom"))
-            .args([
-                "--json",
-                "registry",
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--config",
-            ])
-            .arg(config(folder, name, expression))
-            .arg("--plugin")
-            .arg(plugin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let served: Value = serde_json::from_str(&line).unwrap();
-        let address = served["address"].as_str().unwrap().to_owned();
-        Serving { process, address }
-    }
+/// A registry in memory with a policy and the plugin that understands it.
+fn start(folder: &Path, plugin: (&str, &Path), expression: &str) -> Serving {
+    let (name, plugin) = plugin;
+    let config = config(folder, name, expression);
+    let listen = OsStr::new("127.0.0.1:0");
+    Serving::with([
+        OsStr::new("--listen"),
+        listen,
+        OsStr::new("--config"),
+        config.as_os_str(),
+        OsStr::new("--plugin"),
+        plugin.as_os_str(),
+    ])
+}
 
-    fn push(&self, layout: &Path, name: &str) -> Done {
-        let source = format!("oci:{}", layout.display());
-        run([
-            "image",
-            "copy",
-            &source,
-            &format!("docker://{}/{name}", self.address),
-        ])
-    }
+fn push(serving: &Serving, layout: &Path, name: &str) -> Done {
+    let source = format!("oci:{}", layout.display());
+    run([
+        "image",
+        "copy",
+        &source,
+        &format!("docker://{}/{name}", serving.address),
+    ])
 }
 
 #[test]
@@ -81,10 +52,10 @@ fn a_push_that_a_policy_does_not_want_is_refused_with_the_reason() {
     let image = RawImage::plain(&folder.path().join("image"));
     let expression = "kind != \"image\"\n || name.startsWith(\"team/\") && platform.startsWith(\"linux/\")";
     let plugin = component.parent().unwrap();
-    let serving = Serving::start(folder.path(), ("cel", plugin), expression);
-    serving.push(&image.layout, "team/app:v1").ok();
+    let serving = start(folder.path(), ("cel", plugin), expression);
+    push(&serving, &image.layout, "team/app:v1").ok();
     let texts = ["other/app:v1 is refused: policy \"ours\" does not hold", "(cel)"];
-    serving.push(&image.layout, "other/app:v1").fails(REFUSED, &texts);
+    push(&serving, &image.layout, "other/app:v1").fails(REFUSED, &texts);
     let tags = run(["registry", "ls-tags", &format!("{}/team/app", serving.address)]).ok();
     assert_eq!(tags, "v1\n");
 }
@@ -99,8 +70,8 @@ fn a_plugin_that_crashes_or_does_not_end_refuses() {
     let manifest = "name = \"fail\"\nversion = \"0.1.0\"\nkind = \"filter\"\nworld = \"transom:filter/label-filter@0.1.0\"\n";
     fs::write(plugin.join("plugin.toml"), manifest).unwrap();
     for (expression, text) in [("t", "the sky fell"), ("l", "CPU"), ("a", "")] {
-        let serving = Serving::start(folder.path(), ("fail", &plugin), expression);
-        let pushed = serving.push(&image.layout, "a/b:v1");
+        let serving = start(folder.path(), ("fail", &plugin), expression);
+        let pushed = push(&serving, &image.layout, "a/b:v1");
         match text {
             "" => drop(pushed.ok()),
             text => drop(pushed.fails(REFUSED, &["policy \"ours\": ", text])),

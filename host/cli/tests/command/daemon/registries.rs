@@ -1,15 +1,13 @@
 //! `transom image pull` and `push`, and `transom content fetch`: by a daemon that speaks with registries itself, and by containerd
 //! 1.6, which keeps what the command fetches. The registry is our own.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use transom_tests::sample::{Compression, ImageBuilder, Meta, Sample, Shape};
 
 use super::rig::{Rig, on_both, shape};
-use crate::support::{NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, run, transom};
+use crate::serving::Serving;
+use crate::support::{NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, run};
 
 on_both!(
     an_image_is_pulled_unpacked_and_pushed,
@@ -17,46 +15,8 @@ on_both!(
     what_goes_wrong_has_its_exit_code,
 );
 
-/// A registry on a folder; it ends with this.
-struct Registry {
-    process: Child,
-    address: String,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-impl Registry {
-    fn start(folder: &Path) -> Registry {
-        let folder = folder.to_str().unwrap();
-        Registry::serving(&["--listen", "127.0.0.1:0", "--storage", folder])
-    }
-
-    fn serving(arguments: &[&str]) -> Registry {
-        let mut process = transom(["--json", "registry", "serve"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let served: Value = serde_json::from_str(&line).unwrap();
-        Registry {
-            process,
-            address: served["address"].as_str().unwrap().to_owned(),
-        }
-    }
-}
-
 /// A registry with an image for this machine of three layers, as an index of an index.
-fn offered(rig: &Rig) -> (Registry, Sample) {
+fn offered(rig: &Rig) -> (Serving, Sample) {
     let mut image = ImageBuilder::new();
     for (number, compression) in [Compression::Gzip, Compression::Zstd, Compression::Gzip]
         .into_iter()
@@ -70,7 +30,7 @@ fn offered(rig: &Rig) -> (Registry, Sample) {
         made.unwrap();
     }
     let sample = image.write(&rig.path("offered"), "v1", Shape::Nested).unwrap();
-    let registry = Registry::start(&rig.path("registry"));
+    let registry = Serving::files(&rig.path("registry"));
     let from = format!("oci:{}:{}", sample.layout.display(), sample.tag);
     let to = format!("docker://{}/team/app:v1", registry.address);
     run(["image", "copy", "--plain-http", &from, &to]).ok();
@@ -161,7 +121,7 @@ fn a_login_of_this_user_is_used_by_the_daemon() {
         "[storage]\ndriver = \"inmemory\"\n[http]\nlisten = \"127.0.0.1:0\"\n[auth.htpasswd]\nrealm = \"Registry\"\npath = {users:?}\n"
     );
     let config = rig.file("registry.toml", config.as_bytes());
-    let registry = Registry::serving(&["--config", &config]);
+    let registry = Serving::with(["--config", &config]);
     let (_second, sample) = offered(&rig);
     let archive = sample.layout.display().to_string();
     let target = format!("{}/team/app:v1", registry.address);
