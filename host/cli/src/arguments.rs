@@ -310,12 +310,13 @@ pub(crate) enum Plugin {
     /// Go back to the version that was installed before; a second time forward again.
     Rollback(PluginNames),
     /// List the installed plugins.
-    List(PluginInstalled),
+    Installed(PluginInstalled),
     /// Write the JSON schema of plugin.toml to stdout, for editors.
     Schema,
     /// Measure a processor: MB/s, CPU per MB, time per chunk, start, memory, against a bare copy.
     Bench(PluginBench),
     /// List the parts that a daemon is made of, WASM plugins among them.
+    #[command(visible_alias = "list")]
     Ls(PluginList),
 }
 

@@ -60,7 +60,7 @@ pub enum InstalledError {
     #[error("{}: another command is changing what is installed; try again when it is done", .0.display())]
     Busy(PathBuf),
     /// There is no plugin of this name, or none with this digest.
-    #[error("no plugin {wanted} is installed in {}; `transom plugin list` shows those that are", folder.display())]
+    #[error("no plugin {wanted} is installed in {}; `transom plugin installed` shows those that are", folder.display())]
     NotInstalled {
         /// What was asked for.
         wanted: String,

@@ -54,7 +54,7 @@ pub(crate) fn run(command: Plugin, place: &Place, json: bool, interrupt: &Interr
         Plugin::Install(command) => install::install(&command, place, json, interrupt),
         Plugin::Remove(command) => install::remove(&command, place, json, interrupt),
         Plugin::Rollback(command) => install::roll_back(&command, place, json, interrupt),
-        Plugin::List(command) => install::list(&command, place, json, interrupt),
+        Plugin::Installed(command) => install::list(&command, place, json, interrupt),
         Plugin::Schema => print(SCHEMA),
         Plugin::Run(command) => run::run(&command, json, interrupt),
         Plugin::Bench(command) => bench::run(&command, json, interrupt),

@@ -362,13 +362,13 @@ fn the_newest_version_that_runs_here_is_installed() {
     ]);
     message.fails(1, &["update the host"]);
 
-    let listed = plugin_json(&["list", "--plugins", &plugins]);
+    let listed = plugin_json(&["installed", "--plugins", &plugins]);
     assert_eq!(
         (&listed["version"], &listed["previous"]["version"]),
         (&json!("1.0.0"), &json!("0.1.0"))
     );
     assert_eq!(listed["source"], format!("{name}:1.0.0"));
-    let text = run(["plugin", "list", "--plugins", &plugins]).ok();
+    let text = run(["plugin", "installed", "--plugins", &plugins]).ok();
     assert!(text.contains("guest") && text.contains("processor"), "{text}");
 
     // Elsewhere, just what the lock file says, although the tag stands for something else now.
@@ -446,7 +446,7 @@ fn installed_plugins_are_loaded_by_name_and_digest() {
 
     run(["plugin", "rollback", "guest", "--plugins", &plugins]).ok();
     run(["plugin", "remove", "guest", "--plugins", &plugins]).ok();
-    run(["plugin", "remove", "guest", "--plugins", &plugins]).fails(NOT_FOUND, &["plugin list"]);
+    run(["plugin", "remove", "guest", "--plugins", &plugins]).fails(NOT_FOUND, &["plugin installed"]);
     stage("guest").fails_json(NOT_FOUND, "is installed");
 }
 
@@ -480,7 +480,7 @@ fn a_policy_decides_what_is_installed_and_what_is_used() {
     plugin_json(&["sign", &layout, "--key", &private]);
     install(&other).fails_json(REFUSED, "does not trust with plugins of this name");
     assert_eq!(install(&trust).json()["change"], "installed");
-    let listed = plugin_json(&["list", "--plugins", &plugins]);
+    let listed = plugin_json(&["installed", "--plugins", &plugins]);
     assert_eq!(listed["signedBy"], json!(["ours"]));
 
     let image = RawImage::write(
@@ -498,7 +498,7 @@ fn a_policy_decides_what_is_installed_and_what_is_used() {
     with("two", &other).fails(REFUSED, &["does not trust"]);
     // What lies there is looked at, not what was once written down about it.
     let listed: Value = serde_json::from_slice(&fs::read(path("plugins/index.json")).unwrap()).unwrap();
-    let component = plugin_json(&["list", "--plugins", &plugins])["component"]
+    let component = plugin_json(&["installed", "--plugins", &plugins])["component"]
         .as_str()
         .unwrap()
         .to_owned();

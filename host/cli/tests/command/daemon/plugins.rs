@@ -19,14 +19,14 @@ fn a_plugin_is_installed_replaced_taken_back_and_removed() {
     assert_eq!((&first["installed"], &first["error"]), (&json!(true), &json!("")));
     let second = install("0.2.0");
     assert_eq!(second["previous"]["digest"], first["digest"]);
-    let text = rig.ok(&["plugin", "list"]);
+    let text = rig.ok(&["plugin", "installed"]);
     assert!(text.contains("guest") && text.contains("0.2.0"), "{text}");
 
     // One that does not work replaces nothing, whatever its manifest says.
     let broken = spoiled(folder.path(), "0.3.0");
     rig.run(&["plugin", "install", &broken])
         .fails(USAGE, &["cannot describe itself"]);
-    assert_eq!(rig.one(&["plugin", "list"])["version"], "0.2.0");
+    assert_eq!(rig.one(&["plugin", "installed"])["version"], "0.2.0");
 
     let back = rig.one(&["plugin", "rollback", "guest"]);
     assert_eq!(
@@ -34,7 +34,7 @@ fn a_plugin_is_installed_replaced_taken_back_and_removed() {
         (&json!("0.1.0"), &first["digest"])
     );
     rig.ok(&["plugin", "remove", "guest"]);
-    assert!(rig.json(&["plugin", "list"]).is_empty());
+    assert!(rig.json(&["plugin", "installed"]).is_empty());
     rig.run(&["plugin", "remove", "guest"])
         .fails(NOT_FOUND, &["guest"]);
     rig.run(&["plugin", "rollback", "guest"])
@@ -48,11 +48,11 @@ fn what_is_installed_is_there_after_a_restart() {
     for version in ["0.1.0", "0.2.0"] {
         rig.ok(&["plugin", "install", &plugin(folder.path(), version)]);
     }
-    let before = rig.one(&["plugin", "list"]);
+    let before = rig.one(&["plugin", "installed"]);
     let rig = Rig::transomd_in(rig.stop());
     // Also when what nothing needs was collected.
     rig.ok(&["gc", "run"]);
-    assert_eq!(rig.one(&["plugin", "list"]), before);
+    assert_eq!(rig.one(&["plugin", "installed"]), before);
     assert_eq!(rig.one(&["plugin", "rollback", "guest"])["version"], "0.1.0");
     let nothing = tempfile::tempdir().unwrap();
     let missing = plugin(nothing.path(), "0.1.0");

@@ -1,7 +1,6 @@
 //! `transom image pull` and `push`, and `transom content fetch`: by a daemon that speaks with registries itself, and by containerd
 //! 1.6, which keeps what the command fetches. The registry is our own.
 
-
 use serde_json::Value;
 use transom_tests::sample::{Compression, ImageBuilder, Meta, Sample, Shape};
 
