@@ -1,6 +1,6 @@
 //! A ref open for writing: append, hash, commit or close.
 
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -304,7 +304,11 @@ impl Writer {
         let held = self.hold.held();
         let live = make_folder(&self.inner, held, &self.options, self.started)?;
         let (_, written) = write_all(&live.data, memory.bytes(), 0);
-        written.map_err(|e| Error::io("write", &live.folder.path().join(DATA), e))?;
+        // The bytes came earlier: whoever resumes takes the file's time for that of the last write.
+        let times = FileTimes::new().set_modified(self.updated);
+        written
+            .and_then(|()| live.data.set_times(times))
+            .map_err(|e| Error::io("write", &live.folder.path().join(DATA), e))?;
         held.live().memory = None;
         self.place = Some(Place::Disk(live));
         Ok(())
