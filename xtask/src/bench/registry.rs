@@ -178,6 +178,7 @@ fn lists(registries: &mut [Registry; 2], runs: usize) -> Result<()> {
         "Registry: first page of {TAGS} tags and of {REPOSITORIES} repositories (wanted: under 5 ms)"
     ));
     for registry in registries.iter_mut() {
+        registry.load("registry-seed", &["--size", "1000"])?;
         registry.stop()?;
         registry.plant()?;
         registry.start()?;
