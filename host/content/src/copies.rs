@@ -145,11 +145,7 @@ impl Copies {
     pub(crate) fn add(&self, digest: &Digest, size: u64) {
         let mut state = self.lock();
         state.forget(digest);
-        state.uses += 1;
-        let now = state.uses;
-        state.by_digest.insert(digest.clone(), (now, size));
-        state.by_use.insert(now, digest.clone());
-        state.bytes += size;
+        state.put(digest, size);
         while state.bytes > self.max
             && let Some(oldest) = state.oldest_but(digest)
         {
@@ -166,12 +162,8 @@ impl Copies {
     /// Notes that a blob was read.
     pub(crate) fn used(&self, digest: &Digest) {
         let mut state = self.lock();
-        if let Some((_, size)) = state.forget(digest) {
-            state.uses += 1;
-            let now = state.uses;
-            state.by_digest.insert(digest.clone(), (now, size));
-            state.by_use.insert(now, digest.clone());
-            state.bytes += size;
+        if let Some(size) = state.forget(digest) {
+            state.put(digest, size);
         }
     }
 
@@ -287,11 +279,20 @@ impl Copies {
 }
 
 impl State {
-    fn forget(&mut self, digest: &Digest) -> Option<(u64, u64)> {
+    /// Takes a copy out; gives its size.
+    fn forget(&mut self, digest: &Digest) -> Option<u64> {
         let (at, size) = self.by_digest.remove(digest)?;
         self.by_use.remove(&at);
         self.bytes -= size;
-        Some((at, size))
+        Some(size)
+    }
+
+    /// Puts a copy in, as the one that was read last.
+    fn put(&mut self, digest: &Digest, size: u64) {
+        self.uses += 1;
+        self.by_digest.insert(digest.clone(), (self.uses, size));
+        self.by_use.insert(self.uses, digest.clone());
+        self.bytes += size;
     }
 
     fn oldest_but(&self, digest: &Digest) -> Option<Digest> {
