@@ -29,7 +29,8 @@ const BLOBS: &str = "/blobs";
 /// Blobs up to this size are put in one call; longer ones are written in pieces of it.
 const PIECE: usize = 4 << 20;
 
-/// Blobs on a driver.
+/// Blobs on a driver. Clones are the same.
+#[derive(Clone)]
 pub(crate) struct OnDriver {
     driver: Arc<dyn StorageDriver>,
     name: String,
@@ -90,9 +91,9 @@ impl Remote for OnDriver {
         let path = path(digest)?;
         let reader = self.wait(|driver| async move { driver.read(&path, 0).await })?;
         Ok(Box::new(Reading {
+            on: self.clone(),
             content: Some(reader),
             current: Bytes::new(),
-            runtime: self.runtime.clone(),
         }))
     }
 
@@ -137,12 +138,10 @@ impl Remote for OnDriver {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Box::new(std::iter::empty())),
             walk => walk?,
         };
-        let on = OnDriver {
-            driver: Arc::clone(&self.driver),
-            name: self.name.clone(),
-            runtime: self.runtime.clone(),
-        };
-        Ok(Box::new(Walking { on, walk: Some(walk) }))
+        Ok(Box::new(Walking {
+            on: self.clone(),
+            walk: Some(walk),
+        }))
     }
 }
 
@@ -156,10 +155,10 @@ impl fmt::Debug for OnDriver {
 
 /// Content that arrives in chunks.
 struct Reading {
+    on: OnDriver,
     /// Away while a task has it, and gone at the end.
     content: Option<Reader>,
     current: Bytes,
-    runtime: Handle,
 }
 
 impl Read for Reading {
@@ -168,19 +167,15 @@ impl Read for Reading {
             let Some(mut content) = self.content.take() else {
                 return Ok(0);
             };
-            let (answer, answered) = sync_channel(1);
-            self.runtime.spawn(async move {
-                let next = content.next().await;
-                drop(answer.send((next, content)));
+            let next = self.on.wait(|_| async move {
+                let chunk = content.next().await.transpose()?;
+                Ok(chunk.map(|chunk| (chunk, content)))
             });
-            let stopping = |_| io::Error::other("the daemon is stopping");
-            match answered.recv().map_err(stopping)? {
-                (None, _) => return Ok(0),
-                (Some(next), content) => {
-                    self.current = next.map_err(failed)?;
-                    self.content = Some(content);
-                }
-            }
+            let Some((chunk, content)) = next? else {
+                return Ok(0);
+            };
+            self.current = chunk;
+            self.content = Some(content);
         }
         let count = self.current.len().min(buffer.len());
         self.current.copy_to_slice(&mut buffer[..count]);
