@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -274,27 +273,18 @@ impl Registry {
         Ok(process_status(self.pid()?, key)? as f64 / 1024.0)
     }
 
-    /// Tags and repositories in docker-registry's layout. All tags lead to one manifest, through one folder: only names are listed.
+    /// Tags and repositories in docker-registry's layout, each with the one manifest that was pushed.
     fn plant(&self) -> Result<()> {
         let repositories = self.folder.join("storage/docker/registry/v2/repositories");
         let some = repositories.join("bench/app/_manifests");
-        let tags = repositories.join("bench/tags/_manifests/tags");
-        let link = |from: &Path, to: &Path| symlink(from, to).map_err(file_error(to));
-        make(&tags)?;
-        link(
-            &some.join("revisions"),
-            &repositories.join("bench/tags/_manifests/revisions"),
-        )?;
+        let manifests = repositories.join("bench/tags/_manifests");
+        copy(&some.join("revisions"), &manifests.join("revisions"))?;
         for number in 0..TAGS {
-            let tag = tags.join(format!("v{number:06}/current"));
-            make(&tag)?;
-            let file = tag.join("link");
-            fs::copy(some.join("tags/latest/current/link"), &file).map_err(file_error(&file))?;
+            let tag = manifests.join(format!("tags/v{number:06}/current"));
+            copy(&some.join("tags/latest/current"), &tag)?;
         }
         for number in 0..REPOSITORIES {
-            let repository = repositories.join(format!("many/r{number:05}"));
-            make(&repository)?;
-            link(&some, &repository.join("_manifests"))?;
+            copy(&some, &repositories.join(format!("many/r{number:05}/_manifests")))?;
         }
         Ok(())
     }
@@ -306,8 +296,18 @@ impl Drop for Registry {
     }
 }
 
-fn make(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(file_error(folder))
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(file_error(to))?;
+    for entry in fs::read_dir(from).map_err(file_error(from))? {
+        let entry = entry.map_err(file_error(from))?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match from.is_dir() {
+            true => copy(&from, &to)?,
+            false => drop(fs::copy(&from, &to).map_err(file_error(&from))?),
+        }
+    }
+    Ok(())
 }
 
 fn ours(storage: &Path, address: &str) -> String {
