@@ -1,10 +1,10 @@
 //! The driver that keeps content as files below a folder, as docker-registry does.
 //!
 //! `root` finds and makes what is below the folder, `content` does the calls, `stamp` tells whether a folder has changed,
-//! `upload` is the writer, `flush` brings it all to the disk, [`Options`] say how, [`Step`] names the points where the crash tests
+//! `upload` is the writer, `flush` brings it all to the disk, `journal` what is small before that, [`Options`] say how, [`Step`] names the points where the crash tests
 //! kill. Committed content is a file at its path, so docker-registry's folders open as they are and the other way round. Two kinds
 //! of files are this driver's own, and no path leads to them: `NAME~upload` is content that is not committed, and `~transom` in the
-//! root holds temporary files and what is being deleted.
+//! root holds temporary files, what is being deleted, and journals.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::{Entry, Error, Reader, StoragePath};
 
 mod content;
 mod flush;
+mod journal;
 mod options;
 mod root;
 mod stamp;
@@ -67,30 +68,14 @@ impl Filesystem {
         Filesystem::open_with(root, options)
     }
 
-    /// The same, with an observer of every step.
-    ///
-    /// # Errors
-    /// Those of [`open`](Filesystem::open).
-    pub fn open_observed(
-        root: impl AsRef<Path>,
-        threads: usize,
-        observer: Observer,
-    ) -> std::io::Result<Filesystem> {
-        let options = Options {
-            threads,
-            observer: Some(observer),
-            ..Options::default()
-        };
-        Filesystem::open_with(root, options)
-    }
-
     /// The same, with all that can be chosen.
     ///
     /// # Errors
     /// Those of [`open`](Filesystem::open).
     pub fn open_with(root: impl AsRef<Path>, options: Options) -> std::io::Result<Filesystem> {
         let path = root.as_ref();
-        let root = Root::open(path, options.flush, Steps(options.observer))?;
+        let mut root = Root::open(path, options.flush, Steps(options.observer))?;
+        root.join(options.journal)?;
         if let Err(error) = content::sweep(&root, LEFT) {
             // A folder that can only be read is of use too.
             tracing::warn!(path = %path.display(), %error, "cannot sweep temporary files");
@@ -123,6 +108,24 @@ impl Filesystem {
     ) -> Result<(), Error> {
         let tickets = self.run(job).await?;
         flush::flush(Arc::clone(&self.root), tickets).await
+    }
+
+    /// Does a job by the journal, if it can; gives back what is to be done without.
+    async fn journaled<T: Send + 'static>(
+        &self,
+        what: T,
+        job: impl FnOnce(&Root, &T) -> Result<bool, Error> + Send + 'static,
+    ) -> Result<Option<T>, Error> {
+        if self.root.journal.is_none() {
+            return Ok(Some(what));
+        }
+        let left = self
+            .run(move |root| Ok((!job(root, &what)?).then_some(what)))
+            .await?;
+        if left.is_none() {
+            flush::others(&self.root).await?;
+        }
+        Ok(left)
     }
 
     /// Writes contents to temporary files.
@@ -159,8 +162,17 @@ impl StorageDriver for Filesystem {
     fn put<'a>(&'a self, path: &'a StoragePath, content: Bytes, condition: Condition) -> Pending<'a, ()> {
         let path = path.clone();
         Box::pin(async move {
-            let put = Put { path, content };
-            let staged = self.stage(vec![put]).await?;
+            let mut puts = vec![Put { path, content }];
+            if condition == Condition::Always {
+                match self
+                    .journaled(puts, |root, puts| content::put_journaled(root, puts))
+                    .await?
+                {
+                    Some(left) => puts = left,
+                    None => return Ok(()),
+                }
+            }
+            let staged = self.stage(puts).await?;
             flush::written(&self.root).await?;
             self.change(move |root| content::place_all(root, staged, condition))
                 .await
@@ -169,10 +181,17 @@ impl StorageDriver for Filesystem {
 
     fn put_all(&self, groups: Vec<Vec<Put>>) -> Pending<'_, ()> {
         Box::pin(async move {
-            let staged = self.stage(groups.into_iter().flatten().collect()).await?;
-            if staged.is_empty() {
+            let puts: Vec<Put> = groups.into_iter().flatten().collect();
+            if puts.is_empty() {
                 return Ok(());
             }
+            let Some(puts) = self
+                .journaled(puts, |root, puts| content::put_journaled(root, puts))
+                .await?
+            else {
+                return Ok(());
+            };
+            let staged = self.stage(puts).await?;
             flush::written(&self.root).await?;
             self.change(move |root| content::place_all(root, staged, Condition::Always))
                 .await

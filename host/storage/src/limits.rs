@@ -20,6 +20,25 @@ pub const READ_CHUNK: usize = 256 << 10;
 /// not much left to wait for.
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;
 
+/// Bytes of the filesystem driver's journal: what 2,000 clients write in a burst, and what a start reads at most after a power cut.
+pub const JOURNAL_BYTES: u64 = 8 << 20;
+
+/// Largest record of the journal, whose bytes are written twice: beyond this the second time costs more than the second wait.
+pub const JOURNAL_RECORD_BYTES: u64 = 64 << 10;
+
+/// How long records of the journal are in use. Another process that comes waits so long at most; each end costs one wait for the
+/// disk, which nobody is held up by.
+pub const JOURNAL_BURST: Duration = Duration::from_millis(200);
+
+/// How long others have to come in between two bursts.
+pub const JOURNAL_PAUSE: Duration = Duration::from_millis(2);
+
+/// How long a process waits to come in. A burst ends in the time of a flush; who holds the door longer has been stopped.
+pub const JOURNAL_DOOR: Duration = Duration::from_secs(30);
+
+/// How often it looks: within the pause, so that it gets in at the next one.
+pub const JOURNAL_DOOR_RETRY: Duration = Duration::from_micros(500);
+
 /// How often a path is resolved again when somebody renames its folders meanwhile (the kernel says so rather than follow a
 /// moved folder out of the root). Each further try needs another rename at the same moment.
 pub const RESOLVE_TRIES: u32 = 64;

@@ -14,6 +14,8 @@ mod filesystem;
 mod flaws;
 #[path = "storage/flush.rs"]
 mod flush;
+#[path = "storage/journal.rs"]
+mod journal;
 #[path = "storage/memory.rs"]
 mod memory;
 #[path = "storage/object.rs"]

@@ -8,15 +8,17 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use tokio::runtime::Runtime;
 use transom_oci::{Algorithm, Digest};
 use transom_registry::manifest::Manifest;
 use transom_registry::names::{Reference, RepositoryName, Tag};
 use transom_registry::store::{ManifestPush, Referrers};
 use transom_registry::{Error, Options, Store, index};
-use transom_storage::filesystem::{self, Filesystem, FlushBy};
+use transom_storage::filesystem::{self, Filesystem, FlushBy, Step};
+use transom_storage::{Condition, StorageDriver, StoragePath};
 
 use crate::serving::{MANIFEST, noise, sha256};
 
@@ -86,21 +88,36 @@ async fn delete(store: &Store) -> Result<(), Error> {
 fn child() {
     let variable = |name| std::env::var(name).unwrap();
     let point: usize = variable(POINT).parse().unwrap();
-    let passed = AtomicUsize::new(0);
-    let observer = Arc::new(move |_| {
-        if passed.fetch_add(1, Ordering::SeqCst) + 1 == point {
+    let flush = variable(FLUSH);
+    let (passed, journaled) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (count, found) = (Arc::clone(&passed), Arc::clone(&journaled));
+    let observer = Arc::new(move |step| {
+        found.fetch_or(step == Step::JournalSynced, Ordering::SeqCst);
+        if count.fetch_add(1, Ordering::SeqCst) + 1 == point {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
         }
     });
     let options = filesystem::Options {
-        flush: (variable(FLUSH) == "folders").then_some(FlushBy::Folders),
+        flush: (flush == "folders").then_some(FlushBy::Folders),
+        journal: flush == "journal",
         observer: Some(observer),
         ..filesystem::Options::default()
     };
-    let driver = Filesystem::open_with(variable(ROOT), options).unwrap();
-    let store = Store::new(Arc::new(driver), Options::default());
+    if flush == "journal" {
+        passed.store(usize::MAX / 2, Ordering::SeqCst);
+    }
+    let driver = Arc::new(Filesystem::open_with(variable(ROOT), options).unwrap());
+    let store = Store::new(Arc::clone(&driver) as _, Options::default());
     let only_writer = std::env::var(INDEX).ok();
     Runtime::new().unwrap().block_on(async {
+        if flush == "journal" {
+            // Its file is made when it is first wanted.
+            while !journaled.load(Ordering::SeqCst) {
+                let warm = StoragePath::new("/warm").unwrap();
+                driver.put(&warm, Bytes::new(), Condition::Always).await.unwrap();
+            }
+            passed.store(0, Ordering::SeqCst);
+        }
         if let Some(only_writer) = only_writer {
             use_index(&store, Path::new(&variable(ROOT)), &only_writer).await;
         }

@@ -153,15 +153,17 @@ fn cut_at(folder: &Path, flush: &str, wanted: impl Fn(usize) -> bool) -> usize {
             return point;
         };
         acknowledged = done.len();
-        let cut = disk.without_power();
-        let store = open(&cut.mounted.join(&root));
-        runtime.block_on(async {
-            check(&store, &done, point).await;
-            check_files(&store, point).await;
-            push(&store, |_| {}).await;
-            assert_eq!(check_tags(&store).await, 2, "point {point}");
-        });
+        runtime.block_on(check_after_cut(&disk, &root, &done, point));
     }
+}
+
+async fn check_after_cut(disk: &Disk, root: &str, done: &[String], point: usize) {
+    let cut = disk.without_power();
+    let store = open(&cut.mounted.join(root));
+    check(&store, done, point).await;
+    check_files(&store, point).await;
+    push(&store, |_| {}).await;
+    assert_eq!(check_tags(&store).await, 2, "point {point}");
 }
 
 #[test]
@@ -181,4 +183,29 @@ fn so_it_does_where_each_folder_is_flushed() {
     }
     let folder = tempfile::tempdir().unwrap();
     cut_at(folder.path(), "folders", |point| point % 4 == 0);
+}
+
+#[test]
+fn so_it_does_by_the_journal() {
+    if !needs::require_root() || needs::require_program("mkfs.ext4").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::make(folder.path());
+    let runtime = Runtime::new().unwrap();
+    // How many points there are depends on whether the journal's time ends on the way.
+    let mut acknowledged = Vec::new();
+    for point in (1..24).step_by(3) {
+        let (root, noted) = (point.to_string(), folder.path().join(format!("done-{point}")));
+        let place = disk.mounted.join(&root);
+        runtime.block_on(push_old(&open(&place)));
+        let done = kill(&place, "push", point, "journal", &noted).unwrap_or_default();
+        runtime.block_on(check_after_cut(&disk, &root, &done, point));
+        acknowledged.push(done.len());
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+    assert!(
+        acknowledged.contains(&1) || acknowledged.contains(&2),
+        "{acknowledged:?}"
+    );
 }

@@ -21,6 +21,11 @@ static FILESYSTEM: &[Parameter] = &[
         "`filesystem` brings everything of the file system to the disk at once, `folders` each file and folder; what suits the file \
          system",
     ),
+    Parameter::optional(
+        "journal",
+        Type::Bool,
+        "small changes wait for the disk once instead of twice; true",
+    ),
 ];
 
 static MEMORY: &[Parameter] = &[Parameter::optional(
@@ -107,6 +112,7 @@ fn open_filesystem(parameters: &Parameters<'_>) -> Opened {
             Some("folders") => Some(FlushBy::Folders),
             Some(_) => return Err(parameters.bad("flush", "it is `filesystem` or `folders`")),
         },
+        journal: parameters.bool("journal")?.unwrap_or(true),
         ..Options::default()
     };
     let driver = Filesystem::open_with(root, options)

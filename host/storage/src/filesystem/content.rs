@@ -11,6 +11,7 @@ use rustix::fs::{self, AtFlags, Dir, FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::flush::Ticket;
+use super::journal::{self, Record};
 use super::root::Root;
 use super::{NAME, Step, failed, is_folder, not_folder, not_found, upload_name};
 use crate::path::is_name;
@@ -149,6 +150,49 @@ fn stage(root: &Root, path: StoragePath, content: &[u8]) -> Result<Staged, Error
     Ok(staged)
 }
 
+/// Sets contents by the journal; `false` if that cannot be now.
+pub(super) fn put_journaled(root: &Root, puts: &[Put]) -> Result<bool, Error> {
+    let Some(record) = record(root, puts)? else {
+        return Ok(false);
+    };
+    for put in puts {
+        name_now(root, put)?;
+    }
+    record.placed();
+    Ok(true)
+}
+
+/// Sets content that is in the journal.
+pub(super) fn name_now(root: &Root, put: &Put) -> Result<(), Error> {
+    let staged = stage(root, put.path.clone(), &put.content)?;
+    staged.name(root, Condition::Always).map(drop)
+}
+
+/// Writes down what is to be set, if that can be now: everything on the file system that the journal's trips bring to the disk.
+pub(super) fn record<'r>(root: &'r Root, puts: &[Put]) -> Result<Option<Record<'r>>, Error> {
+    let Some(journal) = root.journal.as_ref().filter(|journal| journal.takes(puts)) else {
+        return Ok(None);
+    };
+    for put in puts {
+        put.path.not_root()?;
+        let parent = root
+            .make_parent(&put.path)
+            .map_err(failed("make the folder of", &put.path))?;
+        if !root.is_whole(fs::fstat(parent)) {
+            return Ok(None);
+        }
+    }
+    Ok(journal.write(puts))
+}
+
+/// Sets content, whose bytes are on the disk when this returns, and whose name is not.
+pub(super) fn set(root: &Root, put: Put) -> Result<(), Error> {
+    let staged = stage(root, put.path, &put.content)?;
+    let synced = staged.file.sync_all();
+    synced.map_err(|error| Error::io(NAME.into(), "sync", &staged.path, error))?;
+    staged.name(root, Condition::Always).map(drop)
+}
+
 impl Staged {
     /// Sees that the content is on the disk.
     fn sync(&self, root: &Root) -> Result<(), Error> {
@@ -159,16 +203,22 @@ impl Staged {
     }
 
     /// Gives the file its name, which is not on the disk yet.
-    fn place(mut self, root: &Root, condition: Condition) -> Result<Ticket, Error> {
+    fn place(self, root: &Root, condition: Condition) -> Result<Ticket, Error> {
+        let path = self.path.clone();
+        let parent = self.name(root, condition)?;
+        Ok(root.changed(&path, &parent))
+    }
+
+    /// The same, for whoever sees to the disk; gives the folder.
+    fn name(mut self, root: &Root, condition: Condition) -> Result<OwnedFd, Error> {
         let path = &self.path;
         let parent = root
             .make_parent(path)
             .map_err(failed("make the folder of", path))?;
         place(&self.folder, &self.name, &parent, path, condition)?;
-        root.steps.reached(Step::Renamed);
-        let ticket = root.changed(path, &parent);
         self.placed = true;
-        Ok(ticket)
+        root.steps.reached(Step::Renamed);
+        Ok(parent)
     }
 }
 
@@ -312,7 +362,7 @@ pub(super) fn sweep(root: &Root, age: Duration) -> rustix::io::Result<()> {
     let folder = root.temporary_folder()?;
     for found in Dir::read_from(&folder)?.flatten() {
         let name = found.file_name().to_str().unwrap_or_default();
-        if matches!(name, "" | "." | "..") {
+        if matches!(name, "" | "." | "..") || name.starts_with(journal::NAMES) {
             continue;
         }
         let stat = fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;

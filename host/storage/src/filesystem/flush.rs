@@ -133,17 +133,34 @@ impl Root {
     }
 
     /// Whether a trip brings to the disk what is on the file system of a file or folder.
-    fn is_whole(&self, stat: rustix::io::Result<fs::Stat>) -> bool {
+    pub(super) fn is_whole(&self, stat: rustix::io::Result<fs::Stat>) -> bool {
         self.flush == FlushBy::Filesystem && stat.is_ok_and(|stat| stat.st_dev == self.device)
+    }
+
+    /// Brings everything to the disk, and retires what the journal says of it.
+    fn sync_filesystem(&self) -> Result<(), Failure> {
+        let failed = |doing, errno| Failure {
+            doing,
+            path: StoragePath::root(),
+            errno,
+        };
+        let journal = self.journal.as_ref().map(|journal| (journal, journal.mark()));
+        fs::syncfs(&self.fd).map_err(|errno| {
+            if let Some((journal, _)) = journal {
+                journal.spoil();
+            }
+            failed("sync the file system of", Some(errno))
+        })?;
+        let retired = journal.map_or(Ok(()), |(journal, mark)| journal.retire(mark));
+        retired.map_err(|error| {
+            tracing::error!(%error, "cannot retire what is in the journal");
+            failed("write the journal of", Errno::from_io_error(&error))
+        })
     }
 
     fn travel(&self, trip: Trip) -> Result<(), Failure> {
         if trip.whole {
-            fs::syncfs(&self.fd).map_err(|errno| Failure {
-                doing: "sync the file system of",
-                path: StoragePath::root(),
-                errno: Some(errno),
-            })?;
+            self.sync_filesystem()?;
             self.steps.reached(Step::FilesystemSynced);
         }
         if !trip.folders.is_empty() {
@@ -166,9 +183,18 @@ pub(super) async fn written(root: &Arc<Root>) -> Result<(), Error> {
 
 /// Returns when the changes of the tickets, and all that was noted until now, are on the disk.
 pub(super) async fn flush(root: Arc<Root>, tickets: Vec<Ticket>) -> Result<(), Error> {
-    if tickets.is_empty() {
-        return Ok(());
+    match tickets.is_empty() {
+        true => Ok(()),
+        false => flush_with(root, tickets).await,
     }
+}
+
+/// Returns when all that others had changed until now is on the disk.
+pub(super) async fn others(root: &Arc<Root>) -> Result<(), Error> {
+    flush_with(Arc::clone(root), Vec::new()).await
+}
+
+async fn flush_with(root: Arc<Root>, tickets: Vec<Ticket>) -> Result<(), Error> {
     let (mut trips, start) = root.flusher.board();
     if start {
         let worker = Worker {

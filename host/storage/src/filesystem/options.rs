@@ -13,6 +13,8 @@ pub struct Options {
     pub threads: usize,
     /// How what was written is brought to the disk; `None` for what suits the file system.
     pub flush: Option<FlushBy>,
+    /// Small changes are written to a journal first, with [`FlushBy::Filesystem`], and wait for the disk once.
+    pub journal: bool,
     /// Told of every step.
     pub observer: Option<Observer>,
 }
@@ -32,6 +34,7 @@ impl Default for Options {
         Options {
             threads: limits::THREADS as usize,
             flush: None,
+            journal: true,
             observer: None,
         }
     }
@@ -42,6 +45,7 @@ impl std::fmt::Debug for Options {
         f.debug_struct("Options")
             .field("threads", &self.threads)
             .field("flush", &self.flush)
+            .field("journal", &self.journal)
             .field("observed", &self.observer.is_some())
             .finish()
     }

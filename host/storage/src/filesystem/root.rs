@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::TEMPORARY;
 use super::flush::{Failure, Flusher};
+use super::journal::{Company, Journal};
 use super::options::FlushBy;
 use super::steps::Steps;
 use crate::{StoragePath, limits};
@@ -29,6 +30,10 @@ pub(super) struct Root {
     pub(super) steps: Steps,
     pub(super) flush: FlushBy,
     pub(super) flusher: Flusher,
+    /// Nothing where the folder can only be read, or the disk is full.
+    pub(super) journal: Option<Journal>,
+    /// Keeps others from having a journal that does not know of this driver.
+    at_the_door: Option<Company>,
     /// Folders whose names may not be on the disk yet, with the number of their making.
     fresh: Mutex<HashMap<StoragePath, u64>>,
     made: AtomicU64,
@@ -53,11 +58,30 @@ impl Root {
             steps,
             flush,
             flusher: Flusher::default(),
+            journal: None,
+            at_the_door: None,
             fresh: Mutex::default(),
             made: AtomicU64::new(0),
             prefix: format!("{:x}-{:x}", std::process::id(), since.as_nanos()),
             named: AtomicU64::new(0),
         })
+    }
+
+    /// Joins those who work in the folder. Where it can only be read there is nothing to be agreed on.
+    pub(super) fn join(&mut self, journal: bool) -> std::io::Result<()> {
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, Unsupported};
+        let (company, file) = match Company::join(self) {
+            Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | Unsupported) => {
+                return Ok(());
+            }
+            other => other?,
+        };
+        let used = journal && self.flush == FlushBy::Filesystem;
+        match file {
+            Some(file) => self.journal = Some(Journal::new(company, file, self.steps.clone(), used)),
+            None => self.at_the_door = Some(company),
+        }
+        Ok(())
     }
 
     /// Opens what is at a path.

@@ -9,6 +9,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Step {
+    /// By the journal: records are in it.
+    JournalWritten,
+    /// By the journal: they are on the disk.
+    JournalSynced,
     /// Put: the bytes are in a temporary file.
     TemporaryWritten,
     /// Put: they are on the disk.

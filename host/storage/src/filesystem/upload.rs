@@ -1,16 +1,16 @@
 //! Content that is being written: a file beside its later name, that a writer has locked.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::{io, iter};
 
 use bytes::Bytes;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::content::{looked_up, open as open_content, place, place_all};
+use super::content::{looked_up, name_now, open as open_content, place, place_all, record};
 use super::flush::{self, Ticket};
 use super::root::Root;
 use super::{Filesystem, NAME, Step, failed, is_folder, not_found, upload_name};
@@ -180,6 +180,39 @@ impl Upload {
         Ok(root.changed(to, target))
     }
 
+    /// The same by the journal, with others; `false` if that cannot be now.
+    fn commit_journaled(
+        &self,
+        root: &Root,
+        size: u64,
+        to: &StoragePath,
+        others: &[Put],
+    ) -> Result<bool, Error> {
+        if size > limits::JOURNAL_RECORD_BYTES {
+            return Ok(false);
+        }
+        let (parent, name) = self.named(root)?;
+        let mut content = vec![0; size as usize];
+        let read = self.file.read_exact_at(&mut content, 0);
+        read.map_err(|error| Error::io(NAME.into(), "read", &self.path, error))?;
+        let blob = Put {
+            path: to.clone(),
+            content: content.into(),
+        };
+        let puts: Vec<Put> = iter::once(blob).chain(others.iter().cloned()).collect();
+        let Some(record) = record(root, &puts)? else {
+            return Ok(false);
+        };
+        let target = root.make_parent(to).map_err(failed("make the folder of", to))?;
+        place(&parent, &name, &target, to, Condition::Always)?;
+        root.steps.reached(Step::Renamed);
+        for put in others {
+            name_now(root, put)?;
+        }
+        record.placed();
+        Ok(true)
+    }
+
     fn close(&self, root: &Root) -> Result<Ticket, Error> {
         self.sync(root)?;
         let (parent, _) = self.named(root)?;
@@ -239,6 +272,17 @@ impl FileWriter {
         Ok(())
     }
 
+    /// Commits by the journal, if that can be; says whether it is done.
+    async fn journaled(&self, to: &StoragePath, others: &[Put]) -> Result<bool, Error> {
+        self.check()?;
+        if self.size > limits::JOURNAL_RECORD_BYTES {
+            return Ok(false);
+        }
+        let (upload, size, to) = (self.upload.clone(), self.size, to.clone());
+        let job = move |root: &Root, others: &Vec<Put>| upload.commit_journaled(root, size, &to, others);
+        Ok(self.driver.journaled(others.to_vec(), job).await?.is_none())
+    }
+
     /// Runs the last call of this writer.
     fn end(
         self: Box<Self>,
@@ -287,12 +331,23 @@ impl Writer for FileWriter {
 
     fn commit_to(self: Box<Self>, to: &StoragePath) -> Pending<'static, ()> {
         let to = to.clone();
-        self.end(move |upload, root| Ok(vec![upload.commit(root, &to)?]))
+        Box::pin(async move {
+            match self.journaled(&to, &[]).await? {
+                true => Ok(()),
+                false => {
+                    self.end(move |upload, root| Ok(vec![upload.commit(root, &to)?]))
+                        .await
+                }
+            }
+        })
     }
 
     fn commit_with(self: Box<Self>, to: &StoragePath, others: Vec<Put>) -> Pending<'static, Vec<Put>> {
         let to = to.clone();
         Box::pin(async move {
+            if self.journaled(&to, &others).await? {
+                return Ok(Vec::new());
+            }
             let staged = self.driver.stage(others).await?;
             let committed = self.end(move |upload, root| {
                 let mut tickets = vec![upload.commit(root, &to)?];

@@ -37,6 +37,7 @@ fn noted(folder: &Path, flush: FlushBy) -> (Filesystem, Steps) {
     let note = Arc::clone(&steps);
     let options = Options {
         flush: Some(flush),
+        journal: false,
         observer: Some(Arc::new(move |step| note.lock().unwrap().push(step))),
         ..Options::default()
     };
@@ -159,6 +160,7 @@ async fn clients_that_come_meanwhile_share_the_next_trip() {
         });
         let options = Options {
             flush: Some(flush),
+            journal: false,
             observer: Some(observer),
             ..Options::default()
         };
@@ -245,6 +247,7 @@ async fn a_trip_that_panics_is_a_failure_and_not_the_last() {
         });
         let options = Options {
             flush: Some(flush),
+            journal: false,
             observer: Some(observer),
             ..Options::default()
         };
