@@ -47,6 +47,11 @@ pub(crate) struct Ready {
     pre: bindings::ProcessorPre<State>,
 }
 
+/// An instance of it.
+pub(crate) struct Instance {
+    exports: bindings::Processor,
+}
+
 impl Ready {
     pub(crate) fn new(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self> {
         Ok(Self {
@@ -54,10 +59,16 @@ impl Ready {
         })
     }
 
-    pub(crate) fn describe(&self, store: &mut Store<State>) -> wasmtime::Result<Info> {
-        let instance = self.pre.instantiate(&mut *store)?;
+    pub(crate) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
+        let exports = self.pre.instantiate(&mut *store)?;
         store.data_mut().started = true;
-        let info = instance.transom_processor_stage().call_describe(store)?;
+        Ok(Instance { exports })
+    }
+}
+
+impl Instance {
+    pub(crate) fn describe(&self, store: &mut Store<State>) -> wasmtime::Result<Info> {
+        let info = self.exports.transom_processor_stage().call_describe(store)?;
         let conversions = info.conversions.into_iter();
         let conversions = conversions.map(|conversion| Conversion {
             accepts: conversion.accepts,
@@ -76,14 +87,10 @@ impl Ready {
         job: &Job,
         config: &Values,
     ) -> wasmtime::Result<Result<Outcome, GuestError>> {
-        let instance = self.pre.instantiate(&mut *store)?;
-        store.data_mut().started = true;
         let input = Resource::new_borrow(0);
         let output = Resource::new_borrow(0);
-        let returned =
-            instance
-                .transom_processor_stage()
-                .call_run(store, &convert_job(job, config), input, output)?;
+        let stage = self.exports.transom_processor_stage();
+        let returned = stage.call_run(store, &convert_job(job, config), input, output)?;
         Ok(returned.map(Outcome::from).map_err(GuestError::from))
     }
 }
