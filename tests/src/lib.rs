@@ -8,6 +8,7 @@
 //! prints.
 
 pub mod debian;
+pub mod moto;
 pub mod needs;
 pub mod sample;
 pub mod tree;

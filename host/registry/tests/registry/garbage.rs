@@ -9,6 +9,8 @@ use tokio::runtime::Runtime;
 use transom_registry::store::{Collected, Collection};
 use transom_registry::{Options, Settings, Store};
 use transom_storage::filesystem::Filesystem;
+use transom_storage::{Factory, StorageDriver};
+use transom_tests::moto::Moto;
 
 use crate::client::Client;
 use crate::serving::{INDEX, MANIFEST, Serving, image, push_blob, put_manifest, sha256};
@@ -270,42 +272,49 @@ fn hammering() -> Duration {
     Duration::from_secs(seconds.map_or(12, |seconds| seconds.parse().unwrap()))
 }
 
-/// Each client has a repository of its own, so that it knows what must be there; the blobs are everybody's. With a grace period of a
-/// moment, links and bytes come and go all the time.
 #[test]
 fn nothing_is_lost_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
+    let files = || Arc::new(Filesystem::open(folder.path(), 25).unwrap()) as Arc<dyn StorageDriver>;
+    hammer([files(), files()], Duration::from_millis(2_000), 20);
+}
+
+/// The same where each look at an object is a request, and nothing is locked but by names.
+#[test]
+fn nothing_is_lost_in_a_bucket_either() {
+    let Some(moto) = Moto::start() else {
+        return;
+    };
+    moto.make_bucket("bucket");
+    let bucket = || Factory::builtin().open(&s3(&moto)).unwrap();
+    hammer([bucket(), bucket()], Duration::from_millis(4_000), 4);
+}
+
+fn s3(moto: &Moto) -> serde_json::Map<String, serde_json::Value> {
+    let mut parameters = moto.parameters("bucket", "root");
+    parameters.insert("driver".to_owned(), "s3".into());
+    parameters
+}
+
+/// Two instances, both of which collect all the time, and clients, each with a repository of its own, so that it knows what must be
+/// there; the blobs are everybody's. With a grace period of a moment, links and bytes come and go all the time.
+fn hammer(drivers: [Arc<dyn StorageDriver>; 2], grace: Duration, least: u32) {
     let options = Options {
-        grace: Duration::from_millis(2_000),
+        grace,
         ..Options::default()
     };
-    // Two instances on one folder, the second of which collects, too.
-    let instance = || {
-        let driver = Filesystem::open(folder.path(), 25).unwrap();
-        Serving::on(Arc::new(driver), options, Settings::default())
+    let settings = || Settings {
+        redirect: false,
+        ..Settings::default()
     };
-    let instances = [instance(), instance()];
+    let instances = drivers.map(|driver| Serving::on(driver, options, settings()));
     let (stop, rounds) = (AtomicBool::new(false), AtomicU32::new(0));
     let deleted = AtomicU32::new(0);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
             .map(|client| {
                 let (instances, rounds) = (&instances, &rounds);
-                scope.spawn(move || {
-                    let mut connection = instances[client % 2].client();
-                    let name = format!("r{client}");
-                    let begun = Instant::now();
-                    let mut number = client as u32;
-                    while begun.elapsed() < hammering() {
-                        push_pull_delete(&mut connection, &name, number);
-                        rounds.fetch_add(1, Ordering::Relaxed);
-                        // Long pauses are what makes things old.
-                        if number.is_multiple_of(20) {
-                            std::thread::sleep(Duration::from_millis(2_500));
-                        }
-                        number += 1;
-                    }
-                })
+                scope.spawn(move || strike(&instances[client % 2], client as u32, grace, rounds))
             })
             .collect();
         for serving in &instances {
@@ -313,7 +322,7 @@ fn nothing_is_lost_while_it_runs() {
             scope.spawn(move || {
                 let collection = Collection {
                     settle: Duration::from_millis(200),
-                    untagged_after: Some(Duration::from_secs(2)),
+                    untagged_after: Some(grace),
                     dry_run: false,
                 };
                 let runtime = Runtime::new().unwrap();
@@ -333,9 +342,29 @@ fn nothing_is_lost_while_it_runs() {
     });
     let (rounds, deleted) = (rounds.into_inner(), deleted.into_inner());
     println!("{rounds} rounds, {deleted} blobs were deleted");
-    assert!(rounds > 20 && deleted > 0, "{rounds} {deleted}");
-    // Everything that a tag leads to is there.
-    let mut client = instances[0].client();
+    assert!(rounds >= least && deleted > 0, "{rounds} {deleted}");
+    check_all(&instances[0]);
+}
+
+/// One client's rounds.
+fn strike(serving: &Serving, client: u32, grace: Duration, rounds: &AtomicU32) {
+    let mut connection = serving.client();
+    let (name, begun) = (format!("r{client}"), Instant::now());
+    let mut number = client;
+    while begun.elapsed() < hammering() {
+        push_pull_delete(&mut connection, &name, number);
+        rounds.fetch_add(1, Ordering::Relaxed);
+        // Long pauses are what makes things old.
+        if number.is_multiple_of(20) {
+            std::thread::sleep(grace + Duration::from_millis(500));
+        }
+        number += 1;
+    }
+}
+
+/// Everything that a tag leads to is there.
+fn check_all(serving: &Serving) {
+    let mut client = serving.client();
     for number in 0..4 {
         let tags = client
             .ask("GET", &format!("/v2/r{number}/tags/list"))

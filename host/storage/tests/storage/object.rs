@@ -1,19 +1,16 @@
 //! The driver of object stores: on a store in memory, and on a server that speaks S3.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
-use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 use transom_storage::conformance::{Fetch, Options, opener};
 use transom_storage::object::ObjectDriver;
 use transom_storage::{Condition, Error, Factory, RedirectMethod, StorageDriver, StoragePath, WriteMode};
-use transom_tests::needs;
+use transom_tests::moto::Moto;
 
 use crate::drivers::hold;
 
@@ -106,60 +103,6 @@ async fn an_upload_that_cannot_be_understood_is_not_begun_anew() {
     assert!(matches!(append, Err(Error::Damaged { .. })), "{append:?}");
 }
 
-/// A server that speaks S3, and ends with this.
-struct Moto {
-    child: Child,
-    address: String,
-}
-
-impl Moto {
-    /// Starts one; `None` if it is not installed, and the test is skipped.
-    fn start() -> Option<Moto> {
-        let program = needs::moto_server()?;
-        let mut child = Command::new(program)
-            .args(["-H", "127.0.0.1", "-p", "0"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert!(
-                lines.read_line(&mut line).unwrap() > 0,
-                "the server ended before it began"
-            );
-            if let Some((_, address)) = line.trim_end().split_once("Running on http://") {
-                break address.to_owned();
-            }
-        };
-        // It logs each request; nobody reads it, and it must not wait for somebody who does.
-        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-        Some(Moto { child, address })
-    }
-
-    async fn make_bucket(&self, name: &str) {
-        let (status, body) = request(&self.address, "PUT", &format!("/{name}")).await.unwrap();
-        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-    }
-
-    fn parameters(&self, bucket: &str, root: &str) -> Map<String, Value> {
-        let parameters = json!({
-            "region": "us-east-1", "regionendpoint": format!("http://{}", self.address), "bucket": bucket,
-            "accesskey": "key", "secretkey": "secret", "rootdirectory": root, "chunksize": 5 << 20,
-        });
-        parameters.as_object().unwrap().clone()
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A request of HTTP/1.1 without a body: the status and the body of the answer.
 async fn request(address: &str, method: &str, target: &str) -> std::io::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(address).await?;
@@ -198,7 +141,7 @@ async fn s3_conforms() {
     let Some(moto) = Moto::start() else {
         return;
     };
-    moto.make_bucket("bucket").await;
+    moto.make_bucket("bucket");
     let factory = Factory::builtin();
     let parameters = moto.parameters("bucket", "the/root");
     let open = opener(move || {
