@@ -56,6 +56,8 @@ mod registry_admission;
 mod registry_clients;
 #[path = "command/registry_policy.rs"]
 mod registry_policy;
+#[path = "command/registry_reload.rs"]
+mod registry_reload;
 #[path = "command/registry_serve.rs"]
 mod registry_serve;
 #[path = "command/serving.rs"]
