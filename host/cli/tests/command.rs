@@ -38,6 +38,8 @@ mod inspect;
 mod interrupt;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/oras.rs"]
+mod oras;
 #[path = "command/plugin_bench.rs"]
 mod plugin_bench;
 #[path = "command/plugin_languages.rs"]
