@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`needs`] (what a test may ask of the machine, and how it says that it skips),
 //! [`tree`] (a directory as a comparable record), [`sample`] (images made on the spot, with the tree that
-//! unpacking them must give).
+//! unpacking them must give), [`versions`] (plugins of other versions).
 //!
 //! This crate is for tests, the demo and benchmarks: unlike the library crates it reads the environment and
 //! prints.
@@ -12,5 +12,6 @@ pub mod moto;
 pub mod needs;
 pub mod sample;
 pub mod tree;
+pub mod versions;
 
 pub use needs::{compilers, plugin, require_program, require_root, skip, target_dir};

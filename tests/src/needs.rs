@@ -153,6 +153,19 @@ pub fn webdav_server() -> Option<(PathBuf, PathBuf)> {
     None
 }
 
+/// The Python with ORAS's client, from PyPI, and the program that pulls and pushes with it; if it is not installed, the test is skipped
+/// and must return.
+#[must_use]
+pub fn oras_client() -> Option<(PathBuf, PathBuf)> {
+    let folder = python_folder("oras");
+    if folder.join("installed.txt").is_file() {
+        let program = workspace_dir().join("tests/python/oras_client.py");
+        return Some((folder.join("bin/python3"), program));
+    }
+    skip("needs oras from PyPI: `cargo xtask setup`");
+    None
+}
+
 /// The server that speaks S3, from PyPI; if it is not installed, the test is skipped and must return.
 #[must_use]
 pub fn moto_server() -> Option<PathBuf> {

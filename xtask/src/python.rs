@@ -14,7 +14,7 @@ use crate::run::run_quietly;
 const PIP_MAX: Duration = Duration::from_secs(300);
 
 /// The sets that tests use: the names of lists in `tests/python`.
-const SETS: [&str; 2] = ["moto", "wsgidav"];
+const SETS: [&str; 3] = ["moto", "oras", "wsgidav"];
 
 /// Gets the Python packages that tests use. What cannot be had is said: the tests that need it will be skipped.
 pub(crate) fn get_test_packages() {

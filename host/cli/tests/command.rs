@@ -38,6 +38,8 @@ mod inspect;
 mod interrupt;
 #[path = "command/large.rs"]
 mod large;
+#[path = "command/oras.rs"]
+mod oras;
 #[path = "command/plugin_bench.rs"]
 mod plugin_bench;
 #[path = "command/plugin_languages.rs"]
@@ -56,6 +58,8 @@ mod registry_admission;
 mod registry_clients;
 #[path = "command/registry_policy.rs"]
 mod registry_policy;
+#[path = "command/registry_reload.rs"]
+mod registry_reload;
 #[path = "command/registry_serve.rs"]
 mod registry_serve;
 #[path = "command/serving.rs"]

@@ -16,5 +16,8 @@ pub fn of(config: &Config, plugin: &Loaded) -> Vec<Grant> {
     if let Some(registry) = &config.registry {
         given = given.with_storage(&registry.settings.storage, plugin.name());
     }
+    if let Some(table) = &config.content.driver {
+        given = given.with_storage(table, plugin.name());
+    }
     grants::of(plugin.manifest(), &given)
 }

@@ -14,7 +14,7 @@ use transom_plugin::{Fault, LoadError, Plugin, PluginError, ProcessorGrants};
 use crate::config::Config;
 use crate::parts::Part;
 use crate::plugins::set::Set;
-use crate::plugins::watch::{Call, Watch, Watched, Watches};
+use crate::plugins::watch::{self, Call, Watch, Watched, Watches};
 
 /// Why the configuration is not fit for a processor.
 #[derive(Debug, thiserror::Error)]
@@ -220,12 +220,7 @@ fn result(done: Result<&Outcome, &StageError>) -> &'static str {
         Ok(outcome) if outcome.verdict == Verdict::Continue => "ok",
         Ok(_) => "refused",
         Err(error) if error.is_echo() => "stopped",
-        Err(StageError::Plugin(error)) => match fault(error.as_ref()) {
-            Some(Fault::Guest(_)) => "refused",
-            Some(Fault::Protocol(_)) => "answer",
-            Some(Fault::Trap { .. } | Fault::Start(_)) | None => "crash",
-            Some(_) => "limit",
-        },
+        Err(StageError::Plugin(error)) => fault(error.as_ref()).map_or("crash", watch::result),
         Err(StageError::OutputLimit { .. } | StageError::RatioLimit { .. }) => "limit",
         Err(StageError::Program { .. }) => "refused",
         Err(_) => "crash",

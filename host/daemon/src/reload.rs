@@ -126,6 +126,7 @@ pub fn compare(running: &Config, read: &Config) -> Comparison {
     compared.leave("shutdown_timeout", read, |config| &config.shutdown_timeout);
     compared.leave("socket", read, |config| &config.socket);
     compared.leave("log.format", read, |config| &config.log.format);
+    compared.leave("content", read, |config| &config.content);
     compared.leave("metadata", read, |config| &config.metadata);
     compared.leave("snapshots", read, |config| &config.snapshots);
     compared.leave("gc", read, |config| &config.gc);

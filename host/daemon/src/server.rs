@@ -98,7 +98,7 @@ impl Daemon {
         // The port that was taken is told to whoever asks what the daemon is made of.
         let taken = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         config.metrics = taken.or(config.metrics);
-        let store = blobs::open(&config).await?;
+        let store = blobs::open(&config, &plugins).await?;
         tidy(store.clone());
         let streams = Streams::default();
         let identity = Identity::of(&config.root)?;
@@ -275,8 +275,9 @@ impl Opening<'_> {
         if metadata.is_none() && !settings.namespaces.is_empty() {
             return Err(Failure::NoImages);
         }
-        let factory = self.plugins.shelf().now().factory();
+        let factory = self.plugins.factory("[registry.storage]");
         let running = registry::open(settings, &self.config.root, &factory, metadata, filters).await?;
+        self.plugins.follow(running.admission()).await;
         self.metrics.also(|counters| running.register(counters));
         parts.push(registry::part(settings, running.address().ok()));
         Ok(Some(running))

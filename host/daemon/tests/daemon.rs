@@ -34,6 +34,9 @@ mod diff_compare;
 mod diff_errors;
 #[path = "daemon/diff_processors.rs"]
 mod diff_processors;
+#[path = "../../plugin/tests/support/driver_guest.rs"]
+#[allow(clippy::unwrap_used, reason = "the tests of plugins do so")]
+mod driver_guest;
 #[path = "daemon/encrypted.rs"]
 mod encrypted;
 #[path = "daemon/errors.rs"]
@@ -73,6 +76,8 @@ mod panics;
 mod plugins;
 #[path = "daemon/plugins_breaker.rs"]
 mod plugins_breaker;
+#[path = "daemon/plugins_drivers.rs"]
+mod plugins_drivers;
 #[path = "daemon/plugins_install.rs"]
 mod plugins_install;
 #[path = "daemon/plugins_reload.rs"]

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use crate::filter::{Fields, FilterError, Filters, Plugins};
 
+mod judged;
+
+pub use judged::Judged;
+
 /// An expression that must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

@@ -265,6 +265,16 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// The job works so far: if it is the one that was let try, the others need not wait for its end, which counts all the same.
+    pub fn works(&mut self) {
+        let mut state = self.breaker.inner.lock();
+        if state.turn == self.turn && state.phase == Phase::Trying {
+            state.crashes.clear();
+            state.enter(Phase::Closed);
+            self.turn = state.turn;
+        }
+    }
+
     /// The job has ended.
     pub fn end(mut self, ending: Ending) {
         self.ending = ending;
@@ -363,6 +373,23 @@ pub(crate) mod tests {
         drop(breaker.admit().unwrap());
         breaker.admit().unwrap().end(Ending::Well);
         assert_eq!(breaker.view().state, "closed");
+    }
+
+    #[test]
+    fn a_long_trial_that_works_lets_the_others_in_before_its_end() {
+        let hand = Hand::default();
+        let breaker = breaker(&hand);
+        (0..3).for_each(|_| crash(&breaker));
+        hand.pass(30 * SECOND);
+        let mut trial = breaker.admit().unwrap();
+        breaker.admit().unwrap_err();
+        trial.works();
+        assert_eq!(breaker.view().state, "closed");
+        (0..2).for_each(|_| crash(&breaker));
+        trial.end(Ending::Crash);
+        assert_eq!(breaker.view().state, "open", "its end counts, too");
+        let mut late = breaker.admit();
+        assert!(late.as_mut().map(Permit::works).is_err());
     }
 
     #[test]

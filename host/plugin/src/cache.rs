@@ -63,16 +63,19 @@ impl Cache {
         })
     }
 
-    /// The compiled component, if it is there and undamaged.
-    pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
-        let path = self.find(digest)?;
-        let component = self.read(engine, &path);
-        if component.is_none() {
-            tracing::warn!(path = %path.display(), "compiled plugin code is damaged and is made anew");
-            // It is replaced in a moment; if it cannot be removed it is found damaged again.
-            let _ = fs::remove_file(&path);
+    /// The compiled component, if it is there and undamaged. The error is the engine's, which will not have it: it needs more
+    /// than an instance may have.
+    pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> wasmtime::Result<Option<Component>> {
+        let Some(path) = self.find(digest) else {
+            return Ok(None);
+        };
+        if is_whole(&path) {
+            return deserialize(engine, &path).map(Some);
         }
-        component
+        tracing::warn!(path = %path.display(), "compiled plugin code is damaged and is made anew");
+        // It is replaced in a moment; if it cannot be removed it is found damaged again.
+        let _ = fs::remove_file(&path);
+        Ok(None)
     }
 
     /// Keeps compiled code for the next time. Failing that is no reason to fail.
@@ -108,16 +111,6 @@ impl Cache {
         Some(self.folder.join(name))
     }
 
-    fn read(&self, engine: &Engine, path: &Path) -> Option<Component> {
-        let name = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
-        let (_, expected) = name.rsplit_once('-')?;
-        let code = fs::read(path).ok()?;
-        if Digest::of(Algorithm::Sha256, &code).hex() != expected {
-            return None;
-        }
-        deserialize(engine, path)
-    }
-
     /// Removes the oldest files beyond the limit.
     fn prune(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
@@ -142,11 +135,21 @@ impl Cache {
     }
 }
 
+/// Whether a file has the digest that its name ends with.
+fn is_whole(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str()?.strip_suffix(SUFFIX));
+    let expected = name.and_then(|name| name.rsplit_once('-'));
+    let code = fs::read(path);
+    matches!((expected, code), (Some((_, hex)), Ok(code)) if Digest::of(Algorithm::Sha256, &code).hex() == hex)
+}
+
 #[allow(unsafe_code, reason = "the one way to use compiled code again")]
-fn deserialize(engine: &Engine, path: &Path) -> Option<Component> {
+fn deserialize(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the file is what `Engine::precompile_component` returned in this version of this program: the folder is
     // writable by this user alone (checked in `open`), and the content has the digest under which `store` put it.
-    unsafe { Component::deserialize_file(engine, path) }.ok()
+    unsafe { Component::deserialize_file(engine, path) }
 }
 
 /// A short text that differs when code compiled by one engine must not be run by the other.

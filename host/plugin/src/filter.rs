@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Read `batch` (facts to the interface's form), `instance` (a guest with an expression that it has understood), `set` (how
-//! lists find filters by name).
+//! lists find filters by name), [`cases`] (what authors try their filters on).
+
+pub mod cases;
 
 mod batch;
 mod instance;

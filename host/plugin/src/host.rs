@@ -233,12 +233,12 @@ impl Host {
         let Some(cache) = &self.cache else {
             return Component::new(engine, bytes).map_err(fault);
         };
-        if let Some(component) = cache.load(engine, digest) {
+        if let Some(component) = cache.load(engine, digest).map_err(fault)? {
             return Ok(component);
         }
         let code = engine.precompile_component(bytes).map_err(fault)?;
         cache.store(digest, &code);
-        match cache.load(engine, digest) {
+        match cache.load(engine, digest).map_err(fault)? {
             Some(component) => Ok(component),
             // The folder may be full or read-only.
             None => Component::new(engine, bytes).map_err(fault),

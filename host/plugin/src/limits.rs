@@ -101,6 +101,10 @@ pub const DRIVER_INSTANCES_KEPT: usize = 8;
 /// How long a call waits for an instance when all are in use.
 pub const DRIVER_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a version of a driver that is to take the place of another may take to answer for the first time. Its store may be
+/// far away; whoever waits for the change has nothing to lose.
+pub const DRIVER_TRIAL: Duration = Duration::from_secs(30);
+
 /// Calls of one instance, after which a fresh one takes its place: what a guest leaks does not add up.
 pub const DRIVER_INSTANCE_CALLS: u32 = 100_000;
 

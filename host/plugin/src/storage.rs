@@ -5,7 +5,7 @@
 //! call → a free instance → guest ⇄ inner driver, HTTP, keys (what was granted) → answer, checked → caller
 //! ```
 //!
-//! Read `grants` (what the operator gives), `kind` (a plugin as a driver of the factory), `set` (all that there are), `pool` (instances), `driver`
+//! Read `grants` (what the operator gives), `kind` (a plugin as a driver of the factory), `open` (those that are open, and how they are replaced), `set` (all that there are), `pool` (instances), `driver`
 //! (the trait, by calls), `content` (readers and writers), `entries` (lists and walks), `error` (what goes wrong, in both
 //! directions); then what a guest may use: `powers`, `inner`, `http`, `keys`.
 
@@ -18,6 +18,7 @@ pub(crate) mod http;
 pub(crate) mod inner;
 pub(crate) mod keys;
 mod kind;
+mod open;
 mod pool;
 pub(crate) mod powers;
 mod set;
@@ -41,8 +42,9 @@ use crate::{stage, world};
 
 pub use self::error::{DriverError, OpenError};
 pub use self::grants::{Grants, Hosts, Masters};
+pub use self::open::{Around, Exchange, NotReplaced, NotReplacedBecause, OpenDrivers};
 pub(crate) use self::powers::Powers;
-pub use self::set::{DriverRefused, RefusedBecause, register_drivers};
+pub use self::set::{DriverRefused, RefusedBecause, found, register_drivers};
 
 /// A storage driver that is loaded, checked and ready to be opened. Clones are the same plugin.
 #[derive(Clone)]

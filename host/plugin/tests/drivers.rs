@@ -7,6 +7,8 @@
 mod conformance;
 #[path = "drivers/damage.rs"]
 mod damage;
+#[path = "support/driver_guest.rs"]
+mod driver_guest;
 #[path = "drivers/grants.rs"]
 mod grants;
 #[path = "drivers/misbehaviour.rs"]

@@ -5,69 +5,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
 use transom_meta::Labels;
-use transom_meta::filter::{Facts, Fields, FilterError, Filters, Plugins};
+use transom_meta::filter::{Filters, Plugins};
+use transom_meta::policy::Judged;
+use transom_plugin::filter::cases::Case;
 use transom_plugin::manifest::PluginKind;
 use transom_plugin::{FilterSet, Host, HostConfig, Manifest};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    record: Vec<Record>,
-    check: Vec<Check>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record {
-    kind: String,
-    name: String,
-    digest: Option<String>,
-    media_type: Option<String>,
-    size: Option<u64>,
-    /// Seconds since 1970.
-    created: Option<u64>,
-    labels: Option<Labels>,
-    annotations: Option<Labels>,
-    platform: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Check {
-    expression: String,
-    #[serde(default)]
-    expect: Vec<String>,
-    error: Option<String>,
-}
-
-impl Fields for Record {
-    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
-        (path == ["name"]).then_some(Cow::Borrowed(self.name.as_str()))
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        let created = self.created;
-        Facts {
-            kind: &self.kind,
-            name: Some(Cow::Borrowed(&self.name)),
-            digest: self.digest.as_deref().map(Cow::Borrowed),
-            media_type: self.media_type.as_deref().map(Cow::Borrowed),
-            size: self.size,
-            created: created.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
-            updated: None,
-            labels: self.labels.as_ref(),
-            annotations: self.annotations.as_ref(),
-            platform: self.platform.as_deref().map(Cow::Borrowed),
-        }
-    }
-}
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -107,35 +53,17 @@ static PLUGINS: LazyLock<Plugins> = LazyLock::new(|| {
     set.into_plugins()
 });
 
-fn select(plugin: &str, check: &Check, records: &[Record]) -> Result<Vec<String>, FilterError> {
-    let quoted = check
-        .expression
-        .replace('\\', r"\\")
-        .replace('"', "\\\"")
-        .replace('\n', r"\n");
-    let filters = Filters::compile(&[format!("wasm.{plugin}==\"{quoted}\"")], &PLUGINS)?;
-    let mut records = records.to_vec();
-    filters.retain(&mut records)?;
-    Ok(records.into_iter().map(|record| record.name).collect())
-}
-
 fn check(plugin: &str, file: &Path) {
     let text = std::fs::read_to_string(file).unwrap();
     let case: Case = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    for check in &case.check {
-        let place = format!("{}: {}", file.display(), check.expression);
-        match (select(plugin, check, &case.record), &check.error) {
-            (Ok(found), None) => assert_eq!(found, check.expect, "{place}"),
-            (Err(error), Some(expected)) => {
-                let said = error.to_string();
-                assert!(
-                    said.contains(expected) && said.contains(plugin),
-                    "{place}: {said}"
-                );
-            }
-            (other, _) => panic!("{place}: {other:?}"),
+    let mut asked = 0;
+    for (expression, result) in case.run(plugin, &PLUGINS) {
+        asked += 1;
+        if let Err(otherwise) = result {
+            panic!("{}: {expression}: {otherwise}", file.display());
         }
     }
+    assert!(asked > 0, "{}", file.display());
 }
 
 #[test]
@@ -152,16 +80,12 @@ fn every_case_comes_out_as_expected() {
 
 #[test]
 fn two_filters_and_native_terms_work_together() {
-    let record = |name: &str, version: &str| Record {
-        kind: "image".to_owned(),
+    let record = |name: &str, version: &str| Judged {
+        kind: "image",
         name: name.to_owned(),
-        digest: None,
-        media_type: None,
-        size: Some(version.len() as u64),
-        created: None,
-        labels: Some(Labels::from_iter([("version".to_owned(), version.to_owned())])),
-        annotations: None,
-        platform: None,
+        size: version.len() as u64,
+        labels: Labels::from_iter([("version".to_owned(), version.to_owned())]),
+        ..Judged::default()
     };
     let mut records = vec![
         record("a", "1.2"),

@@ -261,6 +261,32 @@ fn compiled_code_is_kept_and_damage_to_it_is_repaired() {
 }
 
 #[test]
+fn what_needs_more_than_an_instance_may_have_is_refused_with_the_limit_and_is_no_damage() {
+    if !HOST.is_pooling() {
+        transom_tests::skip("needs address space for a pool of instances");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("made");
+    let host = with_cache(&folder).unwrap();
+    let refused = |host: &Host| host.load_bytes(&guest("wide"), None).unwrap_err().to_string();
+    let first = refused(&host);
+    assert!(
+        first.contains("200000") && first.contains("exceeds the limit of 100000"),
+        "{first}"
+    );
+    let [file] = cached(&folder).try_into().unwrap();
+    let made = fs::metadata(&file).unwrap().modified().unwrap();
+    assert_eq!(refused(&host), first);
+    assert_eq!(
+        fs::metadata(&file).unwrap().modified().unwrap(),
+        made,
+        "it was thought damaged, and compiled again"
+    );
+    assert_eq!(refused(&HOST), first, "without a cache");
+}
+
+#[test]
 fn a_folder_that_others_can_reach_is_not_used() {
     let root = tempfile::tempdir().unwrap();
     let refused = |path: &Path| with_cache(path).map(drop).unwrap_err().to_string();

@@ -3,13 +3,13 @@
 //! What an expression sees: as name the repository with the tag, or with the digest; digest, media type and size of the manifest;
 //! its annotations; as labels and platform those in the image's configuration; as kind `image`, `index` or `artifact`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
 use transom_meta::Labels;
-use transom_meta::filter::{Facts, Fields, Plugins, label};
-use transom_meta::policy::{Policies, Policy};
+use transom_meta::filter::{FilterError, Plugins};
+use transom_meta::policy::{Judged, Policies, Policy};
 use transom_oci::limits::CONFIG_BYTES_MAX;
 use transom_oci::{Algorithm, Descriptor, Digest, Platform, media_type};
 
@@ -39,10 +39,11 @@ pub struct Expression {
     pub expression: String,
 }
 
-/// Decides what may be pushed. The default lets everything in.
+/// Decides what may be pushed. The default lets everything in. Clones are the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
-    policies: Policies,
+    settings: Arc<Settings>,
+    policies: Arc<RwLock<Policies>>,
 }
 
 impl Admission {
@@ -51,16 +52,41 @@ impl Admission {
     /// # Errors
     /// [`SetupError::Setting`]: a registry that cannot ask a policy must not take what the policy might refuse.
     pub fn new(settings: &Settings, plugins: &Plugins) -> Result<Admission, SetupError> {
-        let policies = settings.policies.iter().map(|(name, of)| Policy {
+        let admission = Admission {
+            settings: Arc::new(settings.clone()),
+            policies: Arc::default(),
+        };
+        let policies = admission.compile(plugins).map_err(|(name, error)| {
+            let setting = format!("admission.policies.{name}");
+            SetupError::setting(setting, error.to_string())
+        })?;
+        admission.replace(policies);
+        Ok(admission)
+    }
+
+    /// Reads the same expressions in the languages of other plugins, such as new versions. Nobody is asked by them yet.
+    ///
+    /// # Errors
+    /// The name of the policy that cannot be asked, and why.
+    pub fn compile(&self, plugins: &Plugins) -> Result<Policies, (String, FilterError)> {
+        let policies = self.settings.policies.iter().map(|(name, of)| Policy {
             name: name.clone(),
             plugin: of.plugin.clone(),
             expression: of.expression.clone(),
         });
-        let policies = Policies::compile(policies, plugins).map_err(|(name, error)| {
-            let setting = format!("admission.policies.{name}");
-            SetupError::setting(setting, error.to_string())
-        })?;
-        Ok(Admission { policies })
+        Policies::compile(policies, plugins)
+    }
+
+    /// From now on these are asked. A push that is being judged ends with those that it began with.
+    pub fn replace(&self, policies: Policies) {
+        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = policies;
+    }
+
+    fn now(&self) -> Policies {
+        self.policies
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Decides about a manifest that is pushed. Each name that it would get is asked about.
@@ -74,39 +100,27 @@ impl Admission {
         repository: &RepositoryName,
         push: &ManifestPush<'_>,
     ) -> Result<()> {
-        if self.policies.is_empty() {
+        let policies = self.now();
+        if policies.is_empty() {
             return Ok(());
         }
-        let arrived = Arrived::look(store, repository, push).await?;
+        let arrived = look(store, repository, push).await?;
         let names: Vec<String> = match push.tags {
             [] => vec![format!("{repository}@{}", arrived.digest)],
             tags => tags.iter().map(|tag| format!("{repository}:{tag}")).collect(),
         };
         for name in names {
-            let arrived = Arrived {
+            let arrived = Judged {
                 name: name.clone(),
                 ..arrived.clone()
             };
-            self.policies.judge(arrived).await.map_err(|refusal| {
+            policies.judge(arrived).await.map_err(|refusal| {
                 tracing::warn!(name, %refusal, "a push is refused");
                 Error::NotAdmitted { name, refusal }
             })?;
         }
         Ok(())
     }
-}
-
-/// What is known of a manifest that is pushed.
-#[derive(Clone, Debug)]
-struct Arrived {
-    kind: &'static str,
-    name: String,
-    digest: String,
-    media_type: String,
-    size: u64,
-    annotations: Labels,
-    labels: Labels,
-    platform: Option<String>,
 }
 
 /// What policies need of a configuration.
@@ -128,39 +142,38 @@ struct ContainerConfig {
     labels: Option<Labels>,
 }
 
-impl Arrived {
-    async fn look(store: &Store, repository: &RepositoryName, push: &ManifestPush<'_>) -> Result<Arrived> {
-        let manifest = Manifest::read(&push.bytes)?;
-        let media_type = push.media_type.map(crate::manifest::plain_type);
-        let media_type = media_type.filter(|said| !said.is_empty());
-        let media_type = media_type.or_else(|| manifest.shown_type().map(str::to_owned));
-        let media_type = media_type.unwrap_or_default();
-        let digest = push.digest.cloned();
-        let digest = digest.unwrap_or_else(|| Digest::of(Algorithm::Sha256, &push.bytes));
-        let config = manifest.config.as_ref();
-        let config = config.filter(|of| media_type::is_image_config(&of.media_type));
-        let kind = match config {
-            Some(_) => "image",
-            None if media_type::is_index(&media_type) => "index",
-            None => "artifact",
-        };
-        let config = match config {
-            Some(of) => read(store, repository, of).await?,
-            None => ImageConfig::default(),
-        };
-        let known = !config.os.is_empty() && !config.architecture.is_empty();
-        let platform = Platform::new(&config.os, &config.architecture, config.variant.as_deref());
-        Ok(Arrived {
-            kind,
-            name: String::new(),
-            digest: digest.to_string(),
-            media_type,
-            size: push.bytes.len() as u64,
-            annotations: manifest.annotations,
-            labels: config.config.and_then(|config| config.labels).unwrap_or_default(),
-            platform: known.then(|| platform.to_string()),
-        })
-    }
+/// What is known of a manifest that is pushed, but for its name.
+async fn look(store: &Store, repository: &RepositoryName, push: &ManifestPush<'_>) -> Result<Judged> {
+    let manifest = Manifest::read(&push.bytes)?;
+    let media_type = push.media_type.map(crate::manifest::plain_type);
+    let media_type = media_type.filter(|said| !said.is_empty());
+    let media_type = media_type.or_else(|| manifest.shown_type().map(str::to_owned));
+    let media_type = media_type.unwrap_or_default();
+    let digest = push.digest.cloned();
+    let digest = digest.unwrap_or_else(|| Digest::of(Algorithm::Sha256, &push.bytes));
+    let config = manifest.config.as_ref();
+    let config = config.filter(|of| media_type::is_image_config(&of.media_type));
+    let kind = match config {
+        Some(_) => "image",
+        None if media_type::is_index(&media_type) => "index",
+        None => "artifact",
+    };
+    let config = match config {
+        Some(of) => read(store, repository, of).await?,
+        None => ImageConfig::default(),
+    };
+    let known = !config.os.is_empty() && !config.architecture.is_empty();
+    let platform = Platform::new(&config.os, &config.architecture, config.variant.as_deref());
+    Ok(Judged {
+        kind,
+        name: String::new(),
+        digest: digest.to_string(),
+        media_type,
+        size: push.bytes.len() as u64,
+        annotations: manifest.annotations,
+        labels: config.config.and_then(|config| config.labels).unwrap_or_default(),
+        platform: known.then(|| platform.to_string()),
+    })
 }
 
 /// The configuration, which must be there before the manifest.
@@ -182,30 +195,4 @@ async fn read(store: &Store, repository: &RepositoryName, of: &Descriptor) -> Re
         let reason = format!("its configuration, which policies must see, cannot be read: {error}");
         Error::ManifestInvalid(reason)
     })
-}
-
-impl Fields for Arrived {
-    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
-        match path {
-            ["name", ..] => Some(Cow::Borrowed(&self.name)),
-            ["digest", ..] => Some(Cow::Borrowed(&self.digest)),
-            ["labels", key @ ..] => label(&self.labels, key),
-            ["annotations", key @ ..] => label(&self.annotations, key),
-            _ => None,
-        }
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        Facts {
-            kind: self.kind,
-            name: Some(Cow::Borrowed(&self.name)),
-            digest: Some(Cow::Borrowed(&self.digest)),
-            media_type: Some(Cow::Borrowed(&self.media_type)),
-            size: Some(self.size),
-            labels: Some(&self.labels),
-            annotations: Some(&self.annotations),
-            platform: self.platform.as_deref().map(Cow::Borrowed),
-            ..Facts::default()
-        }
-    }
 }

@@ -68,6 +68,7 @@ pub struct Running {
     proxies: Option<Evicting>,
     counted: Counted,
     index: Option<index::Place>,
+    admission: Admission,
 }
 
 /// Everything that is counted.
@@ -144,8 +145,9 @@ impl Running {
                 .map(|(proxies, _)| Arc::new(proxies.clone()) as Arc<dyn Source>),
         );
         let metrics = counted.http.clone();
-        let registry =
-            Registry::with_sources(store, sources, gate, listener, of_http(config, filters)?, metrics);
+        let settings = of_http(config, filters)?;
+        let admission = settings.admission.clone();
+        let registry = Registry::with_sources(store, sources, gate, listener, settings, metrics);
         registry.set_read_only(config.read_only);
         Ok(Running {
             server: listen(config, &registry).await?,
@@ -157,7 +159,14 @@ impl Running {
             notifier,
             proxies,
             index,
+            admission,
         })
+    }
+
+    /// What is asked before anything is taken that is pushed, so that its policies can be read again.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.admission.clone()
     }
 
     /// Gives everything that is counted its name in `counters`, besides in those of its own listener for operators.

@@ -1,7 +1,8 @@
 //! Drivers that stand on another driver.
 //!
 //! Most look at calls and not at content: they are an [`Interceptor`] in an [`Intercepted`], which is the driver. [`cache`] is a
-//! driver of its own. What is in the configuration is listed at the end; [`faults`] is for tests, and not.
+//! driver of its own, and so is [`replaceable`], in whose place another can be put. What is in the configuration is listed at the end;
+//! [`faults`] is for tests, and not.
 
 use std::sync::Arc;
 
@@ -14,11 +15,13 @@ pub mod intercept;
 pub mod limit;
 pub mod metrics;
 pub mod read_only;
+pub mod replaceable;
 pub mod retry;
 pub mod trace;
 pub mod verify;
 
 pub use intercept::{Action, Call, Intercepted, Interceptor};
+pub use replaceable::Replaceable;
 
 type Inner = Arc<dyn StorageDriver>;
 type Opened = Result<Arc<dyn StorageDriver>, ConfigError>;

@@ -55,6 +55,26 @@ impl fmt::Debug for DriverKind {
     }
 }
 
+impl DriverKind {
+    /// Opens one of this kind by a table, on a driver that is open already if it stands on one. What the table says of that
+    /// one counts for nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn open_on(
+        &self,
+        table: &Map<String, Value>,
+        inner: Option<Arc<dyn StorageDriver>>,
+    ) -> Result<Arc<dyn StorageDriver>, ConfigError> {
+        let parameters = Parameters::check(&self.name, &self.parameters, self.stacks, table)?;
+        if self.stacks && inner.is_none() {
+            let driver = self.name.clone();
+            return Err(ConfigError::NoInner { driver });
+        }
+        (self.open)(&parameters, inner)
+    }
+}
+
 /// The kinds of drivers that a program knows.
 #[derive(Clone, Debug, Default)]
 pub struct Factory {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use transom_plugin::installed::{Entry, Installed, LOCK_FILE};
 use transom_plugin::manifest::PluginKind;
 use transom_plugin::storage::{DriverRefused, RefusedBecause, register_drivers};
-use transom_plugin::{Host, Loaded};
+use transom_plugin::{DriverPlugin, Host, Loaded};
 use transom_storage::conformance::{self, CaseReport, Options, Outcome, Report};
 use transom_storage::factory::{DriverKind, Factory};
 use transom_storage::{StorageDriver, StoragePath};
@@ -34,16 +34,29 @@ pub(crate) fn run(command: &Driver, json: bool, interrupt: &Interrupt) -> Result
 /// is told of.
 pub(super) fn factory(plugins: &DriverPlugins) -> Result<Factory, Failure> {
     let mut factory = Factory::builtin();
-    let found: Vec<PathBuf> = places::plugins()
-        .into_iter()
-        .filter(|folder| folder.is_dir())
-        .collect();
     // Starting the engine takes milliseconds that nobody owes who has no plugin.
-    if found.is_empty() && plugins.paths.is_empty() {
-        return Ok(factory);
+    if some(plugins) {
+        load(&handlers::host()?, &mut factory, plugins)?;
     }
-    let host = handlers::host()?;
-    let (_, refused) = register_drivers(&host, &mut factory, &plugins.paths);
+    Ok(factory)
+}
+
+/// Whether there may be plugins at all.
+pub(super) fn some(plugins: &DriverPlugins) -> bool {
+    !plugins.paths.is_empty() || usual().is_some()
+}
+
+fn usual() -> Option<PathBuf> {
+    places::plugins().filter(|folder| folder.is_dir())
+}
+
+/// Loads the drivers that are plugins, and makes them known to a factory.
+pub(super) fn load(
+    host: &Host,
+    factory: &mut Factory,
+    plugins: &DriverPlugins,
+) -> Result<Vec<DriverPlugin>, Failure> {
+    let (mut drivers, refused) = register_drivers(host, factory, &plugins.paths);
     if let Some(DriverRefused { path, error }) = refused.into_iter().next() {
         let failure = match error {
             RefusedBecause::Load(error) => Failure::from(error),
@@ -51,20 +64,27 @@ pub(super) fn factory(plugins: &DriverPlugins) -> Result<Factory, Failure> {
         };
         return Err(failure.about(path.display()));
     }
-    let (_, refused) = register_drivers(&host, &mut factory, &found);
+    let found: Vec<PathBuf> = usual().into_iter().collect();
+    let (also, refused) = register_drivers(host, factory, &found);
+    drivers.extend(also);
     for refused in refused {
         tracing::warn!("{refused}");
     }
     for folder in plugins.paths.iter().chain(&found) {
-        register_installed(&host, &mut factory, folder)?;
+        drivers.extend(register_installed(host, factory, folder)?);
     }
-    Ok(factory)
+    Ok(drivers)
 }
 
 /// Makes the storage drivers known that are installed in a folder. One that cannot be used is told of.
-fn register_installed(host: &Host, factory: &mut Factory, folder: &Path) -> Result<(), Failure> {
+fn register_installed(
+    host: &Host,
+    factory: &mut Factory,
+    folder: &Path,
+) -> Result<Vec<DriverPlugin>, Failure> {
+    let mut known = Vec::new();
     if !folder.join(LOCK_FILE).is_file() {
-        return Ok(());
+        return Ok(known);
     }
     let folder = Installed::open(folder)?;
     let policy = installed::policy(&Trusted::default())?;
@@ -76,14 +96,20 @@ fn register_installed(host: &Host, factory: &mut Factory, folder: &Path) -> Resu
     for Entry { name, .. } in drivers {
         let registered =
             installed::load(host, &folder, &policy, (name, None)).and_then(|plugin| match plugin {
-                Loaded::Driver(driver) => Ok(driver.register(factory)?),
-                _ => Ok(()),
+                Loaded::Driver(driver) => {
+                    driver.register(factory)?;
+                    Ok(Some(driver))
+                }
+                _ => Ok(None),
             });
-        if let Err(failure) = registered {
-            tracing::warn!("the storage driver {name} cannot be used: {}", failure.message());
+        match registered {
+            Ok(driver) => known.extend(driver),
+            Err(failure) => {
+                tracing::warn!("the storage driver {name} cannot be used: {}", failure.message());
+            }
         }
     }
-    Ok(())
+    Ok(known)
 }
 
 fn list(command: &DriverList, json: bool) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! A registry by the command: served, spoken to, stopped, cleaned.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -9,8 +10,11 @@ use serde_json::Value;
 use crate::driver::KEY;
 use crate::support::{UNAVAILABLE, USAGE, run};
 
+/// The blob of no bytes.
+pub(crate) const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// What a registry answers to a request without a body, until it closes.
-fn ask(address: &str, request: &str) -> String {
+pub(crate) fn ask(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let head =
         format!("{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
@@ -38,10 +42,9 @@ fn a_registry_is_served_until_it_is_told_to_stop() {
     let served: Value = serde_json::from_str(&line).unwrap();
     let address = served["address"].as_str().unwrap();
     assert!(ask(address, "GET /v2/").starts_with("HTTP/1.1 200"));
-    let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    let made = ask(address, &format!("POST /v2/a/blobs/uploads/?digest={empty}"));
+    let made = ask(address, &format!("POST /v2/a/blobs/uploads/?digest={EMPTY}"));
     assert!(made.starts_with("HTTP/1.1 201"), "{made}");
-    let refused = ask(address, &format!("DELETE /v2/a/blobs/{empty}"));
+    let refused = ask(address, &format!("DELETE /v2/a/blobs/{EMPTY}"));
     assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
     let operators = served["metrics"].as_str().unwrap();
     assert!(ask(operators, "GET /metrics").contains("registry_http_requests_total"));
@@ -67,13 +70,13 @@ fn mistakes_in_a_configuration_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("registry.toml");
     let path = file.to_str().unwrap();
-    std::fs::write(&file, "[storage]\ndriver = \"inmemory\"\n").unwrap();
+    fs::write(&file, "[storage]\ndriver = \"inmemory\"\n").unwrap();
     assert!(
         run(["registry", "check", path])
             .ok()
             .ends_with("registry.toml: good\n")
     );
-    std::fs::write(&file, "[storage]\ndriver = \"inmemory\"\n[http]\nlisen = \"x\"\n").unwrap();
+    fs::write(&file, "[storage]\ndriver = \"inmemory\"\n[http]\nlisen = \"x\"\n").unwrap();
     for command in ["check", "serve"] {
         let arguments = match command {
             "check" => vec!["registry", "check", path],
@@ -81,7 +84,7 @@ fn mistakes_in_a_configuration_are_named() {
         };
         run(arguments).fails(USAGE, &["line 4", "`lisen`", "did you mean `listen`?"]);
     }
-    std::fs::write(&file, "[storage]\ndriver = \"inmemry\"\n").unwrap();
+    fs::write(&file, "[storage]\ndriver = \"inmemry\"\n").unwrap();
     run(["registry", "serve", "--config", path]).fails(USAGE, &["did you mean \"inmemory\"?"]);
 }
 
@@ -105,7 +108,7 @@ fn a_registry_stands_on_plugins() {
     };
     let folder = tempfile::tempdir().unwrap();
     let (config, store) = (folder.path().join("registry.toml"), folder.path().join("store"));
-    std::fs::write(&config, format!("[storage]\ndriver = \"encrypt\"\nmasterkeys = \"{KEY}\"\n[storage.inner]\ndriver = \"filesystem\"\nrootdirectory = {store:?}\n")).unwrap();
+    fs::write(&config, format!("[storage]\ndriver = \"encrypt\"\nmasterkeys = \"{KEY}\"\n[storage.inner]\ndriver = \"filesystem\"\nrootdirectory = {store:?}\n")).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
         .args([
             "--json",
@@ -155,7 +158,7 @@ fn an_index_is_built_and_compared() {
         .path()
         .join("docker/registry/v2/repositories/a/b/_manifests/tags/v1/current");
     std::fs::create_dir_all(&tag).unwrap();
-    std::fs::write(tag.join("link"), format!("sha256:{}", "0".repeat(64))).unwrap();
+    fs::write(tag.join("link"), format!("sha256:{}", "0".repeat(64))).unwrap();
     let built = run(["--json", "registry", "reindex", "--storage", storage]).json();
     assert_eq!(
         (&built["repositories"], &built["tags"]),
@@ -181,12 +184,12 @@ fn an_index_is_built_and_compared() {
 
     let config = folder.path().join("registry.toml");
     let driver = format!("[storage]\ndriver = \"filesystem\"\nrootdirectory = {storage:?}\n");
-    std::fs::write(&config, format!("{driver}[index]\nenabled = false\n")).unwrap();
+    fs::write(&config, format!("{driver}[index]\nenabled = false\n")).unwrap();
     let path = config.to_str().unwrap();
     run(["registry", "reindex", "--config", path]).fails(USAGE, &["has no index"]);
 
     // Who serves with it must see every change: it is open before the first request.
-    std::fs::write(
+    fs::write(
         &config,
         format!("{driver}[index]\nonly_writer = true\n[metrics]\nlisten = \"127.0.0.1:1\"\n"),
     )

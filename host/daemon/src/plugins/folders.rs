@@ -1,9 +1,9 @@
 //! The plugins in the folders that the configuration names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use transom_plugin::manifest::PluginKind;
-use transom_plugin::{Host, LoadError, Loaded};
+use transom_plugin::{Host, LoadError, Loaded, storage};
 
 use crate::config::Config;
 
@@ -24,7 +24,18 @@ pub(super) fn load(config: &Config, engine: &Engine) -> Found {
     load_again(config, engine, &Set::default())
 }
 
-/// The same when there is a set in use: what cannot be loaded any more goes on as it was, and storage drivers do anyway.
+/// Loads the storage drivers that the content store may stand on.
+pub(super) fn load_of_content(config: &Config, engine: &Engine) -> Found {
+    let mut loading = Loading {
+        engine,
+        before: &Set::default(),
+        found: Found::default(),
+    };
+    loading.of_content(config);
+    loading.found
+}
+
+/// The same when there is a set in use: what cannot be loaded any more goes on as it was.
 pub(super) fn load_again(config: &Config, engine: &Engine, before: &Set) -> Found {
     let mut loading = Loading {
         engine,
@@ -37,15 +48,9 @@ pub(super) fn load_again(config: &Config, engine: &Engine, before: &Set) -> Foun
     for folder in &config.filters {
         loading.folder(PluginKind::Filter, folder);
     }
-    let drivers = before.entries.iter().filter(|entry| {
-        entry.used.kind() == PluginKind::Driver && entry.candidate.origin != Origin::Installed
-    });
-    let drivers: Vec<Candidate> = drivers.map(|entry| entry.candidate.clone()).collect();
-    if before.entries.is_empty() {
-        let folders = config.registry.iter().flat_map(|registry| &registry.plugins);
-        folders.for_each(|folder| loading.folder(PluginKind::Driver, folder));
-    }
-    loading.found.candidates.extend(drivers);
+    loading.of_content(config);
+    let folders = config.registry.iter().flat_map(|registry| &registry.plugins);
+    folders.for_each(|folder| loading.folder(PluginKind::Driver, folder));
     loading.found
 }
 
@@ -56,20 +61,40 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
+    /// The storage drivers in the folders of `[content]`, where other plugins may be, too.
+    fn of_content(&mut self, config: &Config) {
+        if config.content.driver.is_none() {
+            return;
+        }
+        let paths = config.content.plugins.iter();
+        let paths: Vec<PathBuf> = paths.flat_map(|path| storage::found(path)).collect();
+        paths.iter().for_each(|path| self.path(PluginKind::Driver, path));
+    }
+
     /// A folder that is a plugin, or holds some.
     fn folder(&mut self, kind: PluginKind, folder: &Path) {
         let paths = match candidates(folder) {
             Ok(paths) => paths,
             Err(error) => return self.failed(kind, folder, &error.to_string()),
         };
-        for path in paths {
-            match self.load(kind, &path) {
-                Ok(loaded) => self.found.candidates.push(Candidate {
-                    loaded,
-                    origin: Origin::Folder(path),
-                }),
-                Err(error) => self.failed(kind, &path, &error),
-            }
+        paths.iter().for_each(|path| self.path(kind, path));
+    }
+
+    /// A plugin. One that two settings name is the same for both.
+    fn path(&mut self, kind: PluginKind, path: &Path) {
+        let is_there = |candidate: &Candidate| {
+            matches!(&candidate.origin, Origin::Folder(from) if from == path)
+                && candidate.loaded.kind() == kind
+        };
+        if self.found.candidates.iter().any(is_there) {
+            return;
+        }
+        match self.load(kind, path) {
+            Ok(loaded) => self.found.candidates.push(Candidate {
+                loaded,
+                origin: Origin::Folder(path.to_path_buf()),
+            }),
+            Err(error) => self.failed(kind, path, &error),
         }
     }
 

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! folders ─┐
-//! content ─┴▶ candidates ─▶ set (fits the configuration?) ─▶ policies (can still be asked?) ─▶ record ─▶ in use
+//! content ─┴▶ candidates ─▶ set (fits the configuration?) ─▶ policies (can still be asked?) ─▶ storage drivers (open, and answer?)
+//!             ─▶ record ─▶ in use
 //! ```
 //!
 //! A change is made as a whole, beside the set that is in use, and takes its place in one step: jobs under way have what they began
 //! with. Whatever goes wrong before that step changes nothing. `change` has what is asked for plugin by plugin, `reread` the configuration
-//! as a whole.
+//! as a whole, `drivers` what is different for storage drivers.
 
 mod change;
+mod drivers;
 mod reread;
 
 use std::collections::BTreeMap;
@@ -20,11 +22,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Mutex;
 use transom_diff::LiveSettings;
 use transom_meta::Metadata;
-use transom_oci::Digest;
+use transom_meta::policy::Policies;
 use transom_plugin::Loaded;
 use transom_plugin::artifact::Policy;
 use transom_plugin::grants::Grant;
 use transom_plugin::manifest::PluginKind;
+use transom_plugin::storage::{Exchange, OpenDrivers};
+use transom_registry::admission::Admission;
 
 use crate::Failure;
 use crate::config::Config;
@@ -51,6 +55,8 @@ struct Inner {
     engine: Engine,
     shelf: Shelf,
     watches: Watches,
+    /// Storage drivers that somebody stands on.
+    opened: OpenDrivers,
     settings: LiveSettings,
     verifiers: Current,
     reloading: Reloading,
@@ -63,7 +69,6 @@ struct Inner {
 struct Shown {
     config: Option<Config>,
     record: Record,
-    drivers: BTreeMap<String, Digest>,
 }
 
 /// What a change begins with. Whoever has it is alone.
@@ -75,8 +80,8 @@ struct State {
     installed: Option<Installed>,
     /// The installed plugins that can be used, and why others cannot.
     loaded: BTreeMap<String, Result<Loaded, String>>,
-    /// The storage drivers that the registry could be opened with.
-    drivers: BTreeMap<String, Digest>,
+    /// What the registry asks before it takes what is pushed.
+    pushes: Option<Admission>,
 }
 
 /// What was changed.
@@ -92,6 +97,8 @@ pub struct Changed {
 struct Next {
     set: Arc<Set>,
     chosen: Chosen,
+    pushes: Option<(Admission, Policies)>,
+    drivers: Exchange,
 }
 
 impl Live {
@@ -108,13 +115,14 @@ impl Live {
             policy: Policy::default(),
             installed: None,
             loaded: BTreeMap::new(),
-            drivers: BTreeMap::new(),
+            pushes: None,
         };
         Live {
             inner: Arc::new(Inner {
                 engine: Engine::new(&config.root),
                 shelf: Shelf::default(),
                 watches,
+                opened: OpenDrivers::default(),
                 settings: LiveSettings::default(),
                 verifiers: Current::default(),
                 reloading,
@@ -161,7 +169,7 @@ impl Live {
         let found = blocking(move || folders::load(&config, &engine)).await;
         let (mut candidates, mut broken) = (found.candidates, found.broken);
         state.installed_into(&mut candidates, &mut broken);
-        let next = self.next(&state.config, candidates, broken).await;
+        let next = self.next(&state, &state.config, candidates, broken).await;
         let next = next.map_err(Failure::of_plugins)?;
         for broken in &next.set.broken {
             tracing::error!(kind = broken.kind.as_str(), name = broken.name, path = %broken.origin, error = broken.error, "a plugin cannot be used");
@@ -173,17 +181,21 @@ impl Live {
                 return Err(Failure::Registry(text.into()));
             }
         }
-        state.drivers = drivers(&next.set);
         processors::warn_of_absent(&state.config, &next.set);
         self.publish(&state, next);
         Ok(())
+    }
+
+    /// From now on the policies of a registry follow the versions of their filters.
+    pub async fn follow(&self, pushes: Admission) {
+        self.inner.state.lock().await.pushes = Some(pushes);
     }
 
     /// All plugins, by their names.
     #[must_use]
     pub fn views(&self) -> Vec<View> {
         let shown = self.shown();
-        super::view::all(&self.inner.shelf.now(), &shown.record, &shown.drivers)
+        super::view::all(&self.inner.shelf.now(), &shown.record)
     }
 
     /// What the configuration that is in force grants to a plugin.
@@ -227,21 +239,42 @@ impl Live {
         .await
     }
 
-    /// Makes a set, and has the policies compiled for it.
+    /// Makes a set, has the policies compiled for it, and the storage drivers opened that somebody stands on.
     async fn next(
         &self,
+        state: &State,
         config: &Config,
-        candidates: Vec<Candidate>,
-        broken: Vec<Broken>,
+        mut candidates: Vec<Candidate>,
+        mut broken: Vec<Broken>,
     ) -> Result<Next, Trouble> {
-        let (config, watches, before) = (config.clone(), self.inner.watches.clone(), self.inner.shelf.now());
-        blocking(move || {
-            let set = Arc::new(Set::of(&config, candidates, broken, &watches, &before));
-            let chosen = Chosen::of(&config, &set.filters());
-            let chosen = chosen.map_err(|(name, source)| Trouble::Policy { name, source })?;
-            Ok(Next { set, chosen })
+        let before = self.inner.shelf.now();
+        let held = drivers::held(&before, &self.inner.opened, &mut candidates, &mut broken);
+        let (config, watches) = (config.clone(), self.inner.watches.clone());
+        let (was, admission) = (Arc::clone(&before), state.pushes.clone());
+        let mut next = blocking(move || {
+            let mut set = Set::of(&config, candidates, broken, &watches, &was);
+            set.held = held;
+            let set = Arc::new(set);
+            let unasked = |(name, source)| Trouble::Policy { name, source };
+            let chosen = Chosen::of(&config, &set.filters()).map_err(unasked)?;
+            let pushes = match admission {
+                Some(admission) => {
+                    let policies = admission.compile(&set.filters()).map_err(unasked)?;
+                    Some((admission, policies))
+                }
+                None => None,
+            };
+            let drivers = Exchange::default();
+            Ok::<_, Trouble>(Next {
+                set,
+                chosen,
+                pushes,
+                drivers,
+            })
         })
-        .await
+        .await?;
+        next.drivers = self.exchange(&before, &next.set).await?;
+        Ok(next)
     }
 
     /// The step in which a change takes place.
@@ -251,12 +284,15 @@ impl Live {
         let shown = Shown {
             config: Some(state.config.clone()),
             record: record.unwrap_or_default(),
-            drivers: state.drivers.clone(),
         };
         *inner.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shown);
         let settings = reload::settings(&state.config, next.set.chain.clone());
         inner.settings.replace(settings);
         inner.verifiers.replace(next.chosen);
+        if let Some((admission, policies)) = next.pushes {
+            admission.replace(policies);
+        }
+        next.drivers.take_place();
         inner.shelf.replace(next.set);
         let set = inner.shelf.now();
         inner.watches.histories.keep(|name| set.has(name));
@@ -321,16 +357,6 @@ fn read_policy(config: &Config, usual: Option<&Path>) -> Result<Policy, Trouble>
         Some(path) => Ok(Policy::read(path)?),
         None => Ok(Policy::default()),
     }
-}
-
-fn drivers(set: &Set) -> BTreeMap<String, Digest> {
-    let drivers = set
-        .entries
-        .iter()
-        .filter(|entry| entry.used.kind() == PluginKind::Driver);
-    drivers
-        .map(|entry| (entry.used.name().to_owned(), entry.used.digest().clone()))
-        .collect()
 }
 
 impl fmt::Debug for Live {

@@ -1,5 +1,6 @@
 //! The plugins that a daemon has at one time. A set never changes: another one takes its place.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,11 +9,12 @@ use transom_layer::chain::Chain;
 use transom_meta::filter::{FilterPlugin, FilterSource, Plugins};
 use transom_plugin::Loaded;
 use transom_plugin::manifest::PluginKind;
+use transom_plugin::storage::OpenDrivers;
 use transom_storage::Factory;
 
 use crate::config::Config;
 use crate::parts::Part;
-use crate::{filters, processors};
+use crate::{drivers, filters, processors};
 
 use super::watch::{Watch, Watched, Watches};
 
@@ -78,6 +80,8 @@ pub struct Set {
     pub broken: Vec<Broken>,
     /// What layers may pass through.
     pub chain: Chain,
+    /// The storage drivers that are used because somebody stands on them, and why the next start would not have them.
+    pub held: BTreeMap<String, String>,
     /// Those that could be loaded and are broken all the same.
     waiting: Vec<Candidate>,
     /// The programs among that, for the introspection service.
@@ -209,14 +213,15 @@ impl Set {
         (candidates, broken.cloned().collect())
     }
 
-    /// The storage drivers, made known to a factory.
+    /// The storage drivers, made known to a factory. What `user` opens with it is noted, so that it can be replaced.
     #[must_use]
-    pub fn factory(&self) -> Factory {
+    pub fn factory(&self, opened: &OpenDrivers, user: &str) -> Factory {
         let mut factory = Factory::builtin();
         for entry in &self.entries {
             if let Loaded::Driver(plugin) = &entry.used {
+                let around = drivers::watched(plugin, &entry.watch);
                 // Its name was tried when it came into the set.
-                drop(plugin.register(&mut factory));
+                drop(factory.register(opened.kind(plugin, &around, user)));
             }
         }
         factory

@@ -9,6 +9,7 @@ use transom_oci::Digest;
 use transom_plugin::LoadError;
 use transom_plugin::artifact::{ArtifactError, TrustError};
 use transom_plugin::limits::INSTALLED_MAX;
+use transom_plugin::storage::NotReplaced;
 
 use crate::limits::{SIGNATURES, SOURCE_BYTES};
 
@@ -64,13 +65,26 @@ pub enum Trouble {
     },
     /// A policy for images cannot be asked any more.
     #[error(
-        "the policy {name:?} in [verifiers.policies] or [admission.policies] could not be asked any more: {source}"
+        "the policy {name:?} in [verifiers.policies], [admission.policies] or [registry.admission.policies] could not be asked any more: {source}"
     )]
     Policy {
         /// Its name.
         name: String,
         /// Why.
         source: FilterError,
+    },
+    /// A version of a storage driver cannot take the place of the one that is open.
+    #[error("{0}; nothing was changed")]
+    Driver(#[from] NotReplaced),
+    /// A storage driver cannot be taken away.
+    #[error(
+        "{by} stands on the storage driver {name}: name another driver there and start the daemon again first"
+    )]
+    Needed {
+        /// The driver.
+        name: String,
+        /// The settings that name it.
+        by: String,
     },
     /// There is no plugin of this name.
     #[error("plugin {name:?}{}", if *.folder { " comes from a folder of the configuration: remove it there, and reload" } else { "" })]
@@ -150,6 +164,8 @@ impl Trouble {
             | Trouble::Trust(_)
             | Trouble::Unfit { .. }
             | Trouble::Policy { .. }
+            | Trouble::Driver(_)
+            | Trouble::Needed { .. }
             | Trouble::NoPrevious(_)
             | Trouble::NoStore => Class::FailedPrecondition,
             Trouble::Taken { .. } => Class::AlreadyExists,

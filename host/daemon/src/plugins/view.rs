@@ -1,9 +1,7 @@
 //! What can be told of each plugin.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use transom_oci::Digest;
 use transom_plugin::manifest::PluginKind;
 
 use super::record::{Pin, Record};
@@ -35,8 +33,8 @@ pub struct View {
 }
 
 /// All plugins, by their names.
-pub(super) fn all(set: &Set, record: &Record, drivers: &BTreeMap<String, Digest>) -> Vec<View> {
-    let mut views: Vec<View> = set.entries.iter().map(|entry| working(entry, drivers)).collect();
+pub(super) fn all(set: &Set, record: &Record) -> Vec<View> {
+    let mut views: Vec<View> = set.entries.iter().map(|entry| working(entry, set)).collect();
     views.extend(set.broken.iter().map(|broken| View {
         name: broken.name.clone(),
         kind: broken.kind,
@@ -63,13 +61,10 @@ pub(super) fn all(set: &Set, record: &Record, drivers: &BTreeMap<String, Digest>
     views
 }
 
-fn working(entry: &Arc<Entry>, drivers: &BTreeMap<String, Digest>) -> View {
+fn working(entry: &Arc<Entry>, set: &Set) -> View {
     let used = &entry.used;
-    let waits = used.kind() == PluginKind::Driver && drivers.get(used.name()) != Some(used.digest());
-    let pending = match waits {
-        true => "the next start of the daemon: a registry keeps the storage drivers that it was opened with",
-        false => "",
-    };
+    let held = set.held.get(used.name());
+    let pending = held.map(|error| format!("the next start of the daemon, which will not have it: {error}"));
     View {
         name: used.name().to_owned(),
         kind: used.kind(),
@@ -79,7 +74,7 @@ fn working(entry: &Arc<Entry>, drivers: &BTreeMap<String, Digest>) -> View {
         installed: None,
         previous: None,
         error: String::new(),
-        pending: pending.to_owned(),
+        pending: pending.unwrap_or_default(),
         entry: Some(Arc::clone(entry)),
     }
 }

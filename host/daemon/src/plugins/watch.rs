@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
+use transom_plugin::Fault;
 use transom_plugin::breaker::{Breaker, Clock, Ending, Permit, Settings, Suspended};
 
 use crate::metrics::PluginCalls;
@@ -12,6 +13,16 @@ use super::history::{Failed, Histories, History};
 
 /// In the words of the metrics: a job that was refused because its plugin is suspended.
 pub(crate) const SUSPENDED: &str = "suspended";
+
+/// What happened inside a plugin, in the words of the metrics.
+pub(crate) fn result(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::Guest(_) => "refused",
+        Fault::Protocol(_) => "answer",
+        Fault::Trap { .. } | Fault::Start(_) => "crash",
+        _ => "limit",
+    }
+}
 
 /// Whoever watches one version of a plugin.
 #[derive(Debug)]
@@ -129,6 +140,13 @@ impl Call {
     /// It really begins now.
     pub fn restart(&mut self) {
         self.begun = Instant::now();
+    }
+
+    /// It works so far: if it is the one that was let try, the others need not wait for its end.
+    pub fn works(&mut self) {
+        if let Some(permit) = &mut self.permit {
+            permit.works();
+        }
     }
 
     /// Bytes that went through it.

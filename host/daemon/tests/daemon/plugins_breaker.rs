@@ -4,14 +4,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::tempdir;
+use tokio_stream::StreamExt;
 use tonic::Code;
 use transom_plugin::LimitsGiven;
 use transom_plugin::breaker::{Clock, Settings};
+use transom_storage::Error;
 use transom_tests::needs::require_root;
 use transomd::reload::Reloading;
 
 use crate::layers::{Layer, TAR, apply, bind};
 use crate::plugins::{filter, install, processor, status};
+use crate::plugins_drivers::{odds, open, path};
 use crate::rig::{Rig, here, refused};
 
 /// A daemon that suspends after three crashes, for half a minute by a clock that is moved by hand.
@@ -150,6 +153,50 @@ async fn a_filter_that_crashes_is_suspended_and_closes_after_one_good_call() {
         assert_eq!(refused(ask("wasm.some==Refuse").await).0, Code::InvalidArgument);
     }
     assert_eq!(daemon.state("some").await, ("closed".to_owned(), 1));
+}
+
+#[tokio::test]
+async fn a_storage_driver_that_crashes_is_suspended_and_let_in_by_the_first_bytes_of_a_reader() {
+    let daemon = Suspending::start().await;
+    let rig = &daemon.rig;
+    install(rig, odds("0.1.0", &[])).await.expect("installed");
+    let driver = open(rig, &serde_json::json!({ "driver": "odds" }));
+    let (trap, fine) = (path("/trap"), path("/fine"));
+    for _ in 0..2 {
+        let error = driver.get(&trap, 10).await.expect_err("it crashes");
+        assert!(error.to_string().contains("the sky fell"), "{error}");
+    }
+    let mut reader = driver.read(&trap, 0).await.expect("it begins well");
+    reader.next().await.expect("an answer").expect_err("it crashes");
+    let refused = driver.get(&fine, 10).await.expect_err("it is suspended");
+    let text = refused.to_string();
+    assert!(text.contains("suspended because it crashed 3 times"), "{text}");
+    let Error::Unavailable { retry_after, .. } = refused else {
+        panic!("{text}");
+    };
+    assert_eq!(retry_after, Some(Duration::from_secs(30)));
+    let shown = status(rig, "odds").await;
+    assert_eq!((shown.calls["crash"], shown.calls["suspended"]), (3, 1));
+    let subjects: Vec<&str> = shown
+        .failures
+        .iter()
+        .map(|failed| failed.subject.as_str())
+        .collect();
+    assert_eq!(subjects, ["/trap"; 3]);
+    let metrics = rig.metrics_text().await;
+    for line in [
+        "transom_plugin_suspended{plugin=\"odds\"} 1",
+        "transom_plugin_calls_total{plugin=\"odds\",result=\"crash\"} 3",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    daemon.pass(30);
+    let mut reader = driver.read(&fine, 0).await.expect("it is let try");
+    assert_eq!(daemon.state("odds").await.0, "trying");
+    driver.stat(&fine).await.expect_err("one at a time");
+    reader.next().await.expect("bytes").expect("good ones");
+    assert_eq!(daemon.state("odds").await, ("closed".to_owned(), 1));
+    driver.get(&fine, 10).await.expect("all are let in");
 }
 
 #[tokio::test]

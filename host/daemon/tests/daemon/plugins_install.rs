@@ -18,7 +18,7 @@ use transom_meta::kv::Kind;
 use transom_meta::policy::Policy;
 use transom_oci::Digest;
 use transom_plugin::artifact::{Signature, signature};
-use transom_tests::needs::{plugin, require_root};
+use transom_tests::needs::require_root;
 use transomd::Failure;
 
 use crate::layers::{Layer, TAR, apply, bind, descriptor};
@@ -460,42 +460,4 @@ async fn a_filter_that_a_policy_asks_cannot_be_removed() {
     config.verifiers.policies = vec![policy("Refused")];
     let opened = transomd::Daemon::open(config, transomd::shutdown::Shutdown::default()).await;
     assert!(matches!(opened, Err(Failure::Policy { .. })), "{opened:?}");
-}
-
-#[tokio::test]
-async fn a_storage_driver_waits_for_the_next_start() {
-    let Some(component) = plugin("compress") else {
-        return;
-    };
-    let folder = component.parent().expect("a folder");
-    let text = std::fs::read_to_string(folder.join("plugin.toml")).expect("a file");
-    let bytes = std::fs::read(&component).expect("a file");
-    let bytes = transom_plugin::artifact::section::with(&bytes, &text).expect("a component");
-    let root = tempdir().expect("a folder");
-    let with = |config: &mut transomd::Config| {
-        config.root = root.path().join("root");
-        config.metadata.store = Kind::Redb;
-    };
-    let rig = Rig::with(with).await;
-    let installed = install(&rig, bytes).await.expect("installed").plugin.expect("it");
-    assert_eq!(
-        (installed.name.as_str(), installed.kind.as_str()),
-        ("compress", "driver")
-    );
-    assert!(installed.pending.contains("next start"), "{installed:?}");
-    rig.stop().await;
-    let rig = Rig::with(|config| {
-        with(config);
-        let text = "[registry]\n[registry.http]\nlisten = \"127.0.0.1:0\"\n[registry.storage]\ndriver = \"compress\"\n\
-                    inner = { driver = \"inmemory\" }\n";
-        let places = transomd::places::Places::system();
-        config.registry = transomd::Config::parse(text, &places).expect("a right file").registry;
-    })
-    .await;
-    assert_eq!(list(&rig).await[0].pending, "");
-    let removed = remove(&rig, "compress").await.expect("removed");
-    assert!(
-        removed.pending.contains("until the daemon is started again"),
-        "{removed:?}"
-    );
 }

@@ -28,6 +28,7 @@ pub(crate) struct Rig {
     pub(crate) services: transomd::rpc::Services,
     pub(crate) plugins: transomd::plugins::Live,
     pub(crate) metrics: Option<std::net::SocketAddr>,
+    pub(crate) registry: Option<std::net::SocketAddr>,
     pub(crate) shutdown: Shutdown,
     pub(crate) served: Option<JoinHandle<Result<(), Failure>>>,
 }
@@ -56,6 +57,7 @@ impl Rig {
             .await
             .expect("the daemon opens");
         let metrics = daemon.metrics_address();
+        let registry = daemon.registry_address();
         let services = daemon.services();
         let plugins = daemon.plugins().clone();
         let served = tokio::spawn(async move { daemon.serve(&Notify::default()).await });
@@ -65,6 +67,7 @@ impl Rig {
             plugins,
             channel: channel(&socket).await,
             metrics,
+            registry,
             shutdown,
             served: Some(served),
         }

@@ -56,8 +56,10 @@ pub fn register_drivers(
     (loaded, refused)
 }
 
-/// The plugins that a path means.
-fn found(path: &Path) -> Vec<PathBuf> {
+/// The storage drivers that a path means: a plugin's folder or a component, or a folder of plugins' folders, of which those of other
+/// kinds are left alone. What is not there is given, too, for the error.
+#[must_use]
+pub fn found(path: &Path) -> Vec<PathBuf> {
     let is_many = path.is_dir() && !path.join("plugin.toml").is_file();
     let Some(entries) = is_many.then(|| path.read_dir().ok()).flatten() else {
         return vec![path.to_owned()];

@@ -1,6 +1,5 @@
 //! A plugin that does what it must not: one call is lost, with an error that says who and what, and the next one works.
 
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -11,9 +10,8 @@ use transom_storage::decorators::{Call, Intercepted, Interceptor};
 use transom_storage::factory::Secret;
 use transom_storage::{Error, Memory, Pending, StorageDriver, WriteMode};
 use transom_tests::needs;
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
+use crate::driver_guest::{TEXT, driver_guest};
 use crate::support::{KEY, path, read};
 
 /// A host with limits that are met soon.
@@ -30,26 +28,8 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
     .unwrap()
 });
 
-fn guest() -> Vec<u8> {
-    let mut module = wat::parse_str(include_str!("../guests/driver.wat")).unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut resolve = Resolve::default();
-    for folder in ["../../wit/common", "../../wit/storage"] {
-        resolve.push_path(root.join(folder)).unwrap();
-    }
-    let world = "package test:plain; world guest { include transom:storage/storage-driver@0.1.0; }";
-    let package = resolve.push_str("test.wit", world).unwrap();
-    let world = resolve.select_world(&[package], Some("guest")).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    let encoder = ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .unwrap();
-    { encoder }.encode().unwrap()
-}
-
 static DRIVER: LazyLock<Arc<dyn StorageDriver>> = LazyLock::new(|| {
-    let plugin = HOST.load_driver_bytes(&guest(), None).unwrap();
+    let plugin = HOST.load_driver_bytes(&driver_guest(TEXT), None).unwrap();
     plugin.open(Grants::default()).unwrap()
 });
 

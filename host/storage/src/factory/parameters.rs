@@ -90,6 +90,7 @@ impl Type {
 #[derive(Clone, Debug)]
 pub struct Parameters<'a> {
     driver: &'a str,
+    table: &'a Map<String, Value>,
     values: BTreeMap<&'a str, Given<'a>>,
 }
 
@@ -140,7 +141,11 @@ impl<'a> Parameters<'a> {
                 parameter: parameter.name.clone().into_owned(),
                 about: parameter.about.clone().into_owned(),
             }),
-            None => Ok(Parameters { driver, values }),
+            None => Ok(Parameters {
+                driver,
+                table,
+                values,
+            }),
         }
     }
 
@@ -148,6 +153,12 @@ impl<'a> Parameters<'a> {
     #[must_use]
     pub fn driver(&self) -> &str {
         self.driver
+    }
+
+    /// The whole table, as it was written.
+    #[must_use]
+    pub fn table(&self) -> &Map<String, Value> {
+        self.table
     }
 
     /// A text, if it is there.

@@ -9,8 +9,8 @@ use transom_storage::decorators::cache::{Cache, Sizes};
 use transom_storage::decorators::faults::{Fault, Faults, faulty};
 use transom_storage::decorators::metrics::{Counters, observed};
 use transom_storage::decorators::retry::{Policy, retried};
-use transom_storage::decorators::{Action, limit, read_only, verify};
-use transom_storage::{Condition, Error, Memory, StorageDriver, StoragePath, WriteMode};
+use transom_storage::decorators::{Action, Replaceable, limit, read_only, verify};
+use transom_storage::{Capabilities, Condition, Error, Memory, StorageDriver, StoragePath, WriteMode};
 
 fn path(text: &str) -> StoragePath {
     StoragePath::new(text).unwrap()
@@ -283,4 +283,54 @@ async fn an_answer_from_before_a_change_is_not_kept() {
     writer.commit().await.unwrap();
     assert_eq!(old, "old");
     assert_eq!(driver.get(&at, 9).await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn who_has_begun_with_a_driver_ends_with_it_when_another_takes_its_place() {
+    let (old, new) = (Arc::new(Memory::default()), Arc::new(Memory::default()));
+    put(&*old, "/a/1", "old").await;
+    put(&*old, "/a/2", "old").await;
+    put(&*new, "/a/1", "new").await;
+    let driver = Replaceable::new(old.clone());
+    let (one, folder, three) = (path("/a/1"), path("/a"), path("/a/3"));
+    let reader = driver.read(&one, 0).await.unwrap();
+    let mut walk = driver.walk(&folder, None).await.unwrap();
+    let mut writer = driver.writer(&three, WriteMode::Create).await.unwrap();
+    writer.write(Bytes::from_static(b"to the ")).await.unwrap();
+    let asked = driver.get(&one, 10);
+
+    assert_eq!(driver.lacks(new.capabilities()), None);
+    driver.replace(new.clone());
+    assert_eq!(driver.get(&one, 10).await.unwrap(), "new");
+    assert_eq!(driver.list(&folder).await.unwrap().len(), 1);
+    assert_eq!(asked.await.unwrap(), "old");
+    assert_eq!(reader.collect("a", 10).await.unwrap(), "old");
+    let mut walked = 0;
+    while walk.next().await.unwrap().is_some() {
+        walked += 1;
+    }
+    assert_eq!(walked, 2);
+    writer.write(Bytes::from_static(b"old")).await.unwrap();
+    writer.commit().await.unwrap();
+    assert!(driver.stat(&three).await.unwrap_err().is_not_found());
+    assert_eq!(old.get(&three, 20).await.unwrap(), "to the old");
+}
+
+#[test]
+fn what_can_do_less_does_not_take_the_place() {
+    let driver = Replaceable::new(Arc::new(Memory::default()));
+    let all = driver.capabilities();
+    let more = Capabilities {
+        durable: true,
+        redirects: true,
+        ..all
+    };
+    assert_eq!(driver.lacks(more), None);
+    let less = Capabilities {
+        put_if_absent: false,
+        ..more
+    };
+    assert!(driver.lacks(less).unwrap().contains("absent"));
+    let other = Capabilities { flat: true, ..more };
+    assert!(driver.lacks(other).unwrap().contains("paths"));
 }

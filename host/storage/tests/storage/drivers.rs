@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use transom_storage::conformance::{self, Open, Options, opener};
+use transom_storage::decorators::Replaceable;
 use transom_storage::{Filesystem, Memory, StorageDriver};
 
 /// Opens the same memory again and again.
@@ -32,6 +33,17 @@ pub(crate) async fn hold(open: Open, options: Options) {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_conforms() {
     hold(memory(), Options::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_replaced_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().to_path_buf();
+    let open = opener(move || {
+        let driver = Filesystem::open(&files, 25).expect("the folder can be opened");
+        async move { Ok(Arc::new(Replaceable::new(Arc::new(driver))) as Arc<dyn StorageDriver>) }
+    });
+    hold(open, Options::quick()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,29 +1,15 @@
 //! What is known of an image: in a registry, or in the stores.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use transom_client::Remote;
-use transom_meta::filter::{Facts, Fields, label};
 use transom_meta::images::Image;
+use transom_meta::policy::Judged;
 use transom_meta::{Caller, Error, Labels, Metadata};
 use transom_oci::{Descriptor, Platform, media_type};
 
 use super::Subject;
 use crate::error::TransferError;
 use crate::{document, image_store};
-
-/// What is known of an image.
-#[derive(Debug)]
-pub(super) struct Found {
-    name: String,
-    digest: String,
-    media_type: String,
-    size: u64,
-    annotations: Labels,
-    labels: Labels,
-    platform: Option<String>,
-}
 
 /// What policies need of a manifest or an index.
 #[derive(Default, Deserialize)]
@@ -67,81 +53,81 @@ impl Config {
     }
 }
 
-impl Found {
-    /// Of an image in a registry.
-    pub(super) async fn remote(subject: &Subject<'_>) -> Result<Found, transom_client::Error> {
-        let (remote, root) = (subject.remote, subject.descriptor);
-        let mut annotations = root.annotations.clone();
-        let document = fetched(remote, root).await?;
-        annotations.extend(document.annotations.unwrap_or_default());
-        let host = Platform::host();
-        let platform = subject.platform.unwrap_or(&host);
-        let mut config = document.config;
-        if media_type::is_index(&root.media_type) {
-            config = None;
-            match remote.for_platform(root.clone(), platform).await {
-                Ok(manifest) => {
-                    let document = fetched(remote, &manifest).await?;
-                    annotations.extend(document.annotations.unwrap_or_default());
-                    config = document.config;
-                }
-                // Then there is no more to be known, nor to be unpacked.
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let config = match config_of(config) {
-            Some(of) => Config::read(&remote.small_blob(&of).await?),
-            None => Config::default(),
-        };
-        Ok(Found {
-            name: subject.name.to_owned(),
-            digest: root.digest.to_string(),
-            media_type: root.media_type.clone(),
-            size: root.size,
-            annotations,
-            labels: config.labels(),
-            platform: config.platform(),
-        })
-    }
-
-    /// Of an image in the stores. What is said in its content counts more than what is said of the name: whoever gives the name
-    /// says that. Content that is not there says nothing.
-    pub(super) async fn stored(
-        metadata: &Metadata,
-        caller: &Caller,
-        image: &Image,
-    ) -> Result<Found, TransferError> {
-        let root = image_store::descriptor(image)?;
-        let stored = Stored { metadata, caller };
-        let mut annotations = root.annotations.clone();
-        let document: Document = stored.document(&root).await?;
-        annotations.extend(document.annotations.unwrap_or_default());
-        let mut config = document.config;
-        if media_type::is_index(&root.media_type) {
-            config = None;
-            if let Some(manifest) = for_this_machine(document.manifests.unwrap_or_default()) {
-                let document = stored.document(&manifest).await?;
+/// Of an image in a registry.
+pub(super) async fn remote(subject: &Subject<'_>) -> Result<Judged, transom_client::Error> {
+    let (remote, root) = (subject.remote, subject.descriptor);
+    let mut annotations = root.annotations.clone();
+    let document = fetched(remote, root).await?;
+    annotations.extend(document.annotations.unwrap_or_default());
+    let host = Platform::host();
+    let platform = subject.platform.unwrap_or(&host);
+    let mut config = document.config;
+    if media_type::is_index(&root.media_type) {
+        config = None;
+        match remote.for_platform(root.clone(), platform).await {
+            Ok(manifest) => {
+                let document = fetched(remote, &manifest).await?;
                 annotations.extend(document.annotations.unwrap_or_default());
                 config = document.config;
             }
+            // Then there is no more to be known, nor to be unpacked.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
         }
-        let config = match config_of(config) {
-            Some(of) => Config::read(&stored.bytes(&of).await?.unwrap_or_default()),
-            None => Config::default(),
-        };
-        let mut labels = image.labels.clone();
-        labels.extend(config.labels());
-        Ok(Found {
-            name: image.name.clone(),
-            digest: image.target.digest.clone(),
-            media_type: root.media_type,
-            size: root.size,
-            annotations,
-            labels,
-            platform: config.platform(),
-        })
     }
+    let config = match config_of(config) {
+        Some(of) => Config::read(&remote.small_blob(&of).await?),
+        None => Config::default(),
+    };
+    Ok(Judged {
+        kind: "image",
+        name: subject.name.to_owned(),
+        digest: root.digest.to_string(),
+        media_type: root.media_type.clone(),
+        size: root.size,
+        annotations,
+        labels: config.labels(),
+        platform: config.platform(),
+    })
+}
+
+/// Of an image in the stores. What is said in its content counts more than what is said of the name: whoever gives the name
+/// says that. Content that is not there says nothing.
+pub(super) async fn stored(
+    metadata: &Metadata,
+    caller: &Caller,
+    image: &Image,
+) -> Result<Judged, TransferError> {
+    let root = image_store::descriptor(image)?;
+    let stored = Stored { metadata, caller };
+    let mut annotations = root.annotations.clone();
+    let document: Document = stored.document(&root).await?;
+    annotations.extend(document.annotations.unwrap_or_default());
+    let mut config = document.config;
+    if media_type::is_index(&root.media_type) {
+        config = None;
+        if let Some(manifest) = for_this_machine(document.manifests.unwrap_or_default()) {
+            let document = stored.document(&manifest).await?;
+            annotations.extend(document.annotations.unwrap_or_default());
+            config = document.config;
+        }
+    }
+    let config = match config_of(config) {
+        Some(of) => Config::read(&stored.bytes(&of).await?.unwrap_or_default()),
+        None => Config::default(),
+    };
+    let mut labels = image.labels.clone();
+    labels.extend(config.labels());
+    Ok(Judged {
+        kind: "image",
+        name: image.name.clone(),
+        digest: image.target.digest.clone(),
+        media_type: root.media_type,
+        size: root.size,
+        annotations,
+        labels,
+        platform: config.platform(),
+    })
 }
 
 async fn fetched(remote: &Remote, of: &Descriptor) -> Result<Document, transom_client::Error> {
@@ -188,32 +174,6 @@ impl Stored<'_> {
         match self.bytes(of).await? {
             Some(bytes) => document::json(&bytes, of.digest.as_str()),
             None => Ok(Document::default()),
-        }
-    }
-}
-
-impl Fields for Found {
-    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
-        match path {
-            ["name", ..] => Some(Cow::Borrowed(&self.name)),
-            ["digest", ..] => Some(Cow::Borrowed(&self.digest)),
-            ["labels", key @ ..] => label(&self.labels, key),
-            ["annotations", key @ ..] => label(&self.annotations, key),
-            _ => None,
-        }
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        Facts {
-            kind: "image",
-            name: Some(Cow::Borrowed(&self.name)),
-            digest: Some(Cow::Borrowed(&self.digest)),
-            media_type: Some(Cow::Borrowed(&self.media_type)),
-            size: Some(self.size),
-            labels: Some(&self.labels),
-            annotations: Some(&self.annotations),
-            platform: self.platform.as_deref().map(Cow::Borrowed),
-            ..Facts::default()
         }
     }
 }

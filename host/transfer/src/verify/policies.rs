@@ -9,7 +9,7 @@ use transom_meta::kv::Pending;
 use transom_meta::policy::{Policies, Refusal};
 use transom_meta::{Caller, Metadata};
 
-use super::found::Found;
+use super::found;
 use super::{Judgement, Subject, Verifier};
 
 /// Policies that an image must meet to be pulled.
@@ -27,7 +27,7 @@ impl Verifier for PullPolicies {
 
     fn verify<'a>(&'a self, subject: &'a Subject<'a>) -> Pending<'a, Result<Judgement, String>> {
         Box::pin(async move {
-            let found = Found::remote(subject).await.map_err(|error| error.to_string())?;
+            let found = found::remote(subject).await.map_err(|error| error.to_string())?;
             match self.0.judge(found).await {
                 Ok(()) => Ok(Judgement {
                     allowed: true,
@@ -51,7 +51,7 @@ impl Admission for ImagePolicies {
         image: &'a Image,
     ) -> Pending<'a, Result<(), Refusal>> {
         Box::pin(async move {
-            let found = Found::stored(metadata, caller, image).await;
+            let found = found::stored(metadata, caller, image).await;
             // Whatever cannot be read may say what nobody knows.
             let found = found.map_err(|error| Refusal::Unread {
                 reason: error.to_string(),

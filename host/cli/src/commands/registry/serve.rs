@@ -1,27 +1,28 @@
-//! `transom registry serve`: a registry without a daemon.
+//! `transom registry serve`: a registry without a daemon. Its plugins are in `serve/plugins`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use transom_meta::filter::Plugins;
-use transom_plugin::filter::{self, FilterSet, Refused};
 use transom_registry::config::{Config, Log, LogFormat, LogLevel, Metrics, Tls};
 use transom_registry::http::ACCESS;
 use transom_registry::run::{RunError, Running};
 
-use crate::arguments::{DriverPlugins, RegistryCheck, RegistryServe};
-use crate::commands::driver::factory;
+use crate::arguments::{RegistryCheck, RegistryServe};
 use crate::commands::{print, print_json};
 use crate::failure::{Failure, Kind};
-use crate::handlers;
 use crate::interrupt::Interrupt;
-use crate::places;
+
+mod plugins;
+
+use plugins::Served;
 
 pub(super) fn check(command: &RegistryCheck, json: bool) -> Result<(), Failure> {
     read(&command.config)?;
@@ -34,13 +35,18 @@ pub(super) fn check(command: &RegistryCheck, json: bool) -> Result<(), Failure> 
 pub(super) fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) -> Result<(), Failure> {
     let config = configured(command)?;
     start_log(&config.log);
-    let (filters, plugins) = filters(&command.plugins, &config)?;
-    let drivers = factory(&plugins)?;
+    let plugins = Arc::new(Served::new(
+        &command.plugins,
+        !config.admission.policies.is_empty(),
+    ));
+    let (filters, drivers) = (plugins.filters()?, plugins.factory()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot start the registry", &error))?;
     runtime.block_on(async {
+        let hangup = signal(SignalKind::hangup());
+        let hangup = hangup.map_err(|error| Failure::io("cannot watch for signals", &error))?;
         let running = Running::open_with(&config, &drivers, Vec::new(), &filters).await?;
         let address = running
             .address()
@@ -50,30 +56,10 @@ pub(super) fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) 
         if json {
             print_json(&json!({ "address": address, "metrics": operators }))?;
         }
+        tokio::spawn(plugins.reload_on(hangup, running.admission()));
         running.serve(interrupt.requested()).await;
         Ok(())
     })
-}
-
-/// The label filters among the plugins, for policies, and the plugins that are left. Those in the usual folder are known, too.
-fn filters(plugins: &DriverPlugins, config: &Config) -> Result<(Plugins, DriverPlugins), Failure> {
-    let named = filter::found(&plugins.paths);
-    let paths = plugins.paths.iter().filter(|path| !named.contains(path));
-    let rest = DriverPlugins {
-        paths: paths.cloned().collect(),
-    };
-    // Starting the engine takes milliseconds that nobody owes who has no policy.
-    if config.admission.policies.is_empty() {
-        return Ok((Plugins::default(), rest));
-    }
-    let usual: Vec<PathBuf> = places::plugins().into_iter().collect();
-    let mut all = named;
-    all.extend(filter::found(&usual));
-    let (set, refused) = FilterSet::load(&handlers::host()?, &all);
-    match refused.into_iter().next() {
-        Some(Refused { path, error }) => Err(Failure::from(error).about(path.display())),
-        None => Ok((set.into_plugins(), rest)),
-    }
 }
 
 fn read(file: &Path) -> Result<Config, Failure> {

@@ -62,10 +62,13 @@ impl Live {
     pub async fn remove(&self, name: &str) -> Result<Changed, Trouble> {
         let mut state = self.inner.state.lock().await;
         self.item(&state, name)?;
-        let mut plugin = self.view_of(name)?;
-        if state.drivers.contains_key(name) && plugin.kind == PluginKind::Driver {
-            plugin.pending =
-                "a registry that was opened with it keeps it until the daemon is started again".to_owned();
+        let plugin = self.view_of(name)?;
+        let users = self.inner.opened.users(name);
+        if !users.is_empty() && plugin.kind == PluginKind::Driver {
+            return Err(Trouble::Needed {
+                name: name.to_owned(),
+                by: users.join(" and "),
+            });
         }
         let mut loaded = state.loaded.clone();
         loaded.remove(name);
@@ -172,7 +175,7 @@ impl Live {
         let set = self.inner.shelf.now();
         let (mut candidates, mut broken) = set.of_folders();
         installed_into(record, loaded, &mut candidates, &mut broken);
-        self.next(&state.config, candidates, broken).await
+        self.next(state, &state.config, candidates, broken).await
     }
 }
 

@@ -52,7 +52,7 @@ impl Live {
             self.load_installed(state).await;
         }
         state.installed_into(&mut found.candidates, &mut found.broken);
-        let next = self.next(&config, found.candidates, found.broken).await;
+        let next = self.next(state, &config, found.candidates, found.broken).await;
         let next = next.and_then(|next| self.still_fit(next));
         let next = match next {
             Ok(next) => next,
@@ -67,7 +67,12 @@ impl Live {
             .broken
             .iter()
             .map(|broken| format!("{}: {}", broken.name, broken.error));
-        let problems = problems.chain(found.kept).collect();
+        let held = next
+            .set
+            .held
+            .iter()
+            .map(|(name, error)| format!("{name}: {error}; it goes on, as the storage stands on it"));
+        let problems = problems.chain(found.kept).chain(held).collect();
         if let Some(log) = &self.inner.reloading.log {
             log.set(config.log.level);
         }
