@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
