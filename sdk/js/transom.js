@@ -35,6 +35,9 @@ export class Failure extends Error {
 /** What is asked is sound, but uses something that this plugin does not do. */
 export const unsupported = (message) => new Failure('unsupported', message);
 
+/** The input is damaged; `offset` says where, in bytes from the start of the input, if that is known. */
+export const corrupt = (message, offset = null) => new Failure('corrupt', { offset, message }, message);
+
 /** The plugin needs something that it was not granted. */
 export const denied = (message) => new Failure('denied', message);
 
@@ -46,6 +49,9 @@ export const limit = (message) => new Failure('limit', message);
 
 /** Anything else. */
 export const failure = (message) => new Failure('other', message);
+
+/** What a function of the host's threw: the error that its interface has; undefined if it is none. */
+export const errorOf = (thrown) => (thrown instanceof Error ? thrown.payload : undefined);
 
 /** What something that was thrown is to the host. */
 export function variantOf(thrown) {

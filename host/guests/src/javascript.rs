@@ -7,33 +7,34 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::Built;
 use crate::error::Error;
 use crate::project::{Kind, Project};
 use crate::stage::{self, SdkFile};
 use crate::tools::{Tools, Wanted};
 use crate::world::WORLD;
+use crate::{Built, mend};
 
 /// The module that the component is made of: it exports the interfaces of its kind.
 const MAIN: &str = "plugin.js";
 
-const SDK: [SdkFile; 2] = [
-    ("transom.js", include_str!("../../../sdk/js/transom.js")),
-    ("filter.js", include_str!("../../../sdk/js/filter.js")),
+const SHARED: [SdkFile; 1] = [("transom.js", include_str!("../../../sdk/js/transom.js"))];
+
+const PROCESSOR: [SdkFile; 2] = [
+    ("processor.js", include_str!("../../../sdk/js/processor.js")),
+    ("tar.js", include_str!("../../../sdk/js/tar.js")),
 ];
 
+const FILTER: [SdkFile; 1] = [("filter.js", include_str!("../../../sdk/js/filter.js"))];
+
+const DRIVER: [SdkFile; 1] = [("driver.js", include_str!("../../../sdk/js/driver.js"))];
+
 pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Built, Error> {
-    if project.kind != Kind::Filter {
-        return Err(Error::Language {
-            folder: project.folder.clone(),
-            reason: "in JavaScript there are filters only, for reasons in docs/decisions/0023-plugins-in-other-languages.md",
-        });
-    }
     stage::prepare(project, work)?;
     // The SDK stands inside the source, where the plugin's modules import it from.
     let source = work.join("src");
     stage::copy_sources(project, &["js", "mjs", "json"], &source)?;
-    stage::write_sdk(SDK.iter(), &source.join("transom"))?;
+    let sdk = SHARED.iter().chain(of_kind(project.kind));
+    stage::write_sdk(sdk, &source.join("transom"))?;
     stage::put(&source.join("transom/project.js"), words(project).as_bytes())?;
     let main = source.join(MAIN);
     if !main.is_file() {
@@ -42,7 +43,7 @@ pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Bui
             reason: "there is no src/plugin.js, which exports what the plugin does",
         });
     }
-    let component = work.join("component.wasm");
+    let made = work.join("made.wasm");
     let near = project
         .folder
         .ancestors()
@@ -57,41 +58,52 @@ pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Bui
             .args(["--sync", "--stub-wasi", "--world", WORLD, "--wit"])
             .arg(work.join("wit"));
         command.arg("--js").arg(&main).arg("--module-root").arg(&source);
-        command.arg("--output").arg(&component);
+        command.arg("--output").arg(&made);
     })?;
     Ok(Built {
-        component: stage::read(&component)?,
+        component: mend::javascript(&stage::read(&made)?, &work.join("wit"))?,
         warnings: String::new(),
     })
 }
 
+fn of_kind(kind: Kind) -> &'static [SdkFile] {
+    match kind {
+        Kind::Processor => &PROCESSOR,
+        Kind::Filter => &FILTER,
+        Kind::Driver => &DRIVER,
+    }
+}
+
 /// What `plugin.toml` says, as a module.
 fn words(project: &Project) -> String {
-    let words = json!({ "name": project.name, "version": project.version });
+    let converts = project.converts.iter();
+    let conversions = converts.map(|both| json!({ "accepts": both.accepts, "returns": both.returns }));
+    let conversions: Vec<_> = conversions.collect();
+    let words = json!({ "name": project.name, "version": project.version, "conversions": conversions });
     format!("export default {words};\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::Conversion;
     use crate::world::tests::project;
 
     #[test]
     fn the_manifest_becomes_a_module() {
-        let text = words(&project(Kind::Filter, &[]));
-        assert_eq!(
-            text,
-            "export default {\"name\":\"my-scan\",\"version\":\"1.2.3\"};
-"
+        let mut project = project(Kind::Processor, &[]);
+        project.converts.push(Conversion {
+            accepts: "a".to_owned(),
+            returns: "b".to_owned(),
+        });
+        let text = words(&project);
+        assert!(
+            text.starts_with(
+                "export default {\"conversions\":[{\"accepts\":\"a\",\"returns\":\"b\"}],\"name\":"
+            ),
+            "{text}"
         );
-    }
-
-    #[test]
-    fn what_cannot_be_is_said_at_once() {
-        for kind in [Kind::Processor, Kind::Driver] {
-            let error = build(&project(kind, &[]), &Tools::default(), Path::new("nowhere")).unwrap_err();
-            assert!(error.to_string().contains("filters only"), "{error}");
-        }
+        assert!(text.ends_with("};\n"), "{text}");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! folder → what plugin.toml says → world of just what it may import ─┬▶ bindings (C) ─────▶ clang ─▶ module ─▶ component
-//!                                                                    └▶ SDK + its source ─▶ componentize-qjs or -py ─▶ component
+//!                                                                    └▶ SDK + its source ─▶ componentize-qjs or -py ─▶ mended ─▶ component
 //! ```
 //!
 //! Read in that order: [`project`] (what is in the folder), [`world`] (its WIT), [`stage`] (the folder in which it is built), [`c`],
-//! [`javascript`], [`python`], [`component`] (from a module to a component), [`tools`] (the programs of others), [`error`].
+//! [`javascript`], [`python`], [`mend`] (what these two leave to be done), [`glue`] (where), [`component`] (from a module to a component),
+//! [`tools`] (the programs of others), [`error`].
 //!
 //! Rust needs none of this but [`component`]: cargo builds the module, and the bindings are in `transom-sdk`.
 
@@ -16,7 +17,9 @@ pub mod project;
 pub mod tools;
 
 mod c;
+mod glue;
 mod javascript;
+mod mend;
 mod python;
 mod stage;
 mod world;

@@ -6,12 +6,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::Built;
 use crate::error::Error;
 use crate::project::{Kind, Project};
 use crate::stage::{self, SdkFile, quoted};
 use crate::tools::{Tools, Wanted};
 use crate::world::WORLD;
+use crate::{Built, mend};
 
 /// The module that the component is made of. It imports the plugin's own, `plugin`.
 const APP: &str = "transom_app";
@@ -43,14 +43,23 @@ const FILTER: [SdkFile; 2] = [
     ),
 ];
 
-/// Python's name of an interface: a longer one than it would take by itself, which says whose types they are.
-const NAME: &str = "transom:common/types@0.1.0=common_types";
+const DRIVER: [SdkFile; 3] = [
+    (
+        "transom/driver.py",
+        include_str!("../../../sdk/python/transom/driver.py"),
+    ),
+    ("driver.py", include_str!("../../../sdk/python/app/handles.py")),
+    (
+        "transom_app.py",
+        include_str!("../../../sdk/python/app/driver.py"),
+    ),
+];
+
+/// Python's names of interfaces: longer ones than it would take by itself, which say whose types they are.
+const COMMON: &str = "transom:common/types@0.1.0=common_types";
+const STORAGE: &str = "transom:storage/types@0.1.0=storage_types";
 
 pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Built, Error> {
-    let sdk_of_kind = of_kind(project.kind).ok_or_else(|| Error::Language {
-        folder: project.folder.clone(),
-        reason: "in Python there are processors and filters only, for reasons in docs/decisions/0023-plugins-in-other-languages.md",
-    })?;
     stage::prepare(project, work)?;
     // A copy, so that nobody's caches of bytecode are in the component.
     let source = work.join("src");
@@ -62,9 +71,9 @@ pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Bui
         });
     }
     let sdk = work.join("sdk");
-    stage::write_sdk(SHARED.iter().chain(sdk_of_kind), &sdk)?;
+    stage::write_sdk(SHARED.iter().chain(of_kind(project.kind)), &sdk)?;
     stage::put(&sdk.join("transom/project.py"), words(project).as_bytes())?;
-    let component = work.join("component.wasm");
+    let made = work.join("made.wasm");
     let environments = project.folder.ancestors().map(|folder| folder.join(".venv/bin"));
     let wanted = Wanted {
         names: &["componentize-py"],
@@ -75,22 +84,25 @@ pub(crate) fn build(project: &Project, tools: &Tools, work: &Path) -> Result<Bui
         // Its own is of no use to anybody here, and hides what it says.
         command.env("RUST_BACKTRACE", "0");
         command.arg("-d").arg(work.join("wit")).args(["-w", WORLD]);
-        command.args(["--import-interface-name", NAME]);
+        command.args(["--import-interface-name", COMMON]);
+        if project.kind == Kind::Driver {
+            command.args(["--import-interface-name", STORAGE]);
+        }
         command.args(["componentize", "--stub-wasi", APP]);
         command.arg("-p").arg(&sdk).arg("-p").arg(&source);
-        command.arg("-o").arg(&component);
+        command.arg("-o").arg(&made);
     })?;
     Ok(Built {
-        component: stage::read(&component)?,
+        component: mend::python(&stage::read(&made)?)?,
         warnings: String::new(),
     })
 }
 
-fn of_kind(kind: Kind) -> Option<&'static [SdkFile]> {
+fn of_kind(kind: Kind) -> &'static [SdkFile] {
     match kind {
-        Kind::Processor => Some(&PROCESSOR),
-        Kind::Filter => Some(&FILTER),
-        Kind::Driver => None,
+        Kind::Processor => &PROCESSOR,
+        Kind::Filter => &FILTER,
+        Kind::Driver => &DRIVER,
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use wit_parser::{Resolve, WorldId};
 
 use crate::error::Error;
-use crate::project::{Kind, Project};
+use crate::mend::LET_GO;
+use crate::project::{Kind, Language, Project};
 
 /// The name of the world. Generated code is named after it.
 pub(crate) const WORLD: &str = "component";
@@ -87,6 +88,9 @@ fn text(project: &Project) -> String {
     for name in exports {
         let _ = writeln!(text, "    export transom:{name}@0.1.0;");
     }
+    if (project.language, project.kind) == (Language::Python, Kind::Driver) {
+        let _ = writeln!(text, "    export {LET_GO}: func(address: u32);");
+    }
     text.push_str("}\n");
     text
 }
@@ -123,7 +127,6 @@ fn interfaces(project: &Project) -> (Vec<&'static str>, &'static [&'static str])
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::project::Language;
     use crate::stage;
 
     pub(crate) fn project(kind: Kind, capabilities: &[&str]) -> Project {
@@ -156,6 +159,19 @@ pub(crate) mod tests {
                 resolve(folder.path()).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn a_driver_in_python_is_told_what_the_host_drops() {
+        let told = |kind, language| {
+            let project = Project {
+                language,
+                ..project(kind, &[])
+            };
+            text(&project).contains(LET_GO)
+        };
+        assert!(told(Kind::Driver, Language::Python));
+        assert!(!told(Kind::Filter, Language::Python) && !told(Kind::Driver, Language::C));
     }
 
     #[test]

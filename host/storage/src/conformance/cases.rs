@@ -56,6 +56,7 @@ table! {
     uploads::visibility: "nothing is seen before it is committed",
     uploads::cancel: "nothing is left of an upload that was cancelled",
     uploads::dropped: "a writer that is dropped commits nothing",
+    uploads::dropped_often: "more writers and readers than a plugin may hold, dropped one after the other",
     uploads::reopen: "what a process that starts again finds",
     uploads::commit_to: "a commit to another path",
     uploads::commit_with: "a commit, and small contents with it",

@@ -35,6 +35,7 @@ pub(super) enum Flaw {
     ShowsEarly,
     CancelCloses,
     DropCommits,
+    CountsDropped,
     ForgetsOnReopen,
     CommitsToBoth,
     LosesOthers,
@@ -61,7 +62,7 @@ pub(super) enum Flaw {
 }
 
 /// The case, and a flaw that it must find.
-const PROOFS: [(&str, Flaw); 44] = [
+const PROOFS: [(&str, Flaw); 45] = [
     ("root", Flaw::NoRoot),
     ("valid_paths", Flaw::LowerCase),
     ("long_paths", Flaw::CutNames),
@@ -83,6 +84,7 @@ const PROOFS: [(&str, Flaw); 44] = [
     ("visibility", Flaw::ShowsEarly),
     ("cancel", Flaw::CancelCloses),
     ("dropped", Flaw::DropCommits),
+    ("dropped_often", Flaw::CountsDropped),
     ("reopen", Flaw::ForgetsOnReopen),
     ("commit_to", Flaw::CommitsToBoth),
     ("commit_with", Flaw::LosesOthers),

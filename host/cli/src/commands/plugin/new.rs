@@ -56,29 +56,22 @@ fn files_of_kind(kind: TemplateKind) -> &'static [File] {
     }
 }
 
-fn source(language: Language, kind: TemplateKind) -> Result<File, Failure> {
+fn source(language: Language, kind: TemplateKind) -> File {
     use TemplateKind::{Filter, Processor, Storage};
-    let file = match (language, kind) {
+    match (language, kind) {
         (Language::Rust, Processor) => ("src/lib.rs", include_str!("templates/processor/lib.rs")),
         (Language::Rust, Storage) => ("src/lib.rs", include_str!("templates/storage/lib.rs")),
         (Language::Rust, Filter) => ("src/lib.rs", include_str!("templates/filter/lib.rs")),
         (Language::C, Processor) => ("src/plugin.c", include_str!("templates/c/processor.c")),
         (Language::C, Storage) => ("src/plugin.c", include_str!("templates/c/storage.c")),
         (Language::C, Filter) => ("src/plugin.c", include_str!("templates/c/filter.c")),
-        (Language::Js, Processor | Storage) => {
-            return Err(Failure::usage(
-                "in JavaScript there are filters only: --kind filter",
-            ));
-        }
+        (Language::Js, Processor) => ("src/plugin.js", include_str!("templates/js/processor.js")),
+        (Language::Js, Storage) => ("src/plugin.js", include_str!("templates/js/storage.js")),
         (Language::Js, Filter) => ("src/plugin.js", include_str!("templates/js/filter.js")),
         (Language::Python, Processor) => ("src/plugin.py", include_str!("templates/python/processor.py")),
-        (Language::Python, Storage) => {
-            let text = "in Python there are processors and filters only: --kind processor or filter";
-            return Err(Failure::usage(text));
-        }
+        (Language::Python, Storage) => ("src/plugin.py", include_str!("templates/python/storage.py")),
         (Language::Python, Filter) => ("src/plugin.py", include_str!("templates/python/filter.py")),
-    };
-    Ok(file)
+    }
 }
 
 pub(super) fn run(command: &PluginNew, as_json: bool) -> Result<(), Failure> {
@@ -101,7 +94,7 @@ pub(super) fn run(command: &PluginNew, as_json: bool) -> Result<(), Failure> {
         Some(path) => sdk_path(path)?,
         None => format!("{:?}", env!("CARGO_PKG_VERSION")),
     };
-    let source = source(command.lang, command.kind)?;
+    let source = source(command.lang, command.kind);
     let files = files_of_language(command.lang)
         .iter()
         .chain(files_of_kind(command.kind));

@@ -5,6 +5,9 @@ use bytes::Bytes;
 use super::super::bench::{Bench, Check, ensure, noise, refused, same};
 use crate::{Entry, Error, Put, StoragePath, WriteMode, limits};
 
+/// More handles than the host lets a plugin hold (256).
+const HANDLES: usize = 260;
+
 pub(super) async fn write_and_read(bench: &Bench) -> Check {
     for (number, length) in [0, 1, 2, 32, limits::READ_CHUNK, (1 << 20) + 1]
         .into_iter()
@@ -198,6 +201,16 @@ pub(super) async fn dropped(bench: &Bench) -> Check {
     // The path is free for the next one.
     bench.write(&path, b"new").await?;
     bench.expect(&path, b"new").await
+}
+
+pub(super) async fn dropped_often(bench: &Bench) -> Check {
+    let path = bench.put("content", b"old").await?;
+    for _ in 0..HANDLES {
+        drop(bench.writer(&path, WriteMode::Create).await?);
+        drop(bench.driver.read(&path, 0).await?);
+        bench.writer(&path, WriteMode::Create).await?.cancel().await?;
+    }
+    bench.expect(&path, b"old").await
 }
 
 pub(super) async fn reopen(bench: &Bench) -> Check {

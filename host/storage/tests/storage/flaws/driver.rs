@@ -276,7 +276,12 @@ impl StorageDriver for Flawed {
         Box::pin(async move {
             let path = &self.path(path);
             let open = self.shared.writers.load(Ordering::SeqCst);
-            if self.is(Flaw::OneWriterAtAll) && open > 0 {
+            let most = match self.flaw {
+                Flaw::OneWriterAtAll => 0,
+                Flaw::CountsDropped => 256,
+                _ => usize::MAX,
+            };
+            if open > most {
                 let (driver, path) = ("flawed".into(), path.clone());
                 return Err(Error::Busy { driver, path });
             }
@@ -473,7 +478,9 @@ impl Writer for FlawedWriter {
 
 impl Drop for FlawedWriter {
     fn drop(&mut self) {
-        self.driver.shared.writers.fetch_sub(1, Ordering::SeqCst);
+        if !self.driver.is(Flaw::CountsDropped) {
+            self.driver.shared.writers.fetch_sub(1, Ordering::SeqCst);
+        }
         if let Some(inner) = self.inner.take().filter(|_| self.driver.is(Flaw::DropCommits)) {
             now(inner.commit()).expect("memory can be written");
         }
