@@ -9,7 +9,6 @@ use crate::limits::{
     INSTANCES_MAX, LINGER, MEMORIES_MAX, POOL_ADDRESS_BITS, POOL_DECOMMIT_BATCH, POOL_JOBS, POOL_MEMORY_MAX,
     POOL_TABLE_RESIDENT, STACK_BYTES, TABLE_ELEMENTS_MAX, TABLES_MAX, TICK,
 };
-use crate::spares::Spares;
 
 /// How guests get their memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,8 +74,7 @@ fn address_space_allows_pooling() -> bool {
 }
 
 /// Interrupts running guests every [`TICK`] so that they look at their limits. Its thread sleeps when nothing has run for
-/// [`LINGER`] ticks, so that a row of short jobs does not wake it for each, drops spare instances before that, and ends with the
-/// engine.
+/// [`LINGER`] ticks, so that a row of short jobs does not wake it for each, and ends with the engine.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
@@ -104,23 +102,15 @@ impl Shared {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: &Engine, spares: &Arc<Spares>) -> Result<Self, LoadError> {
+    pub(crate) fn start(engine: &Engine) -> Result<Self, LoadError> {
         let shared = Arc::<Shared>::default();
         let (weak, theirs) = (engine.weak(), Arc::clone(&shared));
-        let spares = Arc::downgrade(spares);
         std::thread::Builder::new()
             .name("plugin-ticker".into())
             .spawn(move || {
                 loop {
                     let mut running = theirs.lock();
                     running.quiet = if running.jobs == 0 { running.quiet + 1 } else { 0 };
-                    if running.quiet > LINGER {
-                        drop(running);
-                        if let Some(spares) = spares.upgrade() {
-                            spares.clear();
-                        }
-                        running = theirs.lock();
-                    }
                     while running.quiet > LINGER && running.jobs == 0 && !running.stopped {
                         running.asleep = true;
                         running = theirs

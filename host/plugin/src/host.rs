@@ -19,7 +19,6 @@ use crate::limits::{COMPONENT_BYTES_MAX, Limits, MANIFEST_BYTES_MAX, POOL_MEMORY
 use crate::log::LogRate;
 use crate::manifest::Manifest;
 use crate::plugin::{self, Plugin, Shared};
-use crate::spares::Spares;
 use crate::state::State;
 use crate::wit::{artifacts_v0_1, keys_v0_1, storage_v0_1, v0_1};
 use crate::world::{self, World};
@@ -86,24 +85,14 @@ impl Host {
             .and_then(|()| artifacts_v0_1::add_to_linker(&mut linker))
             .and_then(|()| storage_v0_1::add_to_linker(&mut linker));
         added.map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        let spares = Arc::<Spares>::default();
-        let ticker = Ticker::start(&engine, &spares)?;
+        let ticker = Ticker::start(&engine)?;
         Ok(Self {
-            shared: Arc::new(Shared {
-                engine,
-                ticker,
-                spares,
-            }),
+            shared: Arc::new(Shared { engine, ticker }),
             linker,
             cache,
             config,
             pooling,
         })
-    }
-
-    /// Instances of processors that wait for a job: made after short jobs, as others may follow, and dropped when none do.
-    pub fn spare_instances(&self) -> usize {
-        self.shared.spares.len()
     }
 
     /// Whether guests get their memory from a pool.

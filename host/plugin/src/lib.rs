@@ -7,7 +7,7 @@
 //! Read in that order: [`host`] (the pipeline and the engine's owner), [`manifest`] (what `plugin.toml` says),
 //! [`mod@inspect`] (what a component is made of, without running it) over `component/` (its binary) and `world` (what it may
 //! import and must export), `cache` (compiled code on disk), `engine` (how code is compiled and interrupted), [`plugin`]
-//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `spares` (instances made ahead), `echo` (what passes unchanged), [`decrypt`] (keys), `documents` (what is made beside the layer) and `wit/` (one adapter for each
+//! (one that is ready), [`stage`] (one layer through it) over `state` (what a job may use), `echo` (what passes unchanged), [`decrypt`] (keys), `documents` (what is made beside the layer) and `wit/` (one adapter for each
 //! version of the interface), [`filter`] (label filters, by the same pipeline), [`storage`] (storage drivers, by
 //! the same pipeline), [`loaded`] (any of the three), [`artifact`] (plugins as artifacts of registries: read, made, signed,
 //! trusted), [`installed`] (a folder of them, with its lock file). [`limits`] says what a plugin may cost, [`error`] what can go
@@ -36,7 +36,6 @@ mod documents;
 mod echo;
 mod engine;
 mod log;
-mod spares;
 mod state;
 mod wit;
 mod world;

@@ -42,14 +42,8 @@ pub const CALL_SEARCH_MAX: usize = 20_000;
 /// Time between two looks at a running guest: how late a limit may be noticed. Each look costs about a microsecond.
 pub const TICK: Duration = Duration::from_millis(10);
 
-/// Ticks for which the ticker goes on when nothing runs any more, and spare instances are kept.
+/// Ticks for which the ticker goes on when nothing runs any more.
 pub const LINGER: u32 = 10;
-
-/// Longest job after which an instance is made for the next one: what it spares is a tenth of a millisecond.
-pub const SPARE_AFTER: Duration = Duration::from_millis(5);
-
-/// Spare instances of one plugin: jobs that are likely to begin at once.
-pub const SPARES_MAX: usize = 4;
 
 /// CPU time that instantiation and `describe` may take together: they only return constants.
 pub const DESCRIBE_CPU: Duration = Duration::from_secs(1);

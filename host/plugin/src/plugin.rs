@@ -16,7 +16,6 @@ use crate::error::LoadError;
 use crate::limits::{DESCRIBE_CPU, Limits};
 use crate::log::{Log, LogRate};
 use crate::manifest::Manifest;
-use crate::spares::Spares;
 use crate::stage::{self, WasmHandler};
 use crate::state::State;
 use crate::wit::v0_1::Ready;
@@ -46,7 +45,6 @@ pub struct Info {
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) ticker: Ticker,
-    pub(crate) spares: Arc<Spares>,
 }
 
 /// A plugin that is ready to run. Clones are the same plugin.
@@ -174,8 +172,7 @@ pub(crate) fn describe(shared: &Shared, ready: &Ready, limits: &Limits) -> Resul
     let state = State::new(limits.clone(), Cancel::new(), log);
     let mut store = state.into_store(&shared.engine);
     let ticking = shared.ticker.tick();
-    let instance = ready.instantiate(&mut store);
-    let described = instance.and_then(|instance| instance.describe(&mut store));
+    let described = ready.describe(&mut store);
     drop(ticking);
     let mut state = store.into_data();
     let info =

@@ -1,11 +1,9 @@
 //! One layer through a plugin.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use transom_keys::Keyring;
 use transom_layer::buffer::Pool;
-use transom_layer::cancel::Cancel;
 use transom_layer::limits::OutputLimits;
 use transom_layer::pipe::{Guard, Input, Output, pipe};
 use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError, Verdict};
@@ -102,7 +100,12 @@ impl Stage for WasmStage {
         state.decrypt = Some(Box::new(powers));
         state.documents = Some(Box::default());
 
-        let (returned, mut state) = self.call(state);
+        let mut store = state.into_store(&plugin.shared.engine);
+        let ticking = plugin.shared.ticker.tick();
+        let returned = plugin.ready.run(&mut store, &self.job, &self.config);
+        drop(ticking);
+
+        let mut state = store.into_data();
         if let Some(theirs) = state.input.take() {
             *input = theirs;
         }
@@ -114,33 +117,6 @@ impl Stage for WasmStage {
 }
 
 impl WasmStage {
-    /// The call, in an instance with this state; gives the state back.
-    fn call(&self, state: State) -> (wasmtime::Result<Result<Outcome, GuestError>>, State) {
-        let plugin = &self.plugin;
-        let (shared, began) = (&plugin.shared, Instant::now());
-        let ticking = shared.ticker.tick();
-        let mut prepared = match shared.prepared(&plugin.ready, state) {
-            Ok(prepared) => prepared,
-            Err((error, state)) => return (Err(error), *state),
-        };
-        let returned = prepared
-            .instance
-            .run(&mut prepared.store, &self.job, &self.config);
-        drop(ticking);
-        let limits = plugin.limits.clone();
-        let left = State::new(limits.clone(), Cancel::new(), Log::of_unknown(0));
-        let state = std::mem::replace(prepared.store.data_mut(), left);
-        let log = Log::new(
-            plugin.name(),
-            plugin.version(),
-            "",
-            limits.log_lines,
-            plugin.log_rate.clone(),
-        );
-        shared.renew(prepared, began.elapsed(), limits, log);
-        (returned, state)
-    }
-
     /// What happened, first cause first: a failed stream, a limit, a crash, an error, an answer that breaks a limit.
     fn conclude(
         &self,

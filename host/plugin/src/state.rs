@@ -94,18 +94,6 @@ impl State {
         documents.ok_or_else(|| wasmtime::Error::msg("only a processor at work can make documents"))
     }
 
-    /// Whether what lives in this state may live in the other one.
-    pub(crate) fn fits(&self, other: &State) -> bool {
-        self.memory.used <= other.memory.limit
-    }
-
-    /// Takes on the streams, powers and limits of a job, for an instance that was made before it.
-    pub(crate) fn become_of(&mut self, job: State) {
-        let used = self.memory.used;
-        *self = State { started: true, ..job };
-        self.memory.used = used;
-    }
-
     /// Begins another call of an instance that is used again: its times and its log lines count from here.
     pub(crate) fn begin_again(&mut self, log: Log) {
         self.usage = Usage::start(self.usage.limits.clone(), self.usage.cancel.clone());

@@ -71,32 +71,6 @@ fn a_payload_reaches_the_guest_that_it_is_for() {
     assert_eq!(given(&[other]), b"");
 }
 
-/// After a short job an instance is made for the next one. No job finds what another left, and none waits for ever.
-#[test]
-fn an_instance_made_ahead_is_as_new_and_does_not_stay() {
-    let host = Host::new(HostConfig::default()).unwrap();
-    let plugin = host.load_bytes(&guest("remember"), None).unwrap();
-    let remember = plugin.handler(&Values::new()).unwrap();
-    let small = Limits {
-        memory: 1 << 20,
-        ..plugin.limits().clone()
-    };
-    let mut ahead = 0;
-    while ahead < 10 {
-        let (output, outcome) = run(&remember, LAYER_TAR, b"x", None).unwrap();
-        assert_eq!(output, [1, 1]);
-        assert!(outcome.memory.unwrap() >= 64 << 16, "{outcome:?}");
-        ahead += usize::from(host.spare_instances() > 0);
-    }
-    // One that has more memory than its job may have is not used, and the next is refused as ever.
-    let refused = plugin.clone().with_limits(small).handler(&Values::new()).unwrap();
-    let ran = run(&refused, LAYER_TAR, b"x", None);
-    assert!(matches!(fault(&ran), Fault::Memory { .. }), "{ran:?}");
-    while host.spare_instances() > 0 {
-        std::thread::yield_now();
-    }
-}
-
 /// Runs a guest that fails, checks that it does so in time and that a good one still works, and returns how it failed.
 fn fails(name: &str) -> Fault {
     let guest = handler(name);

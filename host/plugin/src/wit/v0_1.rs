@@ -47,11 +47,6 @@ pub(crate) struct Ready {
     pre: bindings::ProcessorPre<State>,
 }
 
-/// An instance of it.
-pub(crate) struct Instance {
-    exports: bindings::Processor,
-}
-
 impl Ready {
     pub(crate) fn new(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self> {
         Ok(Self {
@@ -59,16 +54,10 @@ impl Ready {
         })
     }
 
-    pub(crate) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
-        let exports = self.pre.instantiate(&mut *store)?;
-        store.data_mut().started = true;
-        Ok(Instance { exports })
-    }
-}
-
-impl Instance {
     pub(crate) fn describe(&self, store: &mut Store<State>) -> wasmtime::Result<Info> {
-        let info = self.exports.transom_processor_stage().call_describe(store)?;
+        let instance = self.pre.instantiate(&mut *store)?;
+        store.data_mut().started = true;
+        let info = instance.transom_processor_stage().call_describe(store)?;
         let conversions = info.conversions.into_iter();
         let conversions = conversions.map(|conversion| Conversion {
             accepts: conversion.accepts,
@@ -87,10 +76,14 @@ impl Instance {
         job: &Job,
         config: &Values,
     ) -> wasmtime::Result<Result<Outcome, GuestError>> {
+        let instance = self.pre.instantiate(&mut *store)?;
+        store.data_mut().started = true;
         let input = Resource::new_borrow(0);
         let output = Resource::new_borrow(0);
-        let stage = self.exports.transom_processor_stage();
-        let returned = stage.call_run(store, &convert_job(job, config), input, output)?;
+        let returned =
+            instance
+                .transom_processor_stage()
+                .call_run(store, &convert_job(job, config), input, output)?;
         Ok(returned.map(Outcome::from).map_err(GuestError::from))
     }
 }
