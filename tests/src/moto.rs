@@ -28,7 +28,10 @@ impl Moto {
             .stderr(Stdio::piped())
             .spawn();
         let mut child = started.unwrap_or_else(|error| panic!("moto does not start: {error}"));
-        let mut lines = BufReader::new(child.stderr.take()?);
+        let Some(log) = child.stderr.take() else {
+            unreachable!("it was asked for");
+        };
+        let mut lines = BufReader::new(log);
         let mut line = String::new();
         let address = loop {
             line.clear();

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::error::LoadError;
 use crate::limits::{
     INSTANCES_MAX, LINGER, MEMORIES_MAX, POOL_ADDRESS_BITS, POOL_DECOMMIT_BATCH, POOL_JOBS, POOL_MEMORY_MAX,
-    POOL_TABLE_RESIDENT, STACK_BYTES, TABLE_ELEMENTS_MAX, TABLES_MAX, TICK,
+    POOL_MEMORY_RESIDENT, POOL_TABLE_RESIDENT, STACK_BYTES, TABLE_ELEMENTS_MAX, TABLES_MAX, TICK,
 };
 
 /// How guests get their memory.
@@ -56,6 +56,8 @@ fn pool(jobs: u32) -> PoolingAllocationConfig {
         .max_tables_per_component(TABLES_MAX as u32)
         .max_memory_size(POOL_MEMORY_MAX)
         .table_keep_resident(POOL_TABLE_RESIDENT)
+        .linear_memory_keep_resident(POOL_MEMORY_RESIDENT)
+        .pagemap_scan(Enabled::Auto)
         .decommit_batch_size(POOL_DECOMMIT_BATCH)
         .table_elements(TABLE_ELEMENTS_MAX);
     pool

@@ -109,7 +109,7 @@ fn wait_at(door: &OwnedFd) -> io::Result<()> {
     loop {
         match fs::flock(door, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) if begun.elapsed() < JOURNAL_DOOR => {
-                std::thread::sleep(JOURNAL_DOOR_RETRY)
+                std::thread::sleep(JOURNAL_DOOR_RETRY);
             }
             Err(Errno::WOULDBLOCK) => {
                 let reason = "another process holds its folder `~transom` locked and does not go on";
