@@ -2,6 +2,7 @@
 //! system. Both write no access log.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -51,6 +52,7 @@ pub(super) fn bench(place: &Place, runs: usize) -> Result<()> {
     }
     rates(&registries, runs)?;
     large(&registries, runs)?;
+    bare(place, runs)?;
     drop(registries);
     crowd(&mut empty(place)?)?;
     lists(&mut empty(place)?, runs)
@@ -140,6 +142,27 @@ fn large(registries: &[Registry; 2], runs: usize) -> Result<()> {
         }
         speed_row(title, &loads, wanted);
     }
+    Ok(())
+}
+
+/// The same bytes written to the same disk by nothing but writes and a sync: what no registry can be faster than.
+#[allow(clippy::cast_precision_loss, reason = "megabytes are shown")]
+fn bare(place: &Place, runs: usize) -> Result<()> {
+    let path = place.fresh_folder("bare")?.join("file");
+    let block = vec![0x5a; 1 << 20];
+    let mut rates = Vec::new();
+    for _ in 0..runs {
+        memory::warm();
+        let mut file = File::create(&path).map_err(file_error(&path))?;
+        let start = Instant::now();
+        let written = (0..LARGE / block.len() as u64).try_for_each(|_| file.write_all(&block));
+        written
+            .and_then(|()| file.sync_all())
+            .map_err(file_error(&path))?;
+        rates.push(LARGE as f64 / 1e6 / start.elapsed().as_secs_f64());
+        fs::remove_file(&path).map_err(file_error(&path))?;
+    }
+    println!("  a file written and synced: {:.0} MB/s", median(&mut rates));
     Ok(())
 }
 
