@@ -49,7 +49,10 @@ struct Shared {
     file: File,
     steps: Steps,
     state: Mutex<State>,
-    changed: Condvar,
+    /// Something was written: for those who wait for that.
+    written: Condvar,
+    /// There is something to do for the thread.
+    due: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +116,8 @@ impl Journal {
                     phase,
                     ..State::default()
                 }),
-                changed: Condvar::new(),
+                written: Condvar::new(),
+                due: Condvar::new(),
             }),
             thread: Mutex::new(None),
         }
@@ -169,7 +173,7 @@ impl Journal {
             }
             Phase::Empty if self.shared.company.shut() => {
                 state.phase = Phase::Burst;
-                self.shared.changed.notify_all();
+                self.shared.due.notify_one();
             }
             _ => {}
         }
@@ -194,7 +198,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         self.shared.lock().stopped = true;
-        self.shared.changed.notify_all();
+        self.shared.due.notify_one();
         let thread = self
             .thread
             .get_mut()
@@ -224,7 +228,7 @@ impl Drop for Record<'_> {
         state.open.remove(&self.number);
         let mark = state.mark();
         drop(state);
-        self.shared.changed.notify_all();
+        self.shared.due.notify_one();
         if let Err(error) = self.shared.settle(mark) {
             tracing::error!(%error, "cannot take a change that failed out of the journal: a power cut now would make it good");
         }
@@ -234,6 +238,11 @@ impl Drop for Record<'_> {
 impl State {
     fn mark(&self) -> u64 {
         self.open.first().map_or(self.last, |first| first - 1)
+    }
+
+    /// Time to begin anew.
+    fn is_half_full(&self) -> bool {
+        self.end >= JOURNAL_BYTES / 2
     }
 
     /// Whether the next start would make something good.
@@ -266,7 +275,7 @@ impl Shared {
                 return false;
             }
             if state.writing {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             state.writing = true;
@@ -285,7 +294,10 @@ impl Shared {
                     state.phase = Phase::Off;
                 }
             }
-            self.changed.notify_all();
+            self.written.notify_all();
+            if state.phase != Phase::Burst || state.is_half_full() {
+                self.due.notify_one();
+            }
             if state.synced >= number {
                 drop(state);
                 self.steps.reached(Step::JournalSynced);
@@ -298,7 +310,7 @@ impl Shared {
         let mut state = self.lock();
         state.open.remove(&number);
         if state.phase == Phase::Ending && state.open.is_empty() {
-            self.changed.notify_all();
+            self.due.notify_one();
         }
     }
 
@@ -348,13 +360,12 @@ impl Shared {
         loop {
             let idle = |state: &mut State| !state.stopped && matches!(state.phase, Phase::Empty);
             state = self
-                .changed
+                .due
                 .wait_while(state, idle)
                 .unwrap_or_else(PoisonError::into_inner);
-            let lasts = |state: &mut State| {
-                state.phase == Phase::Burst && !state.stopped && state.end < JOURNAL_BYTES / 2
-            };
-            let waited = self.changed.wait_timeout_while(state, JOURNAL_BURST, lasts);
+            let lasts =
+                |state: &mut State| state.phase == Phase::Burst && !state.stopped && !state.is_half_full();
+            let waited = self.due.wait_timeout_while(state, JOURNAL_BURST, lasts);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             if state.phase == Phase::Burst {
                 state.phase = Phase::Ending;
@@ -392,7 +403,7 @@ impl Shared {
     fn end<'s>(&'s self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         let busy = |state: &mut State| state.writing || !state.open.is_empty();
         let state = self
-            .changed
+            .due
             .wait_while(state, busy)
             .unwrap_or_else(PoisonError::into_inner);
         drop(state);
@@ -423,7 +434,7 @@ impl Shared {
         }
         // Whoever waits at the door goes first.
         let paused = self
-            .changed
+            .due
             .wait_timeout_while(state, JOURNAL_PAUSE, |state| !state.stopped);
         let mut state = paused.unwrap_or_else(PoisonError::into_inner).0;
         state.phase = Phase::Empty;
