@@ -18,7 +18,7 @@ use crate::server::{Server, meaning};
 const SMALL: usize = 1 << 20;
 
 /// How often content is opened again that was replaced in the meantime.
-const TRIES: usize = 8;
+const TRIES: usize = 32;
 
 /// A folder of a WebDAV server. It cannot append.
 #[derive(Clone)]

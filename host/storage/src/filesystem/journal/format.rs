@@ -189,6 +189,8 @@ mod tests {
 
     fn written(records: &[u8]) -> File {
         let file = tempfile::tempfile().unwrap();
+        // A journal has its whole length before its first header.
+        file.set_len(2 * RECORDS).unwrap();
         file.write_all_at(records, RECORDS).unwrap();
         file
     }
