@@ -110,22 +110,35 @@ impl Filesystem {
         flush::flush(Arc::clone(&self.root), tickets).await
     }
 
-    /// Does a job by the journal, if it can; gives back what is to be done without.
-    async fn journaled<T: Send + 'static>(
+    /// Sets contents by the journal, if it can; gives back what is to be done without.
+    async fn journaled(
         &self,
-        what: T,
-        job: impl FnOnce(&Root, &T) -> Result<bool, Error> + Send + 'static,
-    ) -> Result<Option<T>, Error> {
-        if self.root.journal.is_none() {
-            return Ok(Some(what));
+        puts: Vec<Put>,
+        job: impl FnOnce(&Root, &[Put]) -> Result<bool, Error> + Send + 'static,
+    ) -> Result<Option<Vec<Put>>, Error> {
+        if !self
+            .root
+            .journal
+            .as_ref()
+            .is_some_and(|journal| journal.takes(&puts))
+        {
+            return Ok(Some(puts));
         }
         let left = self
-            .run(move |root| Ok((!job(root, &what)?).then_some(what)))
+            .run(move |root| Ok((!job(root, &puts)?).then_some(puts)))
             .await?;
         if left.is_none() {
             flush::others(&self.root).await?;
         }
         Ok(left)
+    }
+
+    /// Sets contents without the journal.
+    async fn put_files(&self, puts: Vec<Put>, condition: Condition) -> Result<(), Error> {
+        let staged = self.stage(puts).await?;
+        flush::written(&self.root).await?;
+        self.change(move |root| content::place_all(root, staged, condition))
+            .await
     }
 
     /// Writes contents to temporary files.
@@ -162,20 +175,16 @@ impl StorageDriver for Filesystem {
     fn put<'a>(&'a self, path: &'a StoragePath, content: Bytes, condition: Condition) -> Pending<'a, ()> {
         let path = path.clone();
         Box::pin(async move {
-            let mut puts = vec![Put { path, content }];
-            if condition == Condition::Always {
-                match self
-                    .journaled(puts, |root, puts| content::put_journaled(root, puts))
-                    .await?
-                {
-                    Some(left) => puts = left,
-                    None => return Ok(()),
-                }
+            let puts = vec![Put { path, content }];
+            let left = match condition {
+                Condition::Always => self.journaled(puts, content::put_journaled).await?,
+                // Whether it succeeds is known when it has its name only.
+                Condition::Absent => Some(puts),
+            };
+            match left {
+                Some(puts) => self.put_files(puts, condition).await,
+                None => Ok(()),
             }
-            let staged = self.stage(puts).await?;
-            flush::written(&self.root).await?;
-            self.change(move |root| content::place_all(root, staged, condition))
-                .await
         })
     }
 
@@ -185,16 +194,10 @@ impl StorageDriver for Filesystem {
             if puts.is_empty() {
                 return Ok(());
             }
-            let Some(puts) = self
-                .journaled(puts, |root, puts| content::put_journaled(root, puts))
-                .await?
-            else {
-                return Ok(());
-            };
-            let staged = self.stage(puts).await?;
-            flush::written(&self.root).await?;
-            self.change(move |root| content::place_all(root, staged, Condition::Always))
-                .await
+            match self.journaled(puts, content::put_journaled).await? {
+                Some(puts) => self.put_files(puts, Condition::Always).await,
+                None => Ok(()),
+            }
         })
     }
 

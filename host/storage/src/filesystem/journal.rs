@@ -45,7 +45,7 @@ pub(super) struct Journal {
 #[derive(Debug)]
 struct Shared {
     company: Company,
-    /// The same as the company's, in which records are.
+    /// The one whose lock the company sees.
     file: File,
     steps: Steps,
     state: Mutex<State>,
@@ -123,9 +123,9 @@ impl Journal {
         }
     }
 
-    /// Whether a change is small enough for a record.
+    /// Whether a change is small enough for a record, and records are written at all.
     pub(super) fn takes(&self, puts: &[Put]) -> bool {
-        format::length(puts) <= JOURNAL_RECORD_BYTES
+        format::length(puts) <= JOURNAL_RECORD_BYTES && self.shared.lock().phase != Phase::Off
     }
 
     /// Writes a change down, and returns when that is on the disk; `None` if it cannot be now, and is to be done without.
@@ -219,7 +219,8 @@ impl Record<'_> {
 }
 
 impl Drop for Record<'_> {
-    /// The change was not made: the next start must not make it either.
+    /// The change was not made: the next start must not make it either. While an earlier record is open that is not settled yet, but
+    /// at the burst's end.
     fn drop(&mut self) {
         if self.placed {
             return;

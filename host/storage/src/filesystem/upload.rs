@@ -188,9 +188,6 @@ impl Upload {
         to: &StoragePath,
         others: &[Put],
     ) -> Result<bool, Error> {
-        if size > limits::JOURNAL_RECORD_BYTES {
-            return Ok(false);
-        }
         let (parent, name) = self.named(root)?;
         let mut content = vec![0; size as usize];
         let read = self.file.read_exact_at(&mut content, 0);
@@ -275,11 +272,12 @@ impl FileWriter {
     /// Commits by the journal, if that can be; says whether it is done.
     async fn journaled(&self, to: &StoragePath, others: &[Put]) -> Result<bool, Error> {
         self.check()?;
+        // It is read into memory.
         if self.size > limits::JOURNAL_RECORD_BYTES {
             return Ok(false);
         }
         let (upload, size, to) = (self.upload.clone(), self.size, to.clone());
-        let job = move |root: &Root, others: &Vec<Put>| upload.commit_journaled(root, size, &to, others);
+        let job = move |root: &Root, others: &[Put]| upload.commit_journaled(root, size, &to, others);
         Ok(self.driver.journaled(others.to_vec(), job).await?.is_none())
     }
 
