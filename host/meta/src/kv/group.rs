@@ -256,6 +256,8 @@ impl<E: Engine> Writer<E> {
             .counters
             .conflicts
             .fetch_add(refused, Ordering::Relaxed);
+        // Counted before: whoever has an answer sees it counted.
+        batch.answer_refused();
         if committed == 0 {
             return;
         }
@@ -270,7 +272,7 @@ impl<E: Engine> Writer<E> {
         batch.confirm();
     }
 
-    /// Checks the conditions one after the other and answers the conflicts.
+    /// Checks the conditions one after the other and sets the conflicts apart.
     fn check(&self, batch: &mut Batch) -> Result<(u64, u64), KvError> {
         guarded(|| batch.check(&self.shared.engine))
     }

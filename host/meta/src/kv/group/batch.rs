@@ -14,6 +14,8 @@ const PAGE_BYTES: usize = 4096;
 /// Transactions that are written and flushed together.
 pub(super) struct Batch {
     jobs: Vec<Job>,
+    /// Those that do not happen, until they are answered.
+    refused: Vec<(Job, Result<Outcome, KvError>)>,
     writes: Writes,
 }
 
@@ -31,12 +33,13 @@ impl Batch {
         }
         Batch {
             jobs,
+            refused: Vec::new(),
             writes: Writes::new(),
         }
     }
 
-    /// Answers every transaction that does not happen and takes it out; how many are left, and how many conflicts there
-    /// were. What deletes nothing needs room on the disk.
+    /// Sets every transaction apart that does not happen; how many are left, and how many conflicts there were. What
+    /// deletes nothing needs room on the disk.
     pub(super) fn check(&mut self, engine: &impl Engine) -> Result<(u64, u64), KvError> {
         let mut room = engine.room();
         let mut conflicts = 0;
@@ -59,13 +62,20 @@ impl Batch {
             happens.push(outcome);
         }
         let jobs = std::mem::take(&mut self.jobs);
-        for (mut job, outcome) in jobs.into_iter().zip(happens) {
+        for (job, outcome) in jobs.into_iter().zip(happens) {
             match outcome {
                 Ok(Outcome::Committed) => self.jobs.push(job),
-                other => job.answer(other),
+                other => self.refused.push((job, other)),
             }
         }
         Ok((self.jobs.len() as u64, conflicts))
+    }
+
+    /// Answers what [`check`](Self::check) set apart.
+    pub(super) fn answer_refused(&mut self) {
+        for (mut job, outcome) in self.refused.drain(..) {
+            job.answer(outcome);
+        }
     }
 
     pub(super) fn writes(&self) -> &Writes {
