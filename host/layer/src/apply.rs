@@ -30,6 +30,7 @@ mod unpacked;
 mod whiteout;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 
@@ -111,6 +112,20 @@ pub fn apply_with<S: Sys>(
     // Where a sandbox forbids it, modes are set after creation.
     let umask = PrivateUmask::clear().ok();
     worker::Worker::new(sys, root, options, umask.is_some())?.run(source)
+}
+
+/// Gives folders of a tree that was applied without [`parents`](ApplyOptions::parents) what these would have given them: those
+/// that its [report](ApplyReport::implicit) names. `false` if one of the parents' folders would also have given something on to what is
+/// in it, a group or an ACL: then the layer must be applied anew.
+///
+/// # Errors
+/// The kernel's refusal of the first folder that could not be changed.
+pub fn adopt(
+    root: BorrowedFd<'_>,
+    parents: &[PathBuf],
+    folders: &BTreeMap<u64, Vec<u8>>,
+) -> Result<bool, Errno> {
+    parents::adopt(&Linux, root, parents, folders)
 }
 
 /// Removes everything in the folder `root`, by descriptor and without following links: for cleaning up after a failed

@@ -8,6 +8,9 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 /// stages to run side by side on two cores.
 pub const PIPE_CHUNKS: usize = 8;
 
+/// Chunks of the blob that wait in front of the first stage: reading is so much faster than what follows that few are enough.
+pub const BLOB_CHUNKS: usize = 3;
+
 /// A blob of at most so many bytes goes through its stages on one thread: waking another one costs some 30 µs, and each
 /// stage would need two. What it becomes may be large; then other threads help as soon as a pipe is full.
 pub const SMALL_BLOB_BYTES: u64 = 64 << 10;
@@ -16,7 +19,7 @@ pub const SMALL_BLOB_BYTES: u64 = 64 << 10;
 pub const IDLE_THREADS: usize = 40;
 
 /// Buffers that a pool keeps for the next chunk, rather than give them back to the allocator.
-pub const POOL_BUFFERS: usize = 2 * PIPE_CHUNKS;
+pub const POOL_BUFFERS: usize = PIPE_CHUNKS + BLOB_CHUNKS;
 
 /// Stages in one chain. Real chains have one to three; more is a handler that answers its own output.
 pub const STAGES_MAX: usize = 16;

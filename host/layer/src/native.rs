@@ -18,6 +18,9 @@ use crate::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError};
 
 use frames::Frames;
 
+/// What the built-in handler reports of a layer that is not compressed.
+pub const PLAIN: &str = "plain";
+
 /// Takes every layer media type of OCI and Docker.
 #[derive(Clone, Copy, Debug)]
 pub struct Decompress;
@@ -92,6 +95,17 @@ pub fn needs_processor(media_type: &str) -> bool {
     }
 }
 
+/// Whether the built-in handler looks at a layer's first bytes to find out how it is compressed, whatever its media type says.
+pub fn detects(media_type: &str) -> bool {
+    treatment(media_type) == Some(Treatment::Detect)
+}
+
+/// Whether a blob that begins so may be a layer: a tar, or compressed as the built-in handler reads it. 512 bytes are enough.
+pub fn may_be_layer(first: &[u8]) -> bool {
+    // POSIX.1-2017, pax, "ustar Interchange Format": the field `magic`.
+    Format::detect(first) != Format::Plain || first.get(257..262) == Some(b"ustar")
+}
+
 struct DecompressStage {
     treatment: Treatment,
     cancel: Cancel,
@@ -139,7 +153,7 @@ impl Format {
         match self {
             Format::Gzip => "gzip",
             Format::Zstd => "zstd",
-            Format::Plain => "plain",
+            Format::Plain => PLAIN,
         }
     }
 }
@@ -237,5 +251,10 @@ mod tests {
         );
         assert_eq!(Format::detect(b""), Format::Plain);
         assert_eq!(Format::detect(b"\x1f\x8b"), Format::Plain);
+        assert!(may_be_layer(b"\x1f\x8b\x08") && !may_be_layer(b"{\"schemaVersion\": 2}"));
+        let mut header = [0; 512];
+        assert!(!may_be_layer(&header));
+        header[257..262].copy_from_slice(b"ustar");
+        assert!(may_be_layer(&header));
     }
 }

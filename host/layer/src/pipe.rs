@@ -42,9 +42,14 @@ pub(crate) trait Start: Send + Sync {
 
 /// A pipe with `readers` reading ends, each of which sees every chunk.
 pub fn pipe(readers: usize, guard: Guard, pool: Pool) -> (Output, Vec<Input>) {
+    pipe_of(PIPE_CHUNKS, readers, guard, pool)
+}
+
+/// The same with room for so many chunks.
+pub(crate) fn pipe_of(chunks: usize, readers: usize, guard: Guard, pool: Pool) -> (Output, Vec<Input>) {
     let (senders, inputs): (Vec<_>, Vec<_>) = (0..readers)
         .map(|_| {
-            let (sender, receiver) = bounded(PIPE_CHUNKS);
+            let (sender, receiver) = bounded(chunks);
             (sender, Input::new(receiver, guard.cancel.clone()))
         })
         .unzip();

@@ -24,8 +24,8 @@ use crate::apply::ApplyError;
 use crate::buffer::Pool;
 use crate::cancel::Cancel;
 use crate::chain::Step;
-use crate::limits::{OutputLimits, SMALL_BLOB_BYTES};
-use crate::pipe::{Guard, Input, Output, Start, pipe};
+use crate::limits::{BLOB_CHUNKS, OutputLimits, PIPE_CHUNKS, SMALL_BLOB_BYTES};
+use crate::pipe::{Guard, Input, Output, Start, pipe, pipe_of};
 use crate::stage::{HandlerKind, Job, Outcome, Payload, Stage, StageError, Verdict};
 use crate::workers::Workers;
 
@@ -241,8 +241,9 @@ struct Ends {
 
 fn pipes(stages: usize, guard: &Guard, pool: &Pool) -> Ends {
     let (mut heads, mut tails) = (Vec::new(), Vec::new());
-    for _ in 0..stages {
-        let (head, readers) = pipe(1, guard.clone(), pool.clone());
+    for stage in 0..stages {
+        let chunks = if stage == 0 { BLOB_CHUNKS } else { PIPE_CHUNKS };
+        let (head, readers) = pipe_of(chunks, 1, guard.clone(), pool.clone());
         heads.push(head);
         tails.extend(readers);
     }

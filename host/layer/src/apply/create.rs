@@ -177,6 +177,7 @@ impl<'a, S: Sys> Worker<'a, S> {
             .statat(place.dir(), place.base)
             .map_err(place.cannot("look at"))?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            self.report.listed(stat.st_ino);
             return Ok(Some(Actual::of(&stat)));
         }
         self.clear_away(place)?;

@@ -23,6 +23,10 @@ pub(super) const HANDLES: usize = 128;
 /// Handles kept open on the way into one deep tree; levels above are opened again through `..` on the way back.
 pub(crate) const STACK: usize = 64;
 
+/// Folders that an archive needs and does not list, of which the report has the paths: real layers have a handful, and with
+/// paths of usual length this many take a few megabytes.
+pub const IMPLICIT_MAX: usize = 10_000;
+
 /// Characters of an entry's name in messages: enough to find it, too few to flood a log.
 pub(super) const NAME_IN_MESSAGE: usize = 256;
 

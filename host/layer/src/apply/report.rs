@@ -1,6 +1,9 @@
 //! What `apply` tells about its work.
 
+use std::collections::BTreeMap;
+
 use super::error::printable;
+use super::limits::IMPLICIT_MAX;
 
 /// What was done, for the caller's report.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,10 @@ pub struct ApplyReport {
     pub counts: Counts,
     /// What was skipped, and why.
     pub warnings: Warnings,
+    /// The folders that the archive needed and did not list, by their inodes: their paths below the root, without links. What
+    /// they are like depends on the layers below. The first ones only ([`IMPLICIT_MAX`](super::limits::IMPLICIT_MAX)); `implicit` of
+    /// the counts says how many there were.
+    pub implicit: BTreeMap<u64, Vec<u8>>,
 }
 
 /// How many entries of each kind were handled.
@@ -36,6 +43,8 @@ pub struct Counts {
     pub fifos: u64,
     /// Whiteouts, opaque markers included.
     pub whiteouts: u64,
+    /// Folders that were made because an entry needed them, and no entry has said since what they should be like.
+    pub implicit: u64,
     /// Entries passed over: the root folder itself, and devices where they cannot be made.
     pub ignored: u64,
 }
@@ -56,6 +65,23 @@ pub struct Warnings {
     pub kept: Vec<Warning>,
     /// How many there were in all.
     pub total: u64,
+}
+
+impl ApplyReport {
+    /// Notes a folder that was made because an entry needed it.
+    pub(super) fn made(&mut self, inode: u64, path: Vec<u8>) {
+        self.counts.implicit += 1;
+        if self.implicit.len() < IMPLICIT_MAX {
+            self.implicit.insert(inode, path);
+        }
+    }
+
+    /// Forgets it again: now an entry says what it should be like.
+    pub(super) fn listed(&mut self, inode: u64) {
+        if self.implicit.remove(&inode).is_some() {
+            self.counts.implicit -= 1;
+        }
+    }
 }
 
 impl Warnings {

@@ -158,9 +158,11 @@ impl<'a, S: Sys> Worker<'a, S> {
     /// The folder that an entry goes into, made if it is missing.
     fn parent(&mut self, up: &[u8], path: &[u8]) -> Result<Rc<Folder<'a>>, ApplyError> {
         let resolver = self.folders.resolver.clone();
-        let (sys, options) = (self.sys, self.options);
+        let (sys, options, report) = (self.sys, self.options, &mut self.report);
         let mut make = |dir: BorrowedFd<'_>, name: &[u8], names: &[Vec<u8>]| {
-            parents::make(sys, &resolver, options, dir, name, names)
+            let (inode, path) = parents::make(sys, &resolver, options, dir, name, names)?;
+            report.made(inode, path);
+            Ok(())
         };
         self.folders
             .get(up, Some(&mut make))
