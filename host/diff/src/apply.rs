@@ -1,8 +1,9 @@
 //! A layer from its blob to where it goes.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{Mode, OFlags};
 use transom_layer::apply::{self as tar, ApplyError, ApplyOptions, ApplyReport, Ownership, WhiteoutFormat};
@@ -14,8 +15,10 @@ use transom_oci::{Algorithm, Descriptor};
 use transom_sys::{Linux, Sys as _};
 
 use crate::DiffError;
+use crate::ahead::is_built_in;
 use crate::blobs::{Blobs, Opened};
 use crate::differ::{Applied, ApplyRequest};
+use crate::limits::AHEAD_FROM_BYTES;
 use crate::place::{self, Folder, Place};
 use crate::walking::Working;
 
@@ -40,7 +43,10 @@ pub(crate) fn apply(
         steps: &steps,
     };
     let report = match place {
-        Place::Folder(folder) => layer.straight(opened, folder)?,
+        Place::Folder(folder) => match layer.ahead(&opened, &folder)? {
+            Some(report) => report,
+            None => layer.straight(opened, folder)?,
+        },
         Place::Mounted => layer.mounted(opened)?,
     };
     let mut descriptor = Descriptor::new(LAYER_TAR, report.diff_id.clone(), report.diff_size);
@@ -69,6 +75,31 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// What was unpacked while the blob arrived, moved to the folder.
+    fn ahead(&self, opened: &Opened, folder: &Folder) -> Result<Option<LayerReport<ApplyReport>>, DiffError> {
+        let descriptor = self.request.descriptor;
+        let is_known = descriptor.size == 0 || descriptor.size == opened.size;
+        let media_type = &descriptor.media_type;
+        let Some(ahead) = self.differ.ahead.filter(|_| is_known) else {
+            return Ok(None);
+        };
+        if opened.size < AHEAD_FROM_BYTES || !is_built_in(self.steps) || needs_processor(media_type) {
+            return Ok(None);
+        }
+        let claimed = ahead.claim(&descriptor.digest, &self.differ.settings, self.request.cancel);
+        let Some(tree) = claimed else {
+            return Ok(None);
+        };
+        let root = open(&folder.path)?;
+        let Some(report) = tree.move_to(root.as_fd(), folder, media_type) else {
+            return Ok(None);
+        };
+        self.sync(root.as_fd(), &folder.path)?;
+        ahead.used();
+        self.request.progress.store(opened.size, Ordering::Relaxed);
+        Ok(Some(report))
+    }
+
     /// Into a folder that stands for the mount.
     fn straight(&self, opened: Opened, folder: Folder) -> Result<LayerReport<ApplyReport>, DiffError> {
         let root = open(&folder.path)?;
@@ -109,13 +140,19 @@ impl Work<'_> {
         let root = Arc::new(root);
         let report = self.pump(opened, Arc::clone(&root), options);
         let report = report.map_err(|source| self.failed(place, source))?;
-        if self.request.sync_fs || self.differ.settings.sync_fs {
-            Linux.syncfs(root.as_fd()).map_err(|errno| DiffError::Sync {
-                place: place.to_path_buf(),
-                errno,
-            })?;
-        }
+        self.sync(root.as_fd(), place)?;
         Ok(report)
+    }
+
+    /// Brings the files to the disk, if somebody wants that.
+    fn sync(&self, root: BorrowedFd<'_>, place: &Path) -> Result<(), DiffError> {
+        if !self.request.sync_fs && !self.differ.settings.sync_fs {
+            return Ok(());
+        }
+        Linux.syncfs(root).map_err(|errno| DiffError::Sync {
+            place: place.to_path_buf(),
+            errno,
+        })
     }
 
     fn pump(

@@ -1,20 +1,24 @@
 //! Layers and mounts: a layer applied to mounts, and the changes between two sets of mounts as a layer.
 //!
 //! Read in this order: [`blobs`] (what a differ needs of a content store), [`differ`] (what a differ does, and several in
-//! order), [`walking`] (the one that is built in), `place` (where a layer goes), `apply` (how it gets there), `authorize` (whether whoever asks
+//! order), [`walking`] (the one that is built in), `place` (where a layer goes), `apply` (how it gets there), [`ahead`] (how it is there before anybody
+//! asks), `authorize` (whether whoever asks
 //! could have it applied, where it is there already), `sides` (what is
 //! compared), `compare` (how that becomes a blob); [`error`].
 
+pub mod ahead;
 mod apply;
 mod authorize;
 pub mod blobs;
 mod compare;
 pub mod differ;
 pub mod error;
+pub mod limits;
 mod place;
 mod sides;
 pub mod walking;
 
+pub use ahead::Ahead;
 pub use authorize::NoTar;
 pub use blobs::Blobs;
 pub use differ::{Applied, ApplyRequest, AuthorizeRequest, CompareRequest, Differ, Differs};

@@ -12,6 +12,7 @@ use transom_oci::Descriptor;
 use transom_sys::mount::TempMounts;
 use transom_sys::{Linux, Sys as _};
 
+use crate::ahead::Ahead;
 use crate::blobs::Blobs;
 use crate::differ::{Applied, ApplyRequest, AuthorizeRequest, CompareRequest, Differ};
 use crate::{DiffError, apply, authorize, compare};
@@ -72,6 +73,7 @@ pub struct Walking {
     workers: Workers,
     pool: Pool,
     in_user_namespace: bool,
+    ahead: Option<Ahead>,
 }
 
 /// The differ at work on one request, with the settings that it began with.
@@ -81,6 +83,7 @@ pub(crate) struct Working<'a> {
     pub(crate) workers: &'a Workers,
     pub(crate) pool: &'a Pool,
     pub(crate) in_user_namespace: bool,
+    pub(crate) ahead: Option<&'a Ahead>,
 }
 
 impl Walking {
@@ -93,7 +96,16 @@ impl Walking {
             workers: Workers::new(),
             pool: Pool::new(),
             in_user_namespace: Linux.in_user_namespace(),
+            ahead: None,
         }
+    }
+
+    /// The same, which takes layers that were unpacked ahead, and shares threads and buffers with who does that.
+    #[must_use]
+    pub fn with_ahead(mut self, ahead: Ahead) -> Walking {
+        (self.workers, self.pool) = ahead.machinery();
+        self.ahead = Some(ahead);
+        self
     }
 
     fn work(&self) -> Working<'_> {
@@ -103,6 +115,7 @@ impl Walking {
             workers: &self.workers,
             pool: &self.pool,
             in_user_namespace: self.in_user_namespace,
+            ahead: self.ahead.as_ref(),
         }
     }
 }
