@@ -1,5 +1,6 @@
-//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata, `plugins` the plugins in use.
+//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata, `ahead` who unpacks layers early, `plugins` the plugins in use.
 
+mod ahead;
 pub mod http;
 mod plugins;
 mod records;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
+use transom_diff::Ahead;
 use transom_meta::Metadata;
 
 use crate::plugins::set::Shelf;
@@ -114,6 +116,13 @@ impl Metrics {
         let mut root = self.registry();
         root.sub_registry_with_prefix("transom")
             .register_collector(Box::new(plugins));
+    }
+
+    /// Counts the layers that are unpacked before anybody asks.
+    pub fn ahead(&self, ahead: Ahead) {
+        let mut root = self.registry();
+        root.sub_registry_with_prefix("transom")
+            .register_collector(Box::new(ahead::Layers::new(ahead)));
     }
 
     /// Counts what the key-value store and the collector of garbage do.

@@ -62,6 +62,12 @@ pub fn mounts(root: &Path) -> PathBuf {
     root.join("tmpmounts")
 }
 
+/// Where layers are unpacked before anybody asks, in a root.
+#[must_use]
+pub fn ahead(root: &Path) -> PathBuf {
+    root.join("io.transom.ahead.v1")
+}
+
 /// Where the records of snapshots are kept that a containerd has names for. Not with those of a daemon of its own: to that one
 /// everything that a containerd has would be garbage.
 #[must_use]

@@ -135,6 +135,7 @@ pub fn compare(running: &Config, read: &Config) -> Comparison {
     compared.leave("traces", read, |config| &config.traces);
     compared.leave("transfer", read, |config| &config.transfer);
     compared.leave("diff.default", read, |config| &config.diff.default);
+    compared.leave("diff.ahead", read, |config| &config.diff.ahead);
     compared.leave("diff.content_address", read, |config| {
         &config.diff.content_address
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use transom_content::Store;
-use transom_diff::{Differs, Walking};
+use transom_diff::{Ahead, Differs, Walking};
 use transom_meta::filter;
 use transom_meta::gc::{Scheduler, Settings};
 use transom_meta::images::Admission;
@@ -39,7 +39,7 @@ use crate::shutdown::Shutdown;
 use crate::snapshotters;
 use crate::socket::Socket;
 use crate::traces::Traces;
-use crate::{Failure, lock, parts, places, registry};
+use crate::{Failure, lock, parts, places, registry, unpacked};
 
 /// A daemon that has opened its stores and listens.
 #[derive(Debug)]
@@ -247,12 +247,12 @@ impl Opening<'_> {
             .service(version::Service.server())
             .service(health::Service::new(self.shutdown.clone()).server());
         let builder = builder.service(plugins::Service::new(self.plugins.clone()).server());
-        let differs = self.differs().await?;
+        let layers = self.layers().await?;
         let (builder, collector, registry) = if self.config.proxy_backend {
-            let (builder, registry) = self.proxied(builder, store, differs).await?;
+            let (builder, registry) = self.proxied(builder, store, layers).await?;
             (builder, None, registry)
         } else {
-            let (builder, collector, registry) = self.whole(builder, store, differs).await?;
+            let (builder, collector, registry) = self.whole(builder, store, layers).await?;
             (builder, Some(collector), registry)
         };
         Ok(Opened {
@@ -288,7 +288,7 @@ impl Opening<'_> {
         &self,
         builder: Builder,
         store: Store,
-        differs: Differs,
+        Layers { differs, ahead }: Layers,
     ) -> Result<(Builder, Option<Running>), Failure> {
         if !self.config.admission.policies.is_empty() {
             return Err(Failure::NoAdmission);
@@ -313,18 +313,19 @@ impl Opening<'_> {
         let at_once = self.config.limits.diffs;
         let builder = builder
             .service(introspection.server())
-            .service(self.content(backend).server())
+            .service(self.content(backend, ahead).server())
             .service(diff::Service::new(differs, content, at_once).server())
             .service(snapshots::Service::new(snapshots).server());
         Ok((builder, registry))
     }
 
-    fn content(&self, backend: Backend) -> content::Service {
-        content::Service::new(
+    fn content(&self, backend: Backend, ahead: Option<Ahead>) -> content::Service {
+        content::Service::unpacking(
             backend,
             &self.config.limits,
             self.metrics.clone(),
             self.shutdown.clone(),
+            ahead,
         )
     }
 
@@ -332,7 +333,7 @@ impl Opening<'_> {
         &self,
         builder: Builder,
         store: Store,
-        differs: Differs,
+        Layers { differs, ahead }: Layers,
     ) -> Result<(Builder, Arc<Scheduler>, Option<Running>), Failure> {
         let plugins = self.plugins.shelf().filters();
         let admission: Arc<dyn Admission> = Arc::new(self.plugins.verifiers().clone());
@@ -358,7 +359,7 @@ impl Opening<'_> {
         let blobs = diff::content::Content::Here(backend.clone());
         let diff = diff::Service::new(differs, blobs, self.config.limits.diffs);
         let diff = diff.recording(metadata.clone());
-        let content = self.content(backend);
+        let content = self.content(backend, ahead);
         let snapshots = snapshots::backend::Backend::whole(metadata.clone(), plugins.clone());
         let events = events::Service::new(metadata.events().clone(), plugins, self.shutdown.clone());
         let builder = builder
@@ -376,7 +377,7 @@ impl Opening<'_> {
     }
 
     /// The differs, and the folder for their mounts, where a crash may have left some.
-    async fn differs(&self) -> Result<Differs, Failure> {
+    async fn layers(&self) -> Result<Layers, Failure> {
         let settings = self.plugins.settings().clone();
         let folder = places::mounts(&self.config.root);
         let open = move || {
@@ -387,9 +388,25 @@ impl Opening<'_> {
             Ok::<_, Failure>(temp)
         };
         let temp = joined(tokio::task::spawn_blocking(open).await)?;
+        let ahead = unpacked::open(self.config, settings.clone()).await;
+        if let Some(ahead) = &ahead {
+            self.metrics.ahead(ahead.clone());
+        }
+        let walking = Walking::new(settings, temp);
+        let walking = match &ahead {
+            Some(ahead) => walking.with_ahead(ahead.clone()),
+            None => walking,
+        };
         // There is but one, which the configuration has checked.
-        Ok(Differs::new(vec![Arc::new(Walking::new(settings, temp))]))
+        let differs = Differs::new(vec![Arc::new(walking)]);
+        Ok(Layers { differs, ahead })
     }
+}
+
+/// Who unpacks layers, when they are asked and before that.
+struct Layers {
+    differs: Differs,
+    ahead: Option<Ahead>,
 }
 
 fn settings(gc: &Gc) -> Settings {

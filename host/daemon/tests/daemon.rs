@@ -2,6 +2,8 @@
 
 #[path = "daemon/admission.rs"]
 mod admission;
+#[path = "daemon/ahead.rs"]
+mod ahead;
 #[path = "daemon/artifacts.rs"]
 mod artifacts;
 #[path = "daemon/blobs.rs"]

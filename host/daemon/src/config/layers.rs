@@ -19,6 +19,8 @@ pub struct Diff {
     pub default: Vec<String>,
     /// Whether every layer must outlast a power cut before it is said to be applied.
     pub sync_fs: bool,
+    /// Whether layers are unpacked while clients write them, before they ask for it.
+    pub ahead: bool,
     /// What processors may put out for one layer.
     pub output: OutputLimits,
     /// Entries of one layer.
@@ -43,6 +45,7 @@ impl Default for Diff {
         Diff {
             default: vec![transom_diff::WALKING.to_owned()],
             sync_fs: false,
+            ahead: true,
             output: OutputLimits::default(),
             max_entries: ApplyLimits::default().entries,
             content_address: Some(PathBuf::from("/run/containerd/containerd.sock")),
@@ -56,6 +59,7 @@ impl Diff {
         section.set("default", &mut default, faults);
         self.default = default.0;
         section.set("sync_fs", &mut self.sync_fs, faults);
+        section.set("ahead", &mut self.ahead, faults);
         section.set("max_layer_size", &mut self.output.bytes, faults);
         section.set("max_ratio", &mut self.output.ratio, faults);
         section.set("max_entries", &mut self.max_entries, faults);
@@ -76,6 +80,12 @@ impl Diff {
             "Bring every layer to the disk before it is said to be applied.",
             "sync_fs",
             self.sync_fs,
+        );
+        set(
+            out,
+            "Unpack layers while clients write them, before they ask for it, where a snapshotter is overlayfs.",
+            "ahead",
+            self.ahead,
         );
         set(
             out,

@@ -1,8 +1,9 @@
 //! `containerd.services.content.v1.Content`, over the metadata or straight over the blobs.
 //!
-//! [`backend`] is what both have in common, [`flat`] the blobs alone, [`ingest`] a writer of either, `write` the state machine of the write stream, `read`
+//! [`backend`] is what both have in common, [`flat`] the blobs alone, [`ingest`] a writer of either, `write` the state machine of the write stream, `ahead` what is unpacked beside it, `read`
 //! and `list` the streams out.
 
+mod ahead;
 pub mod backend;
 pub mod flat;
 pub mod ingest;
@@ -17,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use transom_api::content as api;
 use transom_api::content::content_server::{Content, ContentServer};
 use transom_api::lists::ListContentResponse;
+use transom_diff::Ahead;
 use transom_meta::content::{IngestStatus, Record};
 use transom_meta::{Class, names};
 use transom_oci::Digest;
@@ -45,12 +47,25 @@ struct Shared {
     shutdown: Shutdown,
     writers: Arc<Semaphore>,
     readers: Arc<Semaphore>,
+    ahead: Option<Ahead>,
 }
 
 impl Service {
     /// A service over a backend.
     #[must_use]
     pub fn new(backend: Backend, limits: &Limits, metrics: Metrics, shutdown: Shutdown) -> Service {
+        Service::unpacking(backend, limits, metrics, shutdown, None)
+    }
+
+    /// The same, which has layers unpacked while clients write them.
+    #[must_use]
+    pub fn unpacking(
+        backend: Backend,
+        limits: &Limits,
+        metrics: Metrics,
+        shutdown: Shutdown,
+        ahead: Option<Ahead>,
+    ) -> Service {
         Service {
             shared: Arc::new(Shared {
                 backend,
@@ -58,6 +73,7 @@ impl Service {
                 shutdown,
                 writers: Arc::new(Semaphore::new(limits.writers)),
                 readers: Arc::new(Semaphore::new(limits.readers)),
+                ahead,
             }),
         }
     }

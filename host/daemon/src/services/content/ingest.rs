@@ -1,7 +1,7 @@
 //! A writer of either backend, whose files are touched beside the tasks of other requests.
 
 use bytes::Bytes;
-use transom_content::Writer;
+use transom_content::{Partial, Writer};
 use transom_meta::content::IngestStatus;
 use transom_meta::{Error, Labels};
 use transom_oci::Digest;
@@ -31,6 +31,14 @@ impl Ingest {
         match self {
             Ingest::Whole(writer) => writer.digest(),
             Ingest::Flat(writer) => Ok(writer.as_ref().ok_or_else(away)?.digest()),
+        }
+    }
+
+    /// The bytes so far, to be read along; none of what is in memory, or here already.
+    pub(in crate::services) fn partial(&self) -> Result<Option<Partial>, Error> {
+        match self {
+            Ingest::Whole(writer) => writer.partial(),
+            Ingest::Flat(writer) => Ok(writer.as_ref().ok_or_else(away)?.partial()?),
         }
     }
 

@@ -11,6 +11,7 @@ use transom_api::content::{WriteAction, WriteContentRequest, WriteContentRespons
 use transom_meta::{Class, Error};
 use transom_oci::Digest;
 
+use super::ahead::Along;
 use super::backend::Who;
 use super::ingest::Ingest;
 use super::{Shared, digest, length};
@@ -54,6 +55,7 @@ struct Session<'s> {
     ingest: Option<Ingest>,
     total: Option<u64>,
     expected: Option<Digest>,
+    along: Along,
     answer: WriteContentResponse,
 }
 
@@ -78,6 +80,7 @@ impl<'s> Session<'s> {
             ingest: Some(opened.map_err(|e| status::of(&e))?),
             total,
             expected,
+            along: Along::new(shared.ahead.clone(), &first.r#ref),
             answer: WriteContentResponse::default(),
         })
     }
@@ -171,15 +174,20 @@ impl<'s> Session<'s> {
             return Err(Status::out_of_range(text));
         }
         if offset == 0 && current > 0 {
+            self.along.lost();
             let truncated = self.ingest_mut()?.truncate().await;
             truncated.map_err(|e| status::said(e.class(), format!("truncate failed: {e}")))?;
             self.answer.offset = 0;
         }
         if !message.data.is_empty() {
+            let end = offset + message.data.len() as u64;
             let written = self.ingest_mut()?.write(message.data.clone()).await;
             written.map_err(|e| status::of(&e))?;
             self.shared.metrics.ingested(message.data.len());
             self.answer.offset += length(message.data.len() as u64);
+            if let (Some(ingest), Some(total)) = (&self.ingest, self.total) {
+                self.along.written(ingest, end, total);
+            }
         }
         Ok(())
     }
@@ -191,6 +199,7 @@ impl<'s> Session<'s> {
             .commit(total, expected.as_ref(), message.labels)
             .await;
         let digest = committed.map_err(|e| status::of(&e))?;
+        self.along.committed(&digest);
         self.answer.digest = digest.to_string();
         Ok(())
     }
