@@ -10,6 +10,7 @@
 //! - A record is on the disk before anybody sees what it says.
 //! - A trip to the disk ([`flush`](super::flush)) *retires* the records whose files had their names before it began, and whoever
 //!   waits for it waits for that. So nothing that was acknowledged after them, say a deletion, is undone by them.
+//! - A change that fails is retired before its error is told: it waits for the records before its own.
 //! - Other processes that change the same folder make trips of their own, which retire nothing here: so records are written only
 //!   while this is the only process ([`company`]), and whoever comes waits until all are retired.
 //! - Records are in use for [`JOURNAL_BURST`] at most; then the file is begun anew.
@@ -31,6 +32,8 @@ use crate::limits::{JOURNAL_BURST, JOURNAL_BYTES, JOURNAL_PAUSE, JOURNAL_RECORD_
 
 mod company;
 mod format;
+#[cfg(test)]
+mod tests;
 
 pub(super) use company::{Company, NAMES};
 use format::{Header, RECORDS};
@@ -53,6 +56,8 @@ struct Shared {
     written: Condvar,
     /// There is something to do for the thread.
     due: Condvar,
+    /// Records that others wait for are closed.
+    closed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +74,8 @@ struct State {
     last: u64,
     /// Records whose files do not have their names yet.
     open: BTreeSet<u64>,
+    /// Those that wait until records are closed, as their changes have failed.
+    failing: usize,
     /// Records that nobody has begun to write, as they will be in the file.
     waiting: Vec<u8>,
     /// Somebody writes.
@@ -118,6 +125,7 @@ impl Journal {
                 }),
                 written: Condvar::new(),
                 due: Condvar::new(),
+                closed: Condvar::new(),
             }),
             thread: Mutex::new(None),
         }
@@ -149,9 +157,9 @@ impl Journal {
         };
         match self.shared.sync(state, number) {
             true => Some(record),
-            // Whether it is on the disk, nobody knows: it is retired by the next trip, with the change that is now made without.
+            // Whether it is on the disk, nobody knows. The change is now made without, and may fail: the record must not stay.
             false => {
-                record.placed();
+                drop(record);
                 None
             }
         }
@@ -214,23 +222,17 @@ impl Record<'_> {
     /// Its files have their names.
     pub(super) fn placed(mut self) {
         self.placed = true;
-        self.shared.close(self.number);
+        drop(self.shared.close(self.number));
     }
 }
 
 impl Drop for Record<'_> {
-    /// The change was not made: the next start must not make it either. While an earlier record is open that is not settled yet, but
-    /// at the burst's end.
+    /// The change was not made: the next start must not make it either, once its error is told.
     fn drop(&mut self) {
         if self.placed {
             return;
         }
-        let mut state = self.shared.lock();
-        state.open.remove(&self.number);
-        let mark = state.mark();
-        drop(state);
-        self.shared.due.notify_one();
-        if let Err(error) = self.shared.settle(mark) {
+        if let Err(error) = self.shared.fail(self.number) {
             tracing::error!(%error, "cannot take a change that failed out of the journal: a power cut now would make it good");
         }
     }
@@ -307,12 +309,34 @@ impl Shared {
         }
     }
 
-    fn close(&self, number: u64) {
+    fn close(&self, number: u64) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         state.open.remove(&number);
         if state.phase == Phase::Ending && state.open.is_empty() {
             self.due.notify_one();
         }
+        if state.failing > 0 {
+            self.closed.notify_all();
+        }
+        state
+    }
+
+    /// Retires a record whose change was not made. A header has one number for all, so it waits until those before it are closed:
+    /// for calls that are under way and wait for nobody but others before them.
+    fn fail(&self, number: u64) -> io::Result<()> {
+        let mut state = self.close(number);
+        state.failing += 1;
+        let mut state = self
+            .closed
+            .wait_while(state, |state| state.mark() < number)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.failing -= 1;
+        if state.header.retired >= number {
+            return Ok(());
+        }
+        let mark = state.mark();
+        drop(state);
+        self.settle(mark)
     }
 
     fn retire(&self, mark: u64) -> io::Result<()> {
