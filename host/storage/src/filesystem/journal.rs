@@ -23,12 +23,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rustix::fs;
 
 use super::steps::{Step, Steps};
 use crate::Put;
-use crate::limits::{JOURNAL_BURST, JOURNAL_BYTES, JOURNAL_PAUSE, JOURNAL_RECORD_BYTES};
+use crate::limits::{JOURNAL_BURST, JOURNAL_BYTES, JOURNAL_COMPANY, JOURNAL_PAUSE, JOURNAL_RECORD_BYTES};
 
 mod company;
 mod format;
@@ -67,6 +68,8 @@ struct State {
     stopped: bool,
     /// Something that records say did not come to the disk: the next start is to make it good, and nothing may be retired.
     spoiled: bool,
+    /// Others were seen in the folder: nobody looks again before this.
+    in_company: Option<Instant>,
     header: Header,
     /// Where the next record goes, from the first one on.
     end: u64,
@@ -140,7 +143,7 @@ impl Journal {
     pub(super) fn write(&self, puts: &[Put]) -> Option<Record<'_>> {
         let length = format::length(puts);
         let mut state = self.shared.lock();
-        self.begin(&mut state);
+        self.begin(&mut state, Instant::now());
         if state.phase != Phase::Burst || state.end + length > JOURNAL_BYTES {
             return None;
         }
@@ -166,7 +169,7 @@ impl Journal {
     }
 
     /// Begins a burst if there is none.
-    fn begin(&self, state: &mut State) {
+    fn begin(&self, state: &mut State, now: Instant) {
         match state.phase {
             Phase::Unmade => {
                 let shared = Arc::clone(&self.shared);
@@ -179,9 +182,13 @@ impl Journal {
                     Err(error) => tracing::debug!(%error, "no thread for the journal"),
                 }
             }
-            Phase::Empty if self.shared.company.shut() => {
-                state.phase = Phase::Burst;
-                self.shared.due.notify_one();
+            Phase::Empty if state.in_company.is_none_or(|until| until <= now) => {
+                if self.shared.company.shut() {
+                    (state.phase, state.in_company) = (Phase::Burst, None);
+                    self.shared.due.notify_one();
+                } else {
+                    state.in_company = Some(now + JOURNAL_COMPANY);
+                }
             }
             _ => {}
         }

@@ -65,3 +65,22 @@ fn a_change_that_fails_is_out_of_the_file_before_it_is_told_though_earlier_ones_
     });
     later.placed();
 }
+
+#[test]
+fn whoever_was_in_company_looks_again_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, other) = (join(&folder), join(&folder));
+    let begin = |now| {
+        let mut state = journal.shared.lock();
+        journal.begin(&mut state, now);
+        state.phase
+    };
+    let now = Instant::now();
+    assert_eq!(begin(now), Phase::Asked);
+    until(&journal, |state| state.phase == Phase::Empty);
+    assert_eq!(begin(now), Phase::Empty);
+    // It is alone now, and does not know.
+    drop(other);
+    assert_eq!(begin(now + JOURNAL_COMPANY / 2), Phase::Empty);
+    assert_eq!(begin(now + JOURNAL_COMPANY), Phase::Burst);
+}
