@@ -3,7 +3,7 @@
 //! A request flows through `socket` (who may talk), `connections` (HTTP/2), `rpc` (which service; numbers, counts, nets, and the
 //! `deadline`), one file of [`services`] (message to domain and back, with [`convert`], [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
 //! [`answers`] are what streams are made of. [`server`] puts everything together: [`config`], [`places`], [`lock`],
-//! [`identity`], `blobs` (a folder, or a storage driver by `remote`), [`mod@plugins`] ([`filters`], [`processors`], [`drivers`], [`mod@grants`]), [`mod@reload`], [`verifiers`], [`snapshotters`], [`registry`], [`parts`], [`metrics`], [`traces`], [`log`],
+//! [`identity`], `blobs` (a folder, or a storage driver by `remote`), [`mod@plugins`] ([`filters`], [`processors`], [`mod@grants`]), [`mod@reload`], [`verifiers`], [`snapshotters`], [`registry`], [`parts`], [`metrics`], [`traces`], [`log`],
 //! [`notify`], [`shutdown`]. `main` only reads arguments and environment.
 
 pub mod answers;
@@ -12,7 +12,6 @@ pub mod config;
 pub mod connections;
 pub mod convert;
 mod deadline;
-pub mod drivers;
 pub mod error;
 pub mod filters;
 pub mod grants;

@@ -7,15 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio_stream::Stream;
-use transom_plugin::breaker::Ending;
-use transom_plugin::storage::Around;
-use transom_plugin::{DriverError, DriverPlugin};
 use transom_storage::{
     Capabilities, Chunks, Condition, Entry, Error, Pending, Put, Reader, Redirect, StorageDriver,
     StoragePath, Walk, WriteMode, Writer,
 };
 
-use crate::plugins::watch::{self, Call, Watch};
+use super::{Around, DriverError, DriverPlugin};
+use crate::breaker::Ending;
+use crate::watch::{self, Call, Watch};
 
 /// Puts a watch around each driver that the plugin opens.
 #[must_use]
