@@ -17,7 +17,6 @@ use crate::config::Config;
 use crate::parts::Part;
 use crate::{filters, processors};
 
-
 /// A plugin that is loaded, and where it comes from.
 #[derive(Clone, Debug)]
 pub struct Candidate {
