@@ -19,6 +19,8 @@ mod daemon;
 mod distribution;
 #[path = "command/driver.rs"]
 mod driver;
+#[path = "../../plugin/tests/support/driver_guest.rs"]
+mod driver_guest;
 #[path = "command/encrypted.rs"]
 mod encrypted;
 #[expect(dead_code, reason = "the plugins' tests need all of it")]

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use transom_meta::filter::{Compiled, Facts, FilterError, FilterPlugin, PluginFailure};
 use transom_plugin::Filter;
 use transom_plugin::breaker::{Ending, Suspended};
-
-use crate::plugins::watch::{Call, Watch};
+use transom_plugin::watch::{Call, Watch};
 
 /// A filter, watched.
 #[must_use]

@@ -3,8 +3,8 @@
 //! A request flows through `socket` (who may talk), `connections` (HTTP/2), `rpc` (which service; numbers, counts, nets, and the
 //! `deadline`), one file of [`services`] (message to domain and back, with [`convert`], [`headers`] and [`status`]) into `transom_meta` or `transom_content`.
 //! [`answers`] are what streams are made of. [`server`] puts everything together: [`config`], [`places`], [`lock`],
-//! [`identity`], `blobs` (a folder, or a storage driver by `remote`), [`mod@plugins`] ([`filters`], [`processors`], [`drivers`], [`mod@grants`]), [`mod@reload`], [`verifiers`], [`snapshotters`], `unpacked` (layers that
-//! are there before anybody asks), [`registry`], [`parts`], [`metrics`], [`traces`], [`log`],
+//! [`identity`], `blobs` (a folder, or a storage driver by `remote`), [`mod@plugins`] ([`filters`], [`processors`], [`mod@grants`]), [`mod@reload`],
+//! [`verifiers`], [`snapshotters`], `unpacked` (layers that are there before anybody asks), [`registry`], [`parts`], [`metrics`], [`traces`], [`log`],
 //! [`notify`], [`shutdown`]. `main` only reads arguments and environment.
 
 pub mod answers;
@@ -13,7 +13,6 @@ pub mod config;
 pub mod connections;
 pub mod convert;
 mod deadline;
-pub mod drivers;
 pub mod error;
 pub mod filters;
 pub mod grants;

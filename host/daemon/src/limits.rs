@@ -112,12 +112,6 @@ pub const BORROWED_LEASE: Duration = Duration::from_secs(24 * 3600);
 /// How long a containerd may take to forget what was begun there.
 pub const REMOTE_CLEANUP: Duration = Duration::from_secs(5);
 
-/// Failures that are remembered of each plugin: enough to see whether they are all of one kind.
-pub const FAILURES_KEPT: usize = 16;
-
-/// Bytes of what is said of each: a trap's reason and the start of a panic's message.
-pub const FAILURE_BYTES: usize = 4096;
-
 /// Manifests of signatures in one request to install a plugin: one for each who vouches for it.
 pub const SIGNATURES: usize = 16;
 

@@ -1,11 +1,8 @@
-//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata, `ahead` who unpacks layers early, `plugins` the plugins in use.
+//! What the daemon counts, for Prometheus. `http` serves it, `records` asks metadata, `ahead` who unpacks layers early.
 
 mod ahead;
 pub mod http;
-mod plugins;
 mod records;
-
-pub use plugins::PluginCalls;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 use transom_diff::Ahead;
 use transom_meta::Metadata;
+use transom_plugin::watch::{PluginCalls, PluginsInUse};
 
 use crate::plugins::set::Shelf;
 
@@ -112,7 +110,7 @@ impl Metrics {
 
     /// Shows the plugins that are in use.
     pub fn plugins(&self, shelf: Shelf) {
-        let plugins = plugins::Plugins::new(shelf);
+        let plugins = PluginsInUse::new(move || shelf.now().in_use());
         let mut root = self.registry();
         root.sub_registry_with_prefix("transom")
             .register_collector(Box::new(plugins));
@@ -165,7 +163,7 @@ impl Metrics {
         registry.register("read_bytes", "Bytes of blobs sent to clients", inner.read.clone());
         let help = "Write streams that are open";
         registry.register("write_streams", help, inner.streams.clone());
-        inner.calls_of_plugins.name_all(registry);
+        inner.calls_of_plugins.register(registry);
     }
 
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {

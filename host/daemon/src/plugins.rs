@@ -1,18 +1,16 @@
 //! Plugins of every kind: where they are found, the engine that they share, those in use, and how they change while the daemon runs.
 //!
 //! Read in this order: this file (the engine), [`set`] (the plugins of one time) over `folders` (those of the configuration's folders)
-//! and [`installed`] with [`record`] (those of the content store), [`watch`] (one at work) with [`history`] (what is remembered of it),
+//! and [`installed`] with [`record`] (those of the content store),
 //! [`live`] (how one set takes the place of another), [`view`] (what is told of them), [`trouble`] (why not).
 
 mod folders;
-pub mod history;
 pub mod installed;
 pub mod live;
 pub mod record;
 pub mod set;
 pub mod trouble;
 pub mod view;
-pub mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};

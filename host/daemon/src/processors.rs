@@ -9,12 +9,12 @@ use transom_layer::stage::{Handler, HandlerKind, Job, Outcome, Stage, StageError
 use transom_oci::Digest;
 use transom_plugin::breaker::{Ending, Settings, Suspended};
 use transom_plugin::decrypt::CAPABILITY;
+use transom_plugin::watch::{self, Call, Watch, Watched, Watches};
 use transom_plugin::{Fault, LoadError, Plugin, PluginError, ProcessorGrants};
 
 use crate::config::Config;
 use crate::parts::Part;
 use crate::plugins::set::Set;
-use crate::plugins::watch::{self, Call, Watch, Watched, Watches};
 
 /// Why the configuration is not fit for a processor.
 #[derive(Debug, thiserror::Error)]

@@ -67,7 +67,7 @@ impl fmt::Debug for Clock {
 /// Why a job is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "it is suspended because it crashed {crashes} times; one job is let try in {} s, and `transom plugin status` shows the crashes",
+    "it is suspended because it crashed {crashes} times; one job is let try in {} s; the log has the crashes, and a daemon's `transom plugin status`",
     wait.as_secs_f32().ceil()
 )]
 pub struct Suspended {

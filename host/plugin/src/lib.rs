@@ -11,7 +11,7 @@
 //! version of the interface), [`filter`] (label filters, by the same pipeline), [`storage`] (storage drivers, by
 //! the same pipeline), [`loaded`] (any of the three), [`artifact`] (plugins as artifacts of registries: read, made, signed,
 //! trusted), [`installed`] (a folder of them, with its lock file). [`limits`] says what a plugin may cost, [`error`] what can go
-//! wrong, `log` what guests may say, [`breaker`] when one is suspended, [`grants`] what the operator has given to one.
+//! wrong, `log` what guests may say, [`breaker`] when one is suspended, [`mod@watch`] who counts its jobs and remembers its failures, [`grants`] what the operator has given to one.
 
 pub mod artifact;
 pub mod breaker;
@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod plugin;
 pub mod stage;
 pub mod storage;
+pub mod watch;
 
 mod cache;
 mod component;

@@ -220,6 +220,12 @@ pub const BREAKER_WINDOW: Duration = Duration::from_secs(60);
 /// How long a plugin is suspended before one job is let try.
 pub const BREAKER_PAUSE: Duration = Duration::from_secs(30);
 
+/// Failures that are remembered of each plugin: enough to see whether they are all of one kind.
+pub const FAILURES_KEPT: usize = 16;
+
+/// Bytes of what is said of each: a trap's reason and the start of a panic's message.
+pub const FAILURE_BYTES: usize = 4096;
+
 /// Compiled components kept in the cache folder; the newest stay. A host with two hundred plugins, of which some have two versions,
 /// must not compile some of them anew at each start; each takes a megabyte or two.
 pub const CACHE_FILES_MAX: usize = 512;

@@ -5,7 +5,7 @@
 //! call → a free instance → guest ⇄ inner driver, HTTP, keys (what was granted) → answer, checked → caller
 //! ```
 //!
-//! Read `grants` (what the operator gives), `kind` (a plugin as a driver of the factory), `open` (those that are open, and how they are replaced), `set` (all that there are), `pool` (instances), `driver`
+//! Read `grants` (what the operator gives), `kind` (a plugin as a driver of the factory), `open` (those that are open, and how they are replaced), `watched` (whether they may work, and what they do), `set` (all that there are), `pool` (instances), `driver`
 //! (the trait, by calls), `content` (readers and writers), `entries` (lists and walks), `error` (what goes wrong, in both
 //! directions); then what a guest may use: `powers`, `inner`, `http`, `keys`.
 
@@ -22,6 +22,7 @@ mod open;
 mod pool;
 pub(crate) mod powers;
 mod set;
+mod watched;
 
 use std::fmt;
 use std::path::Path;
@@ -45,6 +46,7 @@ pub use self::grants::{Grants, Hosts, Masters};
 pub use self::open::{Around, Exchange, NotReplaced, NotReplacedBecause, OpenDrivers};
 pub(crate) use self::powers::Powers;
 pub use self::set::{DriverRefused, RefusedBecause, found, register_drivers};
+pub use self::watched::watched;
 
 /// A storage driver that is loaded, checked and ready to be opened. Clones are the same plugin.
 #[derive(Clone)]

@@ -19,6 +19,10 @@ use crate::settings::{Mistake, Period, SetupError};
 use crate::store::{Collection, Options};
 use crate::{admission, auth, index, limits, notify, policy, proxy};
 
+mod plugins;
+
+pub use plugins::{Breaker, Plugins};
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +65,9 @@ pub struct Config {
     /// What must hold of what they push.
     #[serde(default)]
     pub admission: admission::Settings,
+    /// How plugins are treated. In a daemon that is up to its own `[plugins]`.
+    #[serde(default)]
+    pub plugins: Plugins,
     /// Who is told what has happened.
     #[serde(default)]
     pub notifications: Vec<notify::Settings>,
@@ -304,6 +311,7 @@ impl Config {
             auth: auth::Settings::default(),
             policy: None,
             admission: admission::Settings::default(),
+            plugins: Plugins::default(),
             notifications: Vec::new(),
             proxy: Vec::new(),
             state: None,

@@ -61,7 +61,7 @@ pub enum RunError {
 pub struct Running {
     registry: Registry,
     server: Server,
-    admin: Option<(TcpListener, Admin)>,
+    admin: Option<(TcpListener, Counters)>,
     notifier: Option<Arc<Notifier>>,
     uploads: Option<(Duration, Duration)>,
     gc: Option<(Collection, Duration)>,
@@ -151,7 +151,7 @@ impl Running {
         registry.set_read_only(config.read_only);
         Ok(Running {
             server: listen(config, &registry).await?,
-            admin: admin(config, &registry, &counted).await?,
+            admin: admin(config, &counted).await?,
             counted,
             uploads: config.uploads(),
             gc: Some((config.gc.collection(false), config.gc.every.0)).filter(|(_, every)| !every.is_zero()),
@@ -174,6 +174,13 @@ impl Running {
         self.counted.register(counters);
     }
 
+    /// Has its own listener for operators show what somebody else counts and gives names.
+    pub fn also(&mut self, register: impl FnOnce(&mut Counters)) {
+        if let Some((_, counters)) = &mut self.admin {
+            register(counters);
+        }
+    }
+
     /// Where it listens.
     ///
     /// # Errors
@@ -191,9 +198,11 @@ impl Running {
 
     /// Answers requests until `stop`, and then those that have begun.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let registry = self.registry.clone();
+        let operators = |counters| Admin::new(registry, Arc::new(counters));
         let admin = self
             .admin
-            .map(|(listener, admin)| tokio::spawn(admin.serve(listener)));
+            .map(|(listener, counters)| tokio::spawn(operators(counters).serve(listener)));
         let store = self.registry.store().clone();
         let purging = self
             .uploads
@@ -270,11 +279,7 @@ async fn listen(config: &Config, registry: &Registry) -> Result<Server, RunError
     Ok(server.with_drain(config.http.drain.0).with_protocols(protocols))
 }
 
-async fn admin(
-    config: &Config,
-    registry: &Registry,
-    counted: &Counted,
-) -> Result<Option<(TcpListener, Admin)>, RunError> {
+async fn admin(config: &Config, counted: &Counted) -> Result<Option<(TcpListener, Counters)>, RunError> {
     let Some(metrics) = &config.metrics else {
         return Ok(None);
     };
@@ -283,7 +288,7 @@ async fn admin(
     let listener = bound.map_err(|source| RunError::Listen { address, source })?;
     let mut counters = Counters::default();
     counted.register(&mut counters);
-    Ok(Some((listener, Admin::new(registry.clone(), Arc::new(counters)))))
+    Ok(Some((listener, counters)))
 }
 
 /// Who tells events, if somebody is to be told.

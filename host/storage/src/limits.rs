@@ -39,6 +39,10 @@ pub const JOURNAL_DOOR: Duration = Duration::from_secs(30);
 /// How often it looks: within the pause, so that it gets in at the next one.
 pub const JOURNAL_DOOR_RETRY: Duration = Duration::from_micros(500);
 
+/// How long the journal takes it that others whom it has seen are still in the folder. They stay for seconds (a collection of garbage) or
+/// for good, and a look reads the folder `~transom` while all who put something small wait.
+pub const JOURNAL_COMPANY: Duration = Duration::from_secs(1);
+
 /// How often a path is resolved again when somebody renames its folders meanwhile (the kernel says so rather than follow a
 /// moved folder out of the root). Each further try needs another rename at the same moment.
 pub const RESOLVE_TRIES: u32 = 64;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use transom_tests::versions::plugin_in;
 
 use crate::driver::KEY;
+use crate::driver_guest::{TEXT, driver_guest};
 use crate::filter_guest;
 use crate::image::RawImage;
 use crate::registry_serve::{EMPTY, ask};
@@ -19,13 +20,14 @@ use crate::support::{REFUSED, run, transom};
 struct Logged {
     child: Child,
     address: String,
+    metrics: String,
     log: Lines<BufReader<ChildStderr>>,
 }
 
 impl Logged {
     fn start(config: &Path, plugin: &Path) -> Logged {
         let mut child = transom(["--json", "registry", "serve", "--listen", "127.0.0.1:0"])
-            .arg("--config")
+            .args(["--metrics-listen", "127.0.0.1:0", "--config"])
             .arg(config)
             .arg("--plugin")
             .arg(plugin)
@@ -37,8 +39,10 @@ impl Logged {
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
         let served: Value = serde_json::from_str(&line).unwrap();
+        let address = |name: &str| served[name].as_str().unwrap().to_owned();
         Logged {
-            address: served["address"].as_str().unwrap().to_owned(),
+            address: address("address"),
+            metrics: address("metrics"),
             log: BufReader::new(child.stderr.take().unwrap()).lines(),
             child,
         }
@@ -47,8 +51,20 @@ impl Logged {
     /// Has the plugins read again, and gives what the log says of it.
     fn reload(&mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
+        self.said("read again")
+    }
+
+    /// The next line of the log with these words.
+    fn said(&mut self, words: &str) -> String {
         let mut lines = self.log.by_ref().map_while(Result::ok);
-        lines.find(|line| line.contains("read again")).unwrap()
+        lines.find(|line| line.contains(words)).unwrap()
+    }
+
+    fn has_counted(&self, lines: &[&str]) {
+        let metrics = ask(&self.metrics, "GET /metrics");
+        for line in lines {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
     }
 
     fn stop(mut self) {
@@ -97,6 +113,59 @@ fn drivers_are_read_again_at_a_signal_and_a_broken_one_replaces_nothing() {
     let said = registry.reload();
     assert!(said.contains("all go on as they were"), "{said}");
     assert!(there());
+    registry.stop();
+}
+
+#[test]
+fn a_driver_that_crashes_is_suspended_until_another_version_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("odds.wasm");
+    // Content of a registry is below `/docker`.
+    let falls = TEXT.replace(
+        "(i32.const 116)) (then (call $fall))",
+        "(i32.const 100)) (then (call $fall))",
+    );
+    assert_ne!(falls, TEXT);
+    fs::write(&plugin, driver_guest(&falls)).unwrap();
+    let config = folder.path().join("registry.toml");
+    let text = "[storage]\ndriver = \"odds\"\n[plugins.breaker]\ncrashes = 3\npause = \"1h\"\n";
+    fs::write(&config, text).unwrap();
+    let mut registry = Logged::start(&config, &plugin);
+    let address = registry.address.clone();
+    let pull = || ask(&address, "GET /v2/a/manifests/v1");
+    for _ in 0..3 {
+        let crashed = pull();
+        assert!(crashed.starts_with("HTTP/1.1 500"), "{crashed}");
+        let said = registry.said("has crashed");
+        assert!(said.contains("odds") && said.contains("the sky fell"), "{said}");
+    }
+    let refused = pull();
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    let lines = refused.to_ascii_lowercase();
+    let wait = lines.lines().find_map(|line| line.strip_prefix("retry-after: "));
+    let wait: u64 = wait.unwrap().parse().unwrap();
+    // What is left of the hour.
+    assert!((3000..=3600).contains(&wait), "{refused}");
+    registry.has_counted(&[
+        "transom_plugin_suspended{plugin=\"odds\"} 1",
+        "transom_plugin_suspensions_total{plugin=\"odds\"} 1",
+        "transom_plugin_calls_total{plugin=\"odds\",result=\"crash\"} 3",
+        "transom_plugin_calls_total{plugin=\"odds\",result=\"suspended\"} 1",
+    ]);
+    // Nothing is new: it stays suspended.
+    registry.reload();
+    assert!(pull().starts_with("HTTP/1.1 503"));
+    fs::write(&plugin, driver_guest(&TEXT.replace("odds0.1.0", "odds0.2.0"))).unwrap();
+    let said = registry.reload();
+    assert!(said.contains("odds 0.2.0"), "{said}");
+    // It says `hello` where there should be a digest.
+    let answered = pull();
+    assert!(answered.starts_with("HTTP/1.1 500"), "{answered}");
+    registry.has_counted(&[
+        "transom_plugin_suspended{plugin=\"odds\"} 0",
+        "transom_plugin_bytes_total{plugin=\"odds\",direction=\"read\"} 5",
+        "transom_plugin_bytes_total{plugin=\"odds\",direction=\"written\"} 0",
+    ]);
     registry.stop();
 }
 

@@ -28,6 +28,7 @@ use transom_plugin::artifact::Policy;
 use transom_plugin::grants::Grant;
 use transom_plugin::manifest::PluginKind;
 use transom_plugin::storage::{Exchange, OpenDrivers};
+use transom_plugin::watch::Watches;
 use transom_registry::admission::Admission;
 
 use crate::Failure;
@@ -42,7 +43,6 @@ use super::record::{Item, Pin, Record};
 use super::set::{Broken, Candidate, Origin, Set, Shelf};
 use super::trouble::Trouble;
 use super::view::View;
-use super::watch::Watches;
 use super::{Engine, blocking, folders};
 
 /// The plugins of a running daemon. Clones are the same ones.

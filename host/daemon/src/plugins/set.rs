@@ -9,14 +9,13 @@ use transom_layer::chain::Chain;
 use transom_meta::filter::{FilterPlugin, FilterSource, Plugins};
 use transom_plugin::Loaded;
 use transom_plugin::manifest::PluginKind;
-use transom_plugin::storage::OpenDrivers;
+use transom_plugin::storage::{self, OpenDrivers};
+use transom_plugin::watch::{InUse, Watch, Watched, Watches};
 use transom_storage::Factory;
 
 use crate::config::Config;
 use crate::parts::Part;
-use crate::{drivers, filters, processors};
-
-use super::watch::{Watch, Watched, Watches};
+use crate::{filters, processors};
 
 /// A plugin that is loaded, and where it comes from.
 #[derive(Clone, Debug)]
@@ -219,12 +218,22 @@ impl Set {
         let mut factory = Factory::builtin();
         for entry in &self.entries {
             if let Loaded::Driver(plugin) = &entry.used {
-                let around = drivers::watched(plugin, &entry.watch);
+                let around = storage::watched(plugin, &entry.watch);
                 // Its name was tried when it came into the set.
                 drop(factory.register(opened.kind(plugin, &around, user)));
             }
         }
         factory
+    }
+
+    /// Those that work, for the metrics.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<InUse> {
+        let in_use = |entry: &Arc<Entry>| InUse {
+            plugin: entry.used.clone(),
+            watch: Arc::clone(&entry.watch),
+        };
+        self.entries.iter().map(in_use).collect()
     }
 
     /// For the introspection service.

@@ -8,7 +8,7 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 use transom_plugin::LimitsGiven;
 use transom_plugin::breaker::{Clock, Settings};
-use transom_storage::Error;
+use transom_storage::{Error, WriteMode};
 use transom_tests::needs::require_root;
 use transomd::reload::Reloading;
 
@@ -197,6 +197,20 @@ async fn a_storage_driver_that_crashes_is_suspended_and_let_in_by_the_first_byte
     reader.next().await.expect("bytes").expect("good ones");
     assert_eq!(daemon.state("odds").await, ("closed".to_owned(), 1));
     driver.get(&fine, 10).await.expect("all are let in");
+    let writer = driver.writer(&fine, WriteMode::Create).await;
+    let mut writer = writer.expect("a writer");
+    for part in ["eight", "een"] {
+        writer.write(part.into()).await.expect("written");
+    }
+    drop(writer);
+    let metrics = rig.metrics_text().await;
+    // 10 of a reader, 5 of a call; what crashed gave none, and who is dropped has had what it had.
+    for line in [
+        "transom_plugin_bytes_total{plugin=\"odds\",direction=\"read\"} 15",
+        "transom_plugin_bytes_total{plugin=\"odds\",direction=\"written\"} 8",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
 }
 
 #[tokio::test]

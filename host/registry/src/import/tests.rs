@@ -130,7 +130,7 @@ auth:
     issuer: auth
     rootcertbundle: /etc/bundle.pem
     jwks: /etc/jwks.json
-    signingalgorithms: [RS256, HS256, ES512, EdDSA]
+    signingalgorithms: [RS256, HS256, ES512, ES256K, EdDSA]
     autoredirect: true
 http:
   addr: localhost:5000
@@ -180,7 +180,7 @@ fn every_key_that_there_is_something_for() {
         issuer = "auth"
         certificates = "/etc/bundle.pem"
         jwks = "/etc/jwks.json"
-        algorithms = ["RS256", "EdDSA"]
+        algorithms = ["RS256", "ES512", "EdDSA"]
         redirect = "/auth/token"
         [delete]
         enabled = true

@@ -2,16 +2,15 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
-use rustls::crypto::ring;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use transom_tls::{Believe, authorities_of_machine, believing};
 
 use super::envelope::MEDIA_TYPE;
 use super::limits;
@@ -137,11 +136,8 @@ fn headers(settings: &Settings) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// TLS by ring, set up here: the process's provider is not this crate's to set.
 fn tls(ca: Option<&Path>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    // A certificate that cannot be read is left out: what it signed is then refused.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = authorities_of_machine();
     if let Some(path) = ca {
         let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         for certificate in CertificateDer::pem_slice_iter(&text) {
@@ -150,8 +146,6 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, String> {
             added.map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let builder = believing(Believe::Authorities(roots)).map_err(|error| error.to_string())?;
+    Ok(builder.with_no_client_auth())
 }

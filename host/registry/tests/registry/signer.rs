@@ -5,6 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use p521::ecdsa::signature::Signer;
+use p521::ecdsa::{Signature, SigningKey};
+use p521::elliptic_curve::Generate;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair,
@@ -17,6 +20,7 @@ use serde_json::{Value, json};
 pub(crate) enum Key {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding, &'static str),
     Ecdsa(EcdsaKeyPair, &'static str),
+    P521(SigningKey),
     Ed25519(Ed25519KeyPair),
 }
 
@@ -59,6 +63,10 @@ impl Key {
         Key::ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, "ES256")
     }
 
+    pub(crate) fn p521() -> Key {
+        Key::P521(SigningKey::generate())
+    }
+
     pub(crate) fn leaf() -> Key {
         let (curve, pair) = (&ECDSA_P256_SHA256_FIXED_SIGNING, private("leaf.pem"));
         Key::Ecdsa(
@@ -75,6 +83,7 @@ impl Key {
     pub(crate) fn algorithm(&self) -> &'static str {
         match self {
             Key::Rsa(_, _, algorithm) | Key::Ecdsa(_, algorithm) => algorithm,
+            Key::P521(_) => "ES512",
             Key::Ed25519(_) => "EdDSA",
         }
     }
@@ -94,6 +103,11 @@ impl Key {
                 let curve = if *algorithm == "ES256" { "P-256" } else { "P-384" };
                 json!({"kty": "EC", "crv": curve, "kid": kid, "x": text(x), "y": text(y)})
             }
+            Key::P521(pair) => {
+                let point = pair.verifying_key().to_sec1_point(false);
+                let (x, y) = point.as_bytes()[1..].split_at(66);
+                json!({"kty": "EC", "crv": "P-521", "kid": kid, "x": text(x), "y": text(y)})
+            }
             Key::Ed25519(pair) => {
                 json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": text(pair.public_key().as_ref())})
             }
@@ -112,6 +126,10 @@ impl Key {
                 signature
             }
             Key::Ecdsa(pair, _) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Key::P521(pair) => {
+                let signature: Signature = pair.sign(message);
+                signature.to_bytes().to_vec()
+            }
             Key::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
         };
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))

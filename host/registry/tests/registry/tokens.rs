@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p521::PublicKey;
+use p521::ecdsa::SigningKey;
+use p521::elliptic_curve::Generate;
+use p521::pkcs8::{EncodePublicKey, LineEnding};
 use ring::hmac;
 use ring::signature::{
     ECDSA_P384_SHA384_FIXED_SIGNING, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
@@ -152,6 +156,7 @@ async fn every_algorithm_is_checked_by_the_key_that_the_token_names() {
         Key::p256(),
         Key::ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, "ES384"),
         Key::ed25519(),
+        Key::p521(),
     ];
     let gate = jwks(folder.path(), &keys.iter().collect::<Vec<_>>());
     for (id, key) in keys.iter().enumerate() {
@@ -163,11 +168,12 @@ async fn every_algorithm_is_checked_by_the_key_that_the_token_names() {
         // The first four are one key.
         let other = if id < 4 { 4 + id % 3 } else { (id + 1) % keys.len() };
         assert!(!taken(&gate, &key.token(&other.to_string())).await);
-        assert!(!taken(&gate, &key.token("7")).await);
+        assert!(!taken(&gate, &key.token("8")).await);
     }
     // Somebody else's key of the same kind.
     assert!(!taken(&gate, &Key::p256().token("4")).await);
     assert!(!taken(&gate, &Key::ed25519().token("6")).await);
+    assert!(!taken(&gate, &Key::p521().token("7")).await);
 }
 
 #[tokio::test]
@@ -187,7 +193,7 @@ async fn only_the_chosen_algorithms_are_taken() {
     std::fs::write(&path, json!({"keys": [only]}).to_string()).unwrap();
     let gate = gate(&format!("jwks = {path:?}"));
     assert!(taken(&gate, &rs256.token("0")).await && !taken(&gate, &rs512.token("0")).await);
-    for wrong in ["none", "HS256", "ES512", "rs256"] {
+    for wrong in ["none", "HS256", "ES521", "rs256"] {
         let text = format!("realm=\"https://x\"\nservice=\"s\"\nissuer=\"i\"\nalgorithms=[\"{wrong}\"]");
         assert!(parse::<Settings>(&text).is_err());
     }
@@ -333,14 +339,32 @@ async fn certificates_lead_from_an_authority_to_the_key() {
     assert!(taken(&gate, &rsa.sign(&header, &claims())).await);
 }
 
+fn thumbprint(members: &str) -> String {
+    URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, members.as_bytes()))
+}
+
+#[tokio::test]
+async fn a_key_of_p521_may_be_in_a_bundle() {
+    let (pair, folder) = (SigningKey::generate(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("bundle.pem");
+    let public = PublicKey::from(pair.verifying_key());
+    std::fs::write(&path, public.to_public_key_pem(LineEnding::LF).unwrap()).unwrap();
+    let gate = gate(&format!("certificates = {path:?}"));
+    let key = Key::P521(pair);
+    let jwk = key.jwk("");
+    let (x, y) = (&jwk["x"], &jwk["y"]);
+    let id = thumbprint(&format!(r#"{{"crv":"P-521","kty":"EC","x":{x},"y":{y}}}"#));
+    assert!(taken(&gate, &key.token(&id)).await);
+    assert!(!taken(&gate, &Key::p521().token(&id)).await);
+}
+
 #[tokio::test]
 async fn keys_of_a_bundle_are_known_by_their_thumbprints() {
     // Computed by other programs.
     let libtrust = "3XHF:5SCC:32EC:LOMV:7QMP:DDGS:QSZR:45MY:JDO5:FRNS:4CBC:QVJN";
     let key = Key::rsa(&RSA_PKCS1_SHA256, "RS256");
     let jwk = key.jwk("");
-    let members = format!(r#"{{"e":{},"kty":"RSA","n":{}}}"#, jwk["e"], jwk["n"]);
-    let thumbprint = URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, members.as_bytes()));
+    let thumbprint = thumbprint(&format!(r#"{{"e":{},"kty":"RSA","n":{}}}"#, jwk["e"], jwk["n"]));
     for name in ["rsa.pub", "self.crt"] {
         let (_folder, gate) = bundle(&[name]);
         assert!(taken(&gate, &key.token(libtrust)).await, "{name}");

@@ -10,6 +10,7 @@
 //! - A record is on the disk before anybody sees what it says.
 //! - A trip to the disk ([`flush`](super::flush)) *retires* the records whose files had their names before it began, and whoever
 //!   waits for it waits for that. So nothing that was acknowledged after them, say a deletion, is undone by them.
+//! - A change that fails is retired before its error is told: it waits for the records before its own.
 //! - Other processes that change the same folder make trips of their own, which retire nothing here: so records are written only
 //!   while this is the only process ([`company`]), and whoever comes waits until all are retired.
 //! - Records are in use for [`JOURNAL_BURST`] at most; then the file is begun anew.
@@ -22,15 +23,18 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rustix::fs;
 
 use super::steps::{Step, Steps};
 use crate::Put;
-use crate::limits::{JOURNAL_BURST, JOURNAL_BYTES, JOURNAL_PAUSE, JOURNAL_RECORD_BYTES};
+use crate::limits::{JOURNAL_BURST, JOURNAL_BYTES, JOURNAL_COMPANY, JOURNAL_PAUSE, JOURNAL_RECORD_BYTES};
 
 mod company;
 mod format;
+#[cfg(test)]
+mod tests;
 
 pub(super) use company::{Company, NAMES};
 use format::{Header, RECORDS};
@@ -53,6 +57,8 @@ struct Shared {
     written: Condvar,
     /// There is something to do for the thread.
     due: Condvar,
+    /// Records that others wait for are closed.
+    closed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +68,8 @@ struct State {
     stopped: bool,
     /// Something that records say did not come to the disk: the next start is to make it good, and nothing may be retired.
     spoiled: bool,
+    /// Others were seen in the folder: nobody looks again before this.
+    in_company: Option<Instant>,
     header: Header,
     /// Where the next record goes, from the first one on.
     end: u64,
@@ -69,6 +77,8 @@ struct State {
     last: u64,
     /// Records whose files do not have their names yet.
     open: BTreeSet<u64>,
+    /// Those that wait until records are closed, as their changes have failed.
+    failing: usize,
     /// Records that nobody has begun to write, as they will be in the file.
     waiting: Vec<u8>,
     /// Somebody writes.
@@ -118,6 +128,7 @@ impl Journal {
                 }),
                 written: Condvar::new(),
                 due: Condvar::new(),
+                closed: Condvar::new(),
             }),
             thread: Mutex::new(None),
         }
@@ -132,7 +143,7 @@ impl Journal {
     pub(super) fn write(&self, puts: &[Put]) -> Option<Record<'_>> {
         let length = format::length(puts);
         let mut state = self.shared.lock();
-        self.begin(&mut state);
+        self.begin(&mut state, Instant::now());
         if state.phase != Phase::Burst || state.end + length > JOURNAL_BYTES {
             return None;
         }
@@ -149,16 +160,16 @@ impl Journal {
         };
         match self.shared.sync(state, number) {
             true => Some(record),
-            // Whether it is on the disk, nobody knows: it is retired by the next trip, with the change that is now made without.
+            // Whether it is on the disk, nobody knows. The change is now made without, and may fail: the record must not stay.
             false => {
-                record.placed();
+                drop(record);
                 None
             }
         }
     }
 
     /// Begins a burst if there is none.
-    fn begin(&self, state: &mut State) {
+    fn begin(&self, state: &mut State, now: Instant) {
         match state.phase {
             Phase::Unmade => {
                 let shared = Arc::clone(&self.shared);
@@ -171,9 +182,13 @@ impl Journal {
                     Err(error) => tracing::debug!(%error, "no thread for the journal"),
                 }
             }
-            Phase::Empty if self.shared.company.shut() => {
-                state.phase = Phase::Burst;
-                self.shared.due.notify_one();
+            Phase::Empty if state.in_company.is_none_or(|until| until <= now) => {
+                if self.shared.company.shut() {
+                    (state.phase, state.in_company) = (Phase::Burst, None);
+                    self.shared.due.notify_one();
+                } else {
+                    state.in_company = Some(now + JOURNAL_COMPANY);
+                }
             }
             _ => {}
         }
@@ -214,23 +229,17 @@ impl Record<'_> {
     /// Its files have their names.
     pub(super) fn placed(mut self) {
         self.placed = true;
-        self.shared.close(self.number);
+        drop(self.shared.close(self.number));
     }
 }
 
 impl Drop for Record<'_> {
-    /// The change was not made: the next start must not make it either. While an earlier record is open that is not settled yet, but
-    /// at the burst's end.
+    /// The change was not made: the next start must not make it either, once its error is told.
     fn drop(&mut self) {
         if self.placed {
             return;
         }
-        let mut state = self.shared.lock();
-        state.open.remove(&self.number);
-        let mark = state.mark();
-        drop(state);
-        self.shared.due.notify_one();
-        if let Err(error) = self.shared.settle(mark) {
+        if let Err(error) = self.shared.fail(self.number) {
             tracing::error!(%error, "cannot take a change that failed out of the journal: a power cut now would make it good");
         }
     }
@@ -307,12 +316,34 @@ impl Shared {
         }
     }
 
-    fn close(&self, number: u64) {
+    fn close(&self, number: u64) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         state.open.remove(&number);
         if state.phase == Phase::Ending && state.open.is_empty() {
             self.due.notify_one();
         }
+        if state.failing > 0 {
+            self.closed.notify_all();
+        }
+        state
+    }
+
+    /// Retires a record whose change was not made. A header has one number for all, so it waits until those before it are closed:
+    /// for calls that are under way and wait for nobody but others before them.
+    fn fail(&self, number: u64) -> io::Result<()> {
+        let mut state = self.close(number);
+        state.failing += 1;
+        let mut state = self
+            .closed
+            .wait_while(state, |state| state.mark() < number)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.failing -= 1;
+        if state.header.retired >= number {
+            return Ok(());
+        }
+        let mark = state.mark();
+        drop(state);
+        self.settle(mark)
     }
 
     fn retire(&self, mark: u64) -> io::Result<()> {

@@ -1,13 +1,8 @@
 //! The HTTP client of object stores, and of drivers that are plugins: `reqwest` over rustls with ring.
 
-use std::sync::Arc;
-
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use transom_tls::{Believe, authorities_of_machine, believing};
 
 use crate::limits;
 
@@ -36,74 +31,14 @@ impl HttpConnector for Connector {
 /// # Errors
 /// Those of the TLS library's set-up.
 pub fn client_builder(user_agent: &str, skip_verify: bool) -> Result<reqwest::ClientBuilder, rustls::Error> {
+    let tls = believing(match skip_verify {
+        true => Believe::Anyone,
+        false => Believe::Authorities(authorities_of_machine()),
+    })?;
     Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(skip_verify)?)
+        .tls_backend_preconfigured(tls.with_no_client_auth())
         .user_agent(user_agent)
         .connect_timeout(limits::CONNECT)
         .read_timeout(limits::SILENCE)
         .no_proxy())
-}
-
-fn tls(skip_verify: bool) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    if skip_verify {
-        let verifier = Arc::new(Anyone(provider));
-        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-        return Ok(builder.with_no_client_auth());
-    }
-    let mut roots = RootCertStore::empty();
-    // A certificate that cannot be read is left out: what it signed is then refused.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Takes any certificate, as `skipverify` says.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

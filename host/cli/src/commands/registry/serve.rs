@@ -11,7 +11,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use transom_registry::config::{Config, Log, LogFormat, LogLevel, Metrics, Tls};
+use transom_plugin::breaker::Settings;
+use transom_registry::config::{Breaker, Config, Log, LogFormat, LogLevel, Metrics, Tls};
 use transom_registry::http::ACCESS;
 use transom_registry::run::{RunError, Running};
 
@@ -38,6 +39,7 @@ pub(super) fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) 
     let plugins = Arc::new(Served::new(
         &command.plugins,
         !config.admission.policies.is_empty(),
+        suspending(&config.plugins.breaker),
     ));
     let (filters, drivers) = (plugins.filters()?, plugins.factory()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,7 +49,7 @@ pub(super) fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) 
     runtime.block_on(async {
         let hangup = signal(SignalKind::hangup());
         let hangup = hangup.map_err(|error| Failure::io("cannot watch for signals", &error))?;
-        let running = Running::open_with(&config, &drivers, Vec::new(), &filters).await?;
+        let mut running = Running::open_with(&config, &drivers, Vec::new(), &filters).await?;
         let address = running
             .address()
             .map_err(|error| Failure::io(config.http.listen, &error))?;
@@ -56,10 +58,25 @@ pub(super) fn serve(command: &RegistryServe, json: bool, interrupt: &Interrupt) 
         if json {
             print_json(&json!({ "address": address, "metrics": operators }))?;
         }
+        running.also(|counters| {
+            let counters = counters.sub_registry_with_prefix("transom");
+            plugins.calls().register(counters);
+            counters.register_collector(Box::new(plugins.in_use()));
+        });
         tokio::spawn(plugins.reload_on(hangup, running.admission()));
         running.serve(interrupt.requested()).await;
         Ok(())
     })
+}
+
+/// When a plugin is suspended.
+fn suspending(breaker: &Breaker) -> Settings {
+    let usual = Settings::default();
+    Settings {
+        crashes: breaker.crashes.unwrap_or(usual.crashes),
+        window: breaker.window.map_or(usual.window, |window| window.0),
+        pause: breaker.pause.map_or(usual.pause, |pause| pause.0),
+    }
 }
 
 fn read(file: &Path) -> Result<Config, Failure> {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use transom_plugin::Loaded;
 use transom_plugin::manifest::PluginKind;
-use transom_plugin::storage::{Exchange, OpenDrivers};
+use transom_plugin::storage::{self, Exchange, OpenDrivers};
 use transom_storage::Factory;
 
 use super::super::set::{Broken, Candidate, Entry, Set};
 use super::super::trouble::Trouble;
 use super::super::{blocking, folders};
 use super::Live;
-use crate::{Failure, drivers};
+use crate::Failure;
 
 impl Live {
     /// Loads the storage drivers that the content store may stand on, before anything else can be loaded.
@@ -50,7 +50,7 @@ impl Live {
             let was = before.find(entry.used.name());
             let is_as_it_was = was.is_some_and(|was| Arc::ptr_eq(&was.watch, &entry.watch));
             if let (Loaded::Driver(plugin), false) = (&entry.used, is_as_it_was) {
-                let around = drivers::watched(plugin, &entry.watch);
+                let around = storage::watched(plugin, &entry.watch);
                 exchange.and(self.inner.opened.prepare(plugin, &around).await?);
             }
         }

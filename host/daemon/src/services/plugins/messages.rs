@@ -4,9 +4,9 @@ use transom_api::plugins as api;
 use transom_plugin::Loaded;
 use transom_plugin::breaker::View as Breaker;
 use transom_plugin::grants::Grant;
+use transom_plugin::watch::Failed;
 
 use crate::convert::timestamp;
-use crate::plugins::history::Failed;
 use crate::plugins::record::Pin;
 use crate::plugins::set::Entry;
 use crate::plugins::view::View;

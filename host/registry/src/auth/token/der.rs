@@ -9,10 +9,11 @@ const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 
 /// The kinds of keys by their identifiers, as `rustls-pki-types` has them.
-const KINDS: [(AlgorithmIdentifier, Kind); 4] = [
+const KINDS: [(AlgorithmIdentifier, Kind); 5] = [
     (alg_id::RSA_ENCRYPTION, Kind::Rsa),
     (alg_id::ECDSA_P256, Kind::P256),
     (alg_id::ECDSA_P384, Kind::P384),
+    (alg_id::ECDSA_P521, Kind::P521),
     (alg_id::ED25519, Kind::Ed25519),
 ];
 
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn keys_are_written_and_read() {
-        for kind in [Kind::Rsa, Kind::P256, Kind::P384, Kind::Ed25519] {
+        for kind in [Kind::Rsa, Kind::P256, Kind::P384, Kind::P521, Kind::Ed25519] {
             for length in [0, 1, 32, 127, 128, 255, 256, 70_000] {
                 let bits = vec![7; length];
                 assert_eq!(public_key(&info(kind, &bits)), Some((kind, bits)));

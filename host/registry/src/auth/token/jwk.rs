@@ -89,6 +89,7 @@ fn bits(jwk: &Jwk) -> Result<(Kind, Vec<u8>), &'static str> {
         ("RSA", _) => Ok((Kind::Rsa, der::rsa_key(&number(&jwk.n)?, &number(&jwk.e)?))),
         ("EC", Some("P-256")) => Ok((Kind::P256, point(number(&jwk.x)?, number(&jwk.y)?, 32)?)),
         ("EC", Some("P-384")) => Ok((Kind::P384, point(number(&jwk.x)?, number(&jwk.y)?, 48)?)),
+        ("EC", Some("P-521")) => Ok((Kind::P521, point(number(&jwk.x)?, number(&jwk.y)?, 66)?)),
         ("OKP", Some("Ed25519")) => Some(number(&jwk.x)?)
             .filter(|bits| bits.len() == 32)
             .map(|bits| (Kind::Ed25519, bits))
@@ -134,6 +135,7 @@ mod tests {
         for bad in [
             r#"{"kty":"oct","k":"c2VjcmV0"}"#,
             r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#,
+            r#"{"kty":"EC","crv":"P-521","x":"AA","y":"AA"}"#,
             r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#,
             r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#,
             r#"{"kty":"OKP","crv":"X25519","x":"AA"}"#,

@@ -1,5 +1,7 @@
-//! Keys, and which signatures they check. ring does the arithmetic.
+//! Keys, and which signatures they check. ring does the arithmetic; that of P-521, which it does not have, RustCrypto.
 
+use p521::ecdsa::signature::Verifier;
+use p521::ecdsa::{Signature, VerifyingKey};
 use ring::digest::{SHA256, digest};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use serde::Deserialize;
@@ -9,8 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::der;
 
-/// How a token may be signed (RFC 7518, section 3.1; RFC 8037). Neither `none`, nor anything with a shared secret; ring has no
-/// `ES512`.
+/// How a token may be signed (RFC 7518, section 3.1; RFC 8037). Neither `none`, nor anything with a shared secret.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are those of the standard")]
 pub enum Algorithm {
@@ -22,6 +23,7 @@ pub enum Algorithm {
     PS512,
     ES256,
     ES384,
+    ES512,
     EdDSA,
 }
 
@@ -31,6 +33,7 @@ pub(super) enum Kind {
     Rsa,
     P256,
     P384,
+    P521,
     Ed25519,
 }
 
@@ -46,7 +49,7 @@ pub(super) struct Key {
 
 impl Algorithm {
     /// All that are known.
-    pub const ALL: [(&'static str, Algorithm); 9] = [
+    pub const ALL: [(&'static str, Algorithm); 10] = [
         ("RS256", Algorithm::RS256),
         ("RS384", Algorithm::RS384),
         ("RS512", Algorithm::RS512),
@@ -55,6 +58,7 @@ impl Algorithm {
         ("PS512", Algorithm::PS512),
         ("ES256", Algorithm::ES256),
         ("ES384", Algorithm::ES384),
+        ("ES512", Algorithm::ES512),
         ("EdDSA", Algorithm::EdDSA),
     ];
 
@@ -82,9 +86,19 @@ impl Key {
         if self.only.is_some_and(|only| only != algorithm) {
             return false;
         }
+        if (self.kind, algorithm) == (Kind::P521, Algorithm::ES512) {
+            return self.verify_p521(message, signature).is_some();
+        }
         let checked = how(self.kind, algorithm)
             .map(|how| UnparsedPublicKey::new(how, &self.bits).verify(message, signature));
         matches!(checked, Some(Ok(())))
+    }
+
+    fn verify_p521(&self, message: &[u8], signature: &[u8]) -> Option<()> {
+        // Uncompressed, as ring wants the others, too.
+        let point = Some(&self.bits).filter(|bits| bits.first() == Some(&4))?;
+        let key = VerifyingKey::from_sec1_bytes(point).ok()?;
+        key.verify(message, &Signature::from_slice(signature).ok()?).ok()
     }
 
     /// The ids that a token may name it by without anybody having given it one: its thumbprint (RFC 7638), as docker-registry
@@ -118,6 +132,7 @@ impl Key {
             }
             Kind::P256 => point("P-256"),
             Kind::P384 => point("P-384"),
+            Kind::P521 => point("P-521"),
             Kind::Ed25519 => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text(&self.bits)),
         };
         text(digest(&SHA256, members.as_bytes()).as_ref())
@@ -155,4 +170,61 @@ fn how(kind: Kind, algorithm: Algorithm) -> Option<&'static dyn VerificationAlgo
         (Kind::Ed25519, Algorithm::EdDSA) => &signature::ED25519,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7515, appendix A.4.
+    const X: &str =
+        "AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk";
+    const Y: &str =
+        "ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2";
+    const SIGNED: &[u8] = b"eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA";
+    const SIGNATURE: &str = concat!(
+        "AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8Kp",
+        "EHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn"
+    );
+
+    fn bytes(text: &str) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(text).unwrap()
+    }
+
+    fn key(bits: Vec<u8>) -> Key {
+        let (kind, only) = (Kind::P521, None);
+        Key { kind, bits, only }
+    }
+
+    #[test]
+    fn p521_checks_what_the_standard_has_and_nothing_else() {
+        let (point, signature) = ([vec![4], bytes(X), bytes(Y)].concat(), bytes(SIGNATURE));
+        let checks = |bits: &[u8], message: &[u8], signature: &[u8]| {
+            key(bits.to_vec()).verify(Algorithm::ES512, message, signature)
+        };
+        assert!(checks(&point, SIGNED, &signature));
+        assert!(!checks(&point, b"another", &signature));
+        for at in [0, 1, 65, 66, 131] {
+            let mut other = signature.clone();
+            other[at] ^= 1;
+            assert!(!checks(&point, SIGNED, &other), "{at}");
+            let mut other = point.clone();
+            other[at] ^= 1;
+            assert!(!checks(&other, SIGNED, &signature), "{at}");
+        }
+        for length in [0, 64, 131] {
+            assert!(!checks(&point, SIGNED, &signature[..length]), "{length}");
+            assert!(!checks(&point[..length], SIGNED, &signature), "{length}");
+        }
+        assert!(!checks(&point, SIGNED, &[0; 132]));
+        assert!(!checks(&point, SIGNED, &[0xff; 132]));
+        // The same point, compressed.
+        let compressed = [&[2 | point[132] & 1], &point[1..67]].concat();
+        assert!(VerifyingKey::from_sec1_bytes(&compressed).is_ok());
+        assert!(!checks(&compressed, SIGNED, &signature));
+        for (_, other) in Algorithm::ALL {
+            let is_it = other == Algorithm::ES512;
+            assert_eq!(key(point.clone()).verify(other, SIGNED, &signature), is_it);
+        }
+    }
 }

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::signal::unix::Signal;
 use transom_meta::filter::Plugins;
+use transom_plugin::breaker::Settings;
 use transom_plugin::filter::{self, FilterSet, Refused};
-use transom_plugin::storage::{Around, Exchange, OpenDrivers};
-use transom_plugin::{DriverPlugin, Host};
+use transom_plugin::storage::{self, Around, Exchange, OpenDrivers};
+use transom_plugin::watch::{InUse, PluginCalls, PluginsInUse, Watch, Watched, Watches};
+use transom_plugin::{DriverPlugin, Host, Loaded};
 use transom_registry::admission::Admission;
 use transom_storage::Factory;
 
@@ -30,12 +32,28 @@ pub(super) struct Served {
     /// Whether there are policies, so that filters are needed.
     asks: bool,
     opened: OpenDrivers,
-    drivers: Mutex<Vec<DriverPlugin>>,
+    watches: Watches,
+    /// When a driver is suspended.
+    breaker: Settings,
+    drivers: Mutex<Vec<Driver>>,
+}
+
+/// A storage driver, and who watches it.
+#[derive(Clone)]
+struct Driver {
+    plugin: DriverPlugin,
+    watch: Arc<Watch>,
+}
+
+impl Driver {
+    fn around(&self) -> Around {
+        storage::watched(&self.plugin, &self.watch)
+    }
 }
 
 impl Served {
     /// Those that were typed, and those in the usual folder.
-    pub(super) fn new(typed: &DriverPlugins, asks: bool) -> Served {
+    pub(super) fn new(typed: &DriverPlugins, asks: bool, breaker: Settings) -> Served {
         let filters = filter::found(&typed.paths);
         let paths = typed.paths.iter().filter(|path| !filters.contains(path));
         Served {
@@ -46,6 +64,8 @@ impl Served {
             filters,
             asks,
             opened: OpenDrivers::default(),
+            watches: Watches::default(),
+            breaker,
             drivers: Mutex::default(),
         }
     }
@@ -54,8 +74,8 @@ impl Served {
     pub(super) fn factory(&self) -> Result<Factory, Failure> {
         let mut factory = Factory::builtin();
         let drivers = self.drivers()?;
-        for plugin in &drivers {
-            factory.register(self.opened.kind(plugin, &as_it_is(), USER))?;
+        for driver in &drivers {
+            factory.register(self.opened.kind(&driver.plugin, &driver.around(), USER))?;
         }
         self.keep(drivers);
         Ok(factory)
@@ -101,8 +121,11 @@ impl Served {
         let (drivers, filters) = loaded?;
         let mut exchange = Exchange::default();
         let mut changed = Vec::new();
-        for plugin in drivers.iter().filter(|plugin| !self.has(plugin)) {
-            let prepared = self.opened.prepare(plugin, &as_it_is()).await;
+        let before = self.kept();
+        let is_new = |driver: &&Driver| !before.iter().any(|had| Arc::ptr_eq(&had.watch, &driver.watch));
+        for driver in drivers.iter().filter(is_new) {
+            let plugin = &driver.plugin;
+            let prepared = self.opened.prepare(plugin, &driver.around()).await;
             exchange.and(prepared.map_err(|error| Failure::usage(error.to_string()))?);
             changed.push(format!("{} {}", plugin.name(), plugin.version()));
         }
@@ -115,21 +138,55 @@ impl Served {
         Ok(changed)
     }
 
-    fn drivers(&self) -> Result<Vec<DriverPlugin>, Failure> {
-        match driver::some(&self.typed) {
-            true => driver::load(self.host()?, &mut Factory::builtin(), &self.typed),
-            false => Ok(Vec::new()),
+    /// What is counted of them.
+    pub(super) fn calls(&self) -> &PluginCalls {
+        &self.watches.metrics
+    }
+
+    /// Those in use, for whoever asks.
+    pub(super) fn in_use(self: &Arc<Self>) -> PluginsInUse {
+        let served = Arc::clone(self);
+        PluginsInUse::new(move || {
+            let in_use = |Driver { plugin, watch }| InUse {
+                plugin: Loaded::Driver(plugin),
+                watch,
+            };
+            served.kept().into_iter().map(in_use).collect()
+        })
+    }
+
+    /// The drivers of now. Those that are as they were go on with what is known of them.
+    fn drivers(&self) -> Result<Vec<Driver>, Failure> {
+        if !driver::some(&self.typed) {
+            return Ok(Vec::new());
         }
+        let loaded = driver::load(self.host()?, &mut Factory::builtin(), &self.typed)?;
+        let before = self.kept();
+        let watched = |plugin: DriverPlugin| {
+            let is_it = |had: &&Driver| {
+                had.plugin.digest() == plugin.digest() && had.plugin.manifest() == plugin.manifest()
+            };
+            before.iter().find(is_it).cloned().unwrap_or_else(|| {
+                let of = Watched {
+                    name: plugin.name(),
+                    version: plugin.version(),
+                    digest: plugin.digest().as_str(),
+                };
+                let watch = self.watches.watch(of, self.breaker);
+                Driver { plugin, watch }
+            })
+        };
+        Ok(loaded.into_iter().map(watched).collect())
     }
 
-    /// Whether it is one of those in use.
-    fn has(&self, plugin: &DriverPlugin) -> bool {
+    fn kept(&self) -> Vec<Driver> {
         let drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut drivers = drivers.iter();
-        drivers.any(|had| had.digest() == plugin.digest() && had.manifest() == plugin.manifest())
+        drivers.clone()
     }
 
-    fn keep(&self, drivers: Vec<DriverPlugin>) {
+    fn keep(&self, drivers: Vec<Driver>) {
+        let is_used = |name: &str| drivers.iter().any(|driver| driver.plugin.name() == name);
+        self.watches.histories.keep(is_used);
         *self.drivers.lock().unwrap_or_else(PoisonError::into_inner) = drivers;
     }
 
@@ -142,9 +199,4 @@ impl Served {
             }
         }
     }
-}
-
-/// Nobody counts.
-fn as_it_is() -> Around {
-    Arc::new(|driver| driver)
 }

@@ -1,6 +1,7 @@
 //! What plugins do, counted; and what is known of those in use, asked for when somebody wants to know.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -12,17 +13,33 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::plugins::set::{Entry, Set, Shelf};
+use super::Watch;
+use crate::loaded::Loaded;
 
-/// Asks the plugins of now.
-#[derive(Debug)]
-pub(super) struct Plugins {
-    shelf: Shelf,
+/// A plugin in use, and who watches it.
+#[derive(Clone, Debug)]
+pub struct InUse {
+    /// The plugin.
+    pub plugin: Loaded,
+    /// Who watches it.
+    pub watch: Arc<Watch>,
 }
 
-impl Plugins {
-    pub(super) fn new(shelf: Shelf) -> Plugins {
-        Plugins { shelf }
+/// Asks the plugins of now.
+pub struct PluginsInUse {
+    now: Box<dyn Fn() -> Vec<InUse> + Send + Sync>,
+}
+
+impl PluginsInUse {
+    /// Those that are in use whenever somebody wants to know.
+    pub fn new(now: impl Fn() -> Vec<InUse> + Send + Sync + 'static) -> PluginsInUse {
+        PluginsInUse { now: Box::new(now) }
+    }
+}
+
+impl fmt::Debug for PluginsInUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PluginsInUse")
     }
 }
 
@@ -59,7 +76,7 @@ impl PluginCalls {
         seconds.inc_by(took.as_secs_f64());
     }
 
-    /// Bytes have gone through a processor.
+    /// Bytes have gone through a processor, or were read from a storage driver and written to it.
     pub fn passed(&self, plugin: &str, read: u64, written: u64) {
         for (direction, bytes) in [("read", read), ("written", written)] {
             let plugin = plugin.to_owned();
@@ -70,12 +87,12 @@ impl PluginCalls {
     }
 
     /// Gives it its names.
-    pub(super) fn name_all(&self, registry: &mut Registry) {
+    pub fn register(&self, registry: &mut Registry) {
         let help = "Calls of plugins and processors, by result: ok, refused, stopped, suspended, or how it failed (crash is a trap)";
         registry.register("plugin_calls", help, self.calls.clone());
         let help = "Time that plugins took";
         registry.register_with_unit("plugin", help, Unit::Seconds, self.seconds.clone());
-        let help = "Bytes that processors of layers read and wrote";
+        let help = "Bytes that processors of layers read and wrote, and that were read from storage drivers and written to them";
         registry.register("plugin_bytes", help, self.bytes.clone());
     }
 }
@@ -94,23 +111,23 @@ struct Which {
 }
 
 /// A number for each plugin.
-type Of = fn(&Entry) -> u64;
+type Of = fn(&InUse) -> u64;
 
 const GAUGES: [(&str, &str, Of); 3] = [
     (
         "plugin_running",
         "Calls under way of the version in use",
-        |entry| entry.watch.running(),
+        |used| used.watch.running(),
     ),
     (
         "plugin_draining",
         "Calls under way of versions before the one in use",
-        |entry| entry.watch.history().draining(&entry.watch),
+        |used| used.watch.history().draining(&used.watch),
     ),
     (
         "plugin_suspended",
         "1 while a plugin is suspended because it crashed again and again",
-        |entry| u64::from(entry.watch.breaker().view().state != "closed"),
+        |used| u64::from(used.watch.breaker().view().state != "closed"),
     ),
 ];
 
@@ -118,56 +135,56 @@ const COUNTERS: [(&str, &str, Of); 2] = [
     (
         "plugin_suspensions",
         "How often a plugin was suspended since its version is in use",
-        |entry| entry.watch.breaker().view().trips,
+        |used| used.watch.breaker().view().trips,
     ),
     (
         "plugin_dropped_log_lines",
         "Lines of a plugin's log that were dropped because there were too many",
-        |entry| entry.used.dropped_lines(),
+        |used| used.plugin.dropped_lines(),
     ),
 ];
 
-impl Collector for Plugins {
+impl Collector for PluginsInUse {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let set = self.shelf.now();
-        if set.entries.is_empty() {
+        let all = (self.now)();
+        if all.is_empty() {
             return Ok(());
         }
-        info(&set, &mut encoder)?;
+        info(&all, &mut encoder)?;
         for (name, help, of) in GAUGES {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for entry in &set.entries {
-                let gauge = ConstGauge::new(i64::try_from(of(entry)).unwrap_or(i64::MAX));
-                gauge.encode(metric.encode_family(&name_of(entry))?)?;
+            for used in &all {
+                let gauge = ConstGauge::new(i64::try_from(of(used)).unwrap_or(i64::MAX));
+                gauge.encode(metric.encode_family(&name_of(used))?)?;
             }
         }
         for (name, help, of) in COUNTERS {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for entry in &set.entries {
-                ConstCounter::new(of(entry)).encode(metric.encode_family(&name_of(entry))?)?;
+            for used in &all {
+                ConstCounter::new(of(used)).encode(metric.encode_family(&name_of(used))?)?;
             }
         }
         Ok(())
     }
 }
 
-fn info(set: &Set, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn info(all: &[InUse], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "1 for each plugin in use, with its version";
     let mut metric = encoder.encode_descriptor("plugin_version", help, None, MetricType::Gauge)?;
-    for entry in &set.entries {
+    for InUse { plugin, .. } in all {
         let which = Which {
-            plugin: entry.used.name().to_owned(),
-            version: entry.used.version().to_owned(),
-            digest: entry.used.digest().to_string(),
-            kind: entry.used.kind().as_str(),
+            plugin: plugin.name().to_owned(),
+            version: plugin.version().to_owned(),
+            digest: plugin.digest().to_string(),
+            kind: plugin.kind().as_str(),
         };
         ConstGauge::new(1i64).encode(metric.encode_family(&which)?)?;
     }
     Ok(())
 }
 
-fn name_of(entry: &Entry) -> Name {
+fn name_of(used: &InUse) -> Name {
     Name {
-        plugin: entry.used.name().to_owned(),
+        plugin: used.plugin.name().to_owned(),
     }
 }

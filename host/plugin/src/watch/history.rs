@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use crate::limits;
 
-use super::watch::Watch;
+use super::Watch;
 
-/// The histories of a daemon's plugins. Clones are the same ones.
+/// The histories of a program's plugins. Clones are the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct Histories {
     by_name: Arc<Mutex<BTreeMap<String, Arc<History>>>>,
@@ -38,7 +38,7 @@ pub struct Failed {
     pub version: String,
     /// The component's digest.
     pub digest: String,
-    /// The layer, if there is one.
+    /// The layer or the path, if there is one.
     pub subject: String,
     /// In the words of the metrics.
     pub result: &'static str,
@@ -55,7 +55,7 @@ impl Histories {
     }
 
     /// Forgets the names of which nothing is in use any more.
-    pub(super) fn keep(&self, is_used: impl Fn(&str) -> bool) {
+    pub fn keep(&self, is_used: impl Fn(&str) -> bool) {
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         by_name.retain(|name, history| is_used(name) || history.running() > 0);
     }

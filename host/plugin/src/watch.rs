@@ -1,21 +1,26 @@
 //! One version of a plugin at work: its calls are let begin or not, counted, timed and remembered.
+//!
+//! `history` is what is remembered of a plugin's name, `metrics` what Prometheus is told.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
-use transom_plugin::Fault;
-use transom_plugin::breaker::{Breaker, Clock, Ending, Permit, Settings, Suspended};
+use crate::breaker::{Breaker, Clock, Ending, Permit, Settings, Suspended};
+use crate::error::Fault;
 
-use crate::metrics::PluginCalls;
+mod history;
+mod metrics;
 
-use super::history::{Failed, Histories, History};
+pub use history::{Failed, Histories, History};
+pub use metrics::{InUse, PluginCalls, PluginsInUse};
 
 /// In the words of the metrics: a job that was refused because its plugin is suspended.
-pub(crate) const SUSPENDED: &str = "suspended";
+pub const SUSPENDED: &str = "suspended";
 
 /// What happened inside a plugin, in the words of the metrics.
-pub(crate) fn result(fault: &Fault) -> &'static str {
+#[must_use]
+pub fn result(fault: &Fault) -> &'static str {
     match fault {
         Fault::Guest(_) => "refused",
         Fault::Protocol(_) => "answer",
@@ -104,6 +109,17 @@ impl Watch {
         self.running.load(Ordering::Relaxed)
     }
 
+    fn failed(&self, subject: String, result: &'static str, message: String) -> Failed {
+        Failed {
+            at: SystemTime::now(),
+            version: self.version.clone(),
+            digest: self.digest.clone(),
+            subject,
+            result,
+            message,
+        }
+    }
+
     /// A call wants to begin.
     ///
     /// # Errors
@@ -116,6 +132,7 @@ impl Watch {
                     watch: Arc::clone(self),
                     permit: Some(permit),
                     begun: Instant::now(),
+                    bytes: None,
                 })
             }
             Err(suspended) => {
@@ -128,12 +145,14 @@ impl Watch {
     }
 }
 
-/// A call under way. Dropped without a word, it says nothing.
+/// A call under way. Dropped without a word, it says nothing but what went through it.
 #[derive(Debug)]
 pub struct Call {
     watch: Arc<Watch>,
     permit: Option<Permit>,
     begun: Instant,
+    /// Read and written, if it is of a kind that does.
+    bytes: Option<(u64, u64)>,
 }
 
 impl Call {
@@ -149,23 +168,21 @@ impl Call {
         }
     }
 
-    /// Bytes that went through it.
-    pub fn bytes(&self, read: u64, written: u64) {
-        self.watch.metrics.passed(&self.watch.name, read, written);
+    /// Bytes that went through it, besides those that were told before. They are counted at its end.
+    pub fn bytes(&mut self, read: u64, written: u64) {
+        let (before_read, before_written) = self.bytes.unwrap_or_default();
+        self.bytes = Some((before_read + read, before_written + written));
     }
 
     /// It has ended: in the words of the metrics, and what happened to whom if that is worth remembering.
     pub fn end(mut self, result: &'static str, ending: Ending, failure: Option<(String, String)>) {
         let watch = Arc::clone(&self.watch);
         watch.metrics.ended(&watch.name, self.begun.elapsed(), result);
-        let failed = failure.map(|(subject, message)| Failed {
-            at: SystemTime::now(),
-            version: watch.version.clone(),
-            digest: watch.digest.clone(),
-            subject,
-            result,
-            message,
-        });
+        let failed = failure.map(|(subject, message)| watch.failed(subject, result, message));
+        if let (Ending::Crash, Some(Failed { subject, message, .. })) = (ending, &failed) {
+            let (plugin, version) = (&watch.name, &watch.version);
+            tracing::warn!(plugin, version, subject, error = message, "a plugin has crashed");
+        }
         watch.history.ended(result, failed);
         let trips = watch.breaker.view().trips;
         if let Some(permit) = self.permit.take() {
@@ -188,5 +205,8 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.watch.running.fetch_sub(1, Ordering::Relaxed);
+        if let Some((read, written)) = self.bytes {
+            self.watch.metrics.passed(&self.watch.name, read, written);
+        }
     }
 }

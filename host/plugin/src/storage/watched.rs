@@ -7,15 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio_stream::Stream;
-use transom_plugin::breaker::Ending;
-use transom_plugin::storage::Around;
-use transom_plugin::{DriverError, DriverPlugin};
 use transom_storage::{
     Capabilities, Chunks, Condition, Entry, Error, Pending, Put, Reader, Redirect, StorageDriver,
     StoragePath, Walk, WriteMode, Writer,
 };
 
-use crate::plugins::watch::{self, Call, Watch};
+use super::{Around, DriverError, DriverPlugin};
+use crate::breaker::Ending;
+use crate::watch::{self, Call, Watch};
 
 /// Puts a watch around each driver that the plugin opens.
 #[must_use]
@@ -61,9 +60,22 @@ impl WatchedDriver {
         path: &'a StoragePath,
         call: impl FnOnce(&'a dyn StorageDriver) -> Pending<'a, T> + Send + 'a,
     ) -> Pending<'a, T> {
+        self.once_with(path, call, |_, _| {})
+    }
+
+    /// The same, which says what went through it if it is done.
+    fn once_with<'a, T: Send + 'a>(
+        &'a self,
+        path: &'a StoragePath,
+        call: impl FnOnce(&'a dyn StorageDriver) -> Pending<'a, T> + Send + 'a,
+        count: impl FnOnce(&mut Job, &T) + Send + 'a,
+    ) -> Pending<'a, T> {
         Box::pin(async move {
             let mut job = self.begin(path)?;
             let done = call(&*self.inner).await;
+            if let Ok(done) = &done {
+                count(&mut job, done);
+            }
             job.end(done.as_ref().err());
             done
         })
@@ -94,6 +106,22 @@ impl Job {
             Err(error) => self.end(Some(error)),
         }
         done
+    }
+
+    /// Bytes were read by its user.
+    fn read(&mut self, bytes: &Bytes) {
+        self.bytes(bytes.len(), 0);
+    }
+
+    /// Its user has written bytes.
+    fn written(&mut self, bytes: usize) {
+        self.bytes(0, bytes);
+    }
+
+    fn bytes(&mut self, read: usize, written: usize) {
+        if let Some(call) = &mut self.call {
+            call.bytes(read as u64, written as u64);
+        }
     }
 
     fn works(&mut self) {
@@ -132,11 +160,13 @@ impl StorageDriver for WatchedDriver {
     }
 
     fn get<'a>(&'a self, path: &'a StoragePath, limit: u64) -> Pending<'a, Bytes> {
-        self.once(path, move |inner| inner.get(path, limit))
+        self.once_with(path, move |inner| inner.get(path, limit), Job::read)
     }
 
     fn put<'a>(&'a self, path: &'a StoragePath, content: Bytes, condition: Condition) -> Pending<'a, ()> {
-        self.once(path, move |inner| inner.put(path, content, condition))
+        let length = content.len();
+        let put = move |inner: &'a dyn StorageDriver| inner.put(path, content, condition);
+        self.once_with(path, put, move |job, ()| job.written(length))
     }
 
     fn read<'a>(&'a self, path: &'a StoragePath, offset: u64) -> Pending<'a, Reader> {
@@ -209,6 +239,7 @@ impl Stream for WatchedChunks {
         };
         let chunk = self.job.step(chunk);
         if let Ok(bytes) = &chunk {
+            self.job.read(bytes);
             self.left = self.left.saturating_sub(bytes.len() as u64);
             // Nobody needs to ask again.
             if self.left == 0 {
@@ -245,7 +276,11 @@ impl Writer for WatchedWriter {
 
     fn write(&mut self, bytes: Bytes) -> Pending<'_, ()> {
         Box::pin(async move {
+            let length = bytes.len();
             let done = self.inner.write(bytes).await;
+            if done.is_ok() {
+                self.job.written(length);
+            }
             self.job.step(done)
         })
     }
