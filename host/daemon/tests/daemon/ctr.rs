@@ -117,8 +117,7 @@ fn content_is_edited() {
     let Some((program, ctr)) = both() else { return };
     good(&ctr.fed(&["content", "ingest", "r"], b"{\"a\": 1}"));
     let editor = program.folder.path().join("editor");
-    std::fs::write(&editor, "#!/bin/sh\nprintf '{\"a\": 2}' > \"$1\"\n").expect("a file");
-    std::fs::set_permissions(&editor, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a file");
+    transom_tests::scripts::script(&editor, "printf '{\"a\": 2}' > \"$1\"");
     let editor = editor.to_string_lossy().into_owned();
     let edited = ctr.good(&["content", "edit", "--editor", &editor, &sha256(b"{\"a\": 1}")]);
     assert_eq!(edited.trim(), sha256(b"{\"a\": 2}"));
