@@ -106,7 +106,7 @@ impl Drop for Receiver {
 }
 
 /// A place where nobody listens yet, and nobody else can.
-fn reserve() -> (TcpSocket, String) {
+pub(crate) fn reserve() -> (TcpSocket, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/events?x=1", socket.local_addr().unwrap());
