@@ -416,7 +416,7 @@ fn events() {
     let mut number = 0;
     let line = loop {
         number += 1;
-        assert!(number < 200, "ctr tells of no event");
+        assert!(number < 1000, "ctr tells of no event");
         ctr.good(&["namespaces", "create", &format!("n{number}")]);
         if let Ok(line) = heard.recv_timeout(std::time::Duration::from_millis(100)) {
             break line;
