@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`needs`] (what a test may ask of the machine, and how it says that it skips),
 //! [`tree`] (a directory as a comparable record), [`sample`] (images made on the spot, with the tree that
-//! unpacking them must give), [`versions`] (plugins of other versions).
+//! unpacking them must give), [`versions`] (plugins of other versions), [`scripts`] (programs that are run).
 //!
 //! This crate is for tests, the demo and benchmarks: unlike the library crates it reads the environment and
 //! prints.
@@ -11,6 +11,7 @@ pub mod debian;
 pub mod moto;
 pub mod needs;
 pub mod sample;
+pub mod scripts;
 pub mod tree;
 pub mod versions;
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use rustix::fs::{
@@ -19,6 +20,16 @@ use crate::{limits, timestamp};
 pub(crate) struct Folder {
     fd: OwnedFd,
     path: PathBuf,
+    locked: AtomicBool,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing alone does not do: a child that is just being started has the descriptor, too, until it runs its own program.
+        if *self.locked.get_mut() {
+            let _ = flock(&self.fd, FlockOperation::Unlock);
+        }
+    }
 }
 
 impl Folder {
@@ -27,6 +38,7 @@ impl Folder {
         Ok(Folder {
             fd: open(path, flags, Mode::empty())?,
             path: path.to_path_buf(),
+            locked: AtomicBool::new(false),
         })
     }
 
@@ -42,7 +54,10 @@ impl Folder {
     /// goes when the handle is closed, however the process ends. `false` if somebody has it.
     pub(crate) fn try_lock(&self) -> io::Result<bool> {
         match flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.locked.store(true, Ordering::Relaxed);
+                Ok(true)
+            }
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(e) => Err(e.into()),
         }

@@ -16,7 +16,7 @@ pub const LOCK: &str = "transomd.lock";
 /// The root is this process's for as long as this lives, also if the process is killed.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -46,7 +46,14 @@ impl Lock {
             writeln!(file, "{}", std::process::id())
         };
         put().map_err(|e| Failure::io("write", &path, e))?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone does not do: a child that is just being started has the descriptor, too, until it runs its own program.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

@@ -113,6 +113,7 @@ impl Service<Request<Body>> for Services {
             begin: Instant::now(),
             span,
             code: None,
+            ended: false,
         };
         let work = match self.inner.find(&request) {
             Ok(handler) => Work::Handler(Box::pin(handler.oneshot(request))),
@@ -202,6 +203,7 @@ struct Count {
     begin: Instant,
     span: Span,
     code: Option<Code>,
+    ended: bool,
 }
 
 impl Count {
@@ -220,14 +222,16 @@ impl Count {
             .map(|code| Code::from_bytes(code.as_bytes()));
         self.code = code.or(self.code);
     }
-}
 
-impl Drop for Count {
-    fn drop(&mut self) {
+    /// The request has ended, which is counted once.
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         let took = self.begin.elapsed();
         let code = self.code.unwrap_or(Code::Cancelled);
         self.metrics.call(self.method, code, took);
-        if let Some(trace) = &mut self.trace {
+        if let Some(mut trace) = self.trace.take() {
             trace.code(code);
         }
         let _entered = self.span.enter();
@@ -235,6 +239,12 @@ impl Drop for Count {
             Code::Internal | Code::DataLoss | Code::Unknown => tracing::warn!(?code, ?took, "failed"),
             _ => tracing::debug!(?code, ?took, "answered"),
         }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -283,9 +293,12 @@ impl http_body::Body for Counted {
         {
             correct(trailers);
             counted.count.see(trailers);
+            // Before they go out: whoever has the answer sees it counted.
+            counted.count.end();
         }
         if let Some(Err(status)) = &frame {
             counted.count.code = Some(status.code());
+            counted.count.end();
         }
         Poll::Ready(frame)
     }

@@ -430,7 +430,8 @@ fn cancelling_ends_a_program_that_hangs() {
         let start = Instant::now();
         let error = run.blob(b"blob").unwrap_err();
         assert!(matches!(error, PumpError::Cancelled), "{error:?}");
-        assert!(start.elapsed() < Duration::from_secs(30), "{script}");
+        // Long before it would have ended by itself.
+        assert!(start.elapsed() < Duration::from_secs(600), "{script}");
         timer.join().unwrap();
     }
 }

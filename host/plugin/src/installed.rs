@@ -376,8 +376,8 @@ impl Installed {
         Ok(())
     }
 
-    /// Makes the folder, and keeps others from changing it as long as the file is open.
-    fn alone(&self) -> Result<File, InstalledError> {
+    /// Makes the folder, and keeps others from changing it as long as what is returned is there.
+    fn alone(&self) -> Result<Alone, InstalledError> {
         fs::create_dir_all(&self.folder).map_err(|source| io_error(&self.folder, source))?;
         let path = self.folder.join(BUSY_FILE);
         let file = File::options()
@@ -388,8 +388,9 @@ impl Installed {
             .map_err(|source| io_error(&path, source))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| InstalledError::Busy(self.folder.clone()))?;
+        let alone = Alone(file);
         self.make_ours()?;
-        Ok(file)
+        Ok(alone)
     }
 
     /// Begins a lock file where there is none. A folder with blobs and without one is somebody else's, of which nothing must be
@@ -406,6 +407,17 @@ impl Installed {
             }),
             None => layout::put_file(&self.folder, LOCK_FILE, &Lock::default().text()),
         }
+    }
+}
+
+/// Keeps others out.
+#[derive(Debug)]
+struct Alone(File);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // Closing alone does not do: a child that is just being started has the descriptor, too, until it runs its own program.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 

@@ -11,7 +11,7 @@ mod guests;
 mod harness;
 
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use faults::{fault, plugin_error};
 use guests::{guest, spy};
@@ -71,13 +71,10 @@ fn a_payload_reaches_the_guest_that_it_is_for() {
     assert_eq!(given(&[other]), b"");
 }
 
-/// Runs a guest that fails, checks that it does so in time and that a good one still works, and returns how it failed.
+/// Runs a guest that fails, checks that a good one still works, and returns how it failed.
 fn fails(name: &str) -> Fault {
     let guest = handler(name);
-    let start = Instant::now();
     let ran = run(&guest, LAYER_TAR, b"some input", None);
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(20), "{name} took {took:?}");
     passes();
     fault(&ran).clone()
 }
@@ -120,6 +117,9 @@ fn cpu_and_wall_time_have_limits_of_their_own() {
     );
     let limits = Limits {
         wall: short,
+        // Whoever looks at the clock may come late.
+        stall: Duration::from_secs(60),
+        cpu: Duration::from_secs(60),
         ..plugin.limits().clone()
     };
     let handler = plugin.with_limits(limits).handler(&Values::new()).unwrap();
@@ -237,17 +237,14 @@ fn a_guest_can_be_cancelled_while_it_computes() {
         std::thread::sleep(Duration::from_millis(100));
         later.cancel();
     });
-    let start = Instant::now();
     let ran = run_with(&handler, LAYER_TAR, b"", None, &[], cancel);
     assert!(matches!(ran, Err(PumpError::Cancelled)), "{ran:?}");
-    assert!(start.elapsed() < Duration::from_secs(20));
     thread.join().unwrap();
 }
 
 #[test]
 fn a_guest_that_cannot_describe_itself_is_not_loaded() {
     let load = |name: &str| HOST.load_bytes(&guest(name), None).unwrap_err();
-    let start = Instant::now();
     assert!(matches!(
         load("describe-loop"),
         LoadError::Describe(Fault::Cpu { .. } | Fault::Stall { .. })
@@ -256,7 +253,6 @@ fn a_guest_that_cannot_describe_itself_is_not_loaded() {
         load("start-loop"),
         LoadError::Describe(Fault::Cpu { .. } | Fault::Stall { .. })
     ));
-    assert!(start.elapsed() < Duration::from_secs(30));
     assert!(matches!(
         load("describe-trap"),
         LoadError::Describe(Fault::Trap { .. })

@@ -1,7 +1,6 @@
 //! Files of credentials, and programs that keep them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use transom_client::auth::{Asked, CredentialSource, Credentials, DockerConfig, Helper};
@@ -110,8 +109,7 @@ async fn damaged_files_are_named_and_not_repeated() {
 fn helper(script: &str) -> (tempfile::TempDir, Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("docker-credential-test");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    transom_tests::scripts::script(&path, script);
     let folders = vec![PathBuf::from("/nowhere"), folder.path().to_owned()];
     (folder, folders)
 }

@@ -16,6 +16,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use transom_oci::{Algorithm, Digest};
 
@@ -65,6 +66,9 @@ pub(crate) enum Fault {
     Without(&'static str),
     /// A header is another.
     With(&'static str, String),
+    /// Nothing happens as long as the number is 0; then this.
+    #[allow(dead_code, reason = "the tests of transfers use it")]
+    When(watch::Receiver<usize>, Box<Fault>),
 }
 
 /// An answer of a test's own.
@@ -214,6 +218,14 @@ async fn respond(shelf: Arc<Shelf>, request: Request<Incoming>) -> Result<Respon
     let fault = match &mut *shelf.plan.lock().unwrap() {
         Some(plan) => plan(&seen),
         None => Fault::None,
+    };
+    // Outside the lock, and without a thread that others may need.
+    let fault = match fault {
+        Fault::When(mut number, then) => {
+            number.wait_for(|number| *number > 0).await.unwrap();
+            *then
+        }
+        other => other,
     };
     let response = match &fault {
         Fault::Reply(response) => clone(response),

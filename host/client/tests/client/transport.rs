@@ -125,9 +125,10 @@ async fn silence_has_an_end() {
 
 #[tokio::test]
 async fn nobody_there_is_said() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // A place where nobody listens, and nobody else can.
+    let place = tokio::net::TcpSocket::new_v4().unwrap();
+    place.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = place.local_addr().unwrap().to_string();
     for plain_http in [true, false] {
         let options = Options {
             hosts: Hosts {

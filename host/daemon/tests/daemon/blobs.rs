@@ -15,7 +15,7 @@ use transom_api::content::{
 
 use crate::rig::{Rig, here, sha256};
 
-pub(crate) const NEVER: Duration = Duration::from_secs(30);
+pub(crate) const NEVER: Duration = Duration::from_secs(120);
 pub(crate) const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 pub(crate) fn client(rig: &Rig) -> ContentClient<tonic::transport::Channel> {

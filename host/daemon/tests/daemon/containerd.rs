@@ -51,7 +51,7 @@ impl Containerd {
     /// Waits until it answers.
     fn answers(&mut self, ctr: &Path, folder: &Path) {
         let log = || std::fs::read_to_string(folder.join("containerd.log")).unwrap_or_default();
-        for _ in 0..600 {
+        for _ in 0..2400 {
             assert_eq!(
                 self.child.try_wait().expect("a child"),
                 None,
@@ -107,7 +107,7 @@ fn both() -> Option<(Program, Containerd, PathBuf)> {
 /// Waits for what containerd's collector does in its own time.
 #[track_caller]
 fn comes(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..2400 {
         if is_so() {
             return;
         }

@@ -117,8 +117,7 @@ fn content_is_edited() {
     let Some((program, ctr)) = both() else { return };
     good(&ctr.fed(&["content", "ingest", "r"], b"{\"a\": 1}"));
     let editor = program.folder.path().join("editor");
-    std::fs::write(&editor, "#!/bin/sh\nprintf '{\"a\": 2}' > \"$1\"\n").expect("a file");
-    std::fs::set_permissions(&editor, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a file");
+    transom_tests::scripts::script(&editor, "printf '{\"a\": 2}' > \"$1\"");
     let editor = editor.to_string_lossy().into_owned();
     let edited = ctr.good(&["content", "edit", "--editor", &editor, &sha256(b"{\"a\": 1}")]);
     assert_eq!(edited.trim(), sha256(b"{\"a\": 2}"));
@@ -417,7 +416,7 @@ fn events() {
     let mut number = 0;
     let line = loop {
         number += 1;
-        assert!(number < 200, "ctr tells of no event");
+        assert!(number < 1000, "ctr tells of no event");
         ctr.good(&["namespaces", "create", &format!("n{number}")]);
         if let Ok(line) = heard.recv_timeout(std::time::Duration::from_millis(100)) {
             break line;

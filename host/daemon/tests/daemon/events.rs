@@ -15,7 +15,7 @@ use transom_api::{event, images, namespaces, types};
 use crate::rig::{Rig, here, of, sha256};
 
 /// Long after anything in a test has happened; a test that waits for it has failed.
-const NEVER: Duration = Duration::from_secs(30);
+const NEVER: Duration = Duration::from_secs(120);
 
 pub(crate) async fn subscribe(rig: &Rig, filters: &[&str]) -> Streaming<types::Envelope> {
     let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();

@@ -13,7 +13,7 @@ use transom_api::streaming::streaming_client::StreamingClient;
 
 use crate::rig::{Rig, of, refused};
 
-const NEVER: Duration = Duration::from_secs(30);
+const NEVER: Duration = Duration::from_secs(120);
 
 fn init(id: &str) -> Any {
     Any {

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use transom_api::images::ListImagesRequest;
@@ -165,10 +165,11 @@ async fn a_share_of_traces_is_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_collector_the_daemon_works_and_stops() {
-    // Bound and dropped: nobody listens there.
-    let port = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    // Nobody listens there, and nobody else can.
+    let port = TcpSocket::new_v4().expect("a socket");
+    port.bind("127.0.0.1:0".parse().expect("an address"))
+        .expect("a port");
     let endpoint = format!("http://{}", port.local_addr().expect("an address"));
-    drop(port);
     let rig = Rig::with(sent_to(&endpoint)).await;
     let mut images = ImagesClient::new(rig.channel.clone());
     let listed = images.list(here(ListImagesRequest::default())).await;

@@ -1,6 +1,5 @@
 //! Who is asked before the daemon pulls an image, as it is configured.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tonic::Code;
@@ -72,10 +71,7 @@ async fn a_policy_of_a_plugin_decides() {
 async fn a_program_in_the_folder_decides() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = folder.path().join("check");
-    let script = |text: &str| {
-        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("a file");
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it is ours");
-    };
+    let script = |text: &str| transom_tests::scripts::script(&program, text);
     script("exit 0");
     let rig = Rig::with(|config| config.verifiers.bin_dir = Some(folder.path().to_path_buf())).await;
     assert_eq!(parts(&rig).await, ["bindir"]);

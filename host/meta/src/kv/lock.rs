@@ -12,7 +12,7 @@ use crate::limits;
 /// Held as long as the store is open; the system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -26,7 +26,7 @@ impl Lock {
             .write(true)
             .open(folder.join("lock"))
             .map_err(|error| io_error("lock", &error))?;
-        // A child that the last holder was just starting has its descriptors until it runs its own program.
+        // A child that the last holder was just starting when it was killed has its descriptors until it runs its own program.
         let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
         for _ in 0..limits::KV_LOCK_TRIES {
             if locked != Err(rustix::io::Errno::WOULDBLOCK) {
@@ -49,7 +49,14 @@ impl Lock {
         if let Err(error) = sign(&mut file) {
             tracing::warn!(%error, "cannot write the process id into the lock of the metadata");
         }
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone does not do, for the reason above.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

@@ -69,7 +69,8 @@ fn open_db(path: &Path) -> Result<Db, KvError> {
             config.open().map_err(|error| failed(path, "open", error))
         });
         match opened {
-            // Our own lock is held, so this is a store of this very process, whose threads have not ended yet.
+            // Our own lock is held, so this is a store of this very process, whose threads have not ended yet; or a child that is
+            // just being started has its descriptors until it runs its own program.
             Err(KvError::Io { reason, .. }) if reason.contains("could not acquire lock") && tries > 0 => {
                 tries -= 1;
                 std::thread::sleep(OPEN_PAUSE);
@@ -80,7 +81,7 @@ fn open_db(path: &Path) -> Result<Db, KvError> {
 }
 
 /// How often, and how far apart, a store that this process has just closed is tried again.
-const OPEN_TRIES: u32 = 200;
+const OPEN_TRIES: u32 = 3000;
 const OPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// sled's files and what makes them durable.

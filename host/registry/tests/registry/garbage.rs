@@ -266,6 +266,9 @@ fn push_pull_delete(client: &mut Client, name: &str, number: u32) {
     }
 }
 
+/// How long the hammer strikes where much too little happens. Then the test fails.
+const SLOWEST: Duration = Duration::from_secs(300);
+
 /// How long the hammer strikes: `TRANSOM_HAMMER_SECONDS`, or little.
 fn hammering() -> Duration {
     let seconds = std::env::var("TRANSOM_HAMMER_SECONDS").ok();
@@ -310,11 +313,12 @@ fn hammer(drivers: [Arc<dyn StorageDriver>; 2], grace: Duration, least: u32) {
     let instances = drivers.map(|driver| Serving::on(driver, options, settings()));
     let (stop, rounds) = (AtomicBool::new(false), AtomicU32::new(0));
     let deleted = AtomicU32::new(0);
+    let enough = || rounds.load(Ordering::Relaxed) >= least && deleted.load(Ordering::Relaxed) > 0;
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
             .map(|client| {
-                let (instances, rounds) = (&instances, &rounds);
-                scope.spawn(move || strike(&instances[client % 2], client as u32, grace, rounds))
+                let (instances, rounds, enough) = (&instances, &rounds, &enough);
+                scope.spawn(move || strike(&instances[client % 2], client as u32, grace, rounds, enough))
             })
             .collect();
         for serving in &instances {
@@ -346,12 +350,12 @@ fn hammer(drivers: [Arc<dyn StorageDriver>; 2], grace: Duration, least: u32) {
     check_all(&instances[0]);
 }
 
-/// One client's rounds.
-fn strike(serving: &Serving, client: u32, grace: Duration, rounds: &AtomicU32) {
+/// One client's rounds, until there are enough on a slow machine, too.
+fn strike(serving: &Serving, client: u32, grace: Duration, rounds: &AtomicU32, enough: impl Fn() -> bool) {
     let mut connection = serving.client();
     let (name, begun) = (format!("r{client}"), Instant::now());
     let mut number = client;
-    while begun.elapsed() < hammering() {
+    while begun.elapsed() < hammering() || (begun.elapsed() < SLOWEST && !enough()) {
         push_pull_delete(&mut connection, &name, number);
         rounds.fetch_add(1, Ordering::Relaxed);
         // Long pauses are what makes things old.

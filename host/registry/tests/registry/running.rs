@@ -178,13 +178,10 @@ fn where_the_index_is_and_whether_there_is_one_can_be_said() {
 fn operators_see_what_waits_to_be_told() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    // Nobody listens there.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Nobody listens there, and nobody else can.
+    let (_reserved, url) = crate::notifications::reserve();
     let text = format!(
-        "state = {state:?}\n[storage]\ndriver = \"inmemory\"\n[[notifications]]\nname = \"hook\"\nurl = \"http://{closed}/\"\n"
+        "state = {state:?}\n[storage]\ndriver = \"inmemory\"\n[[notifications]]\nname = \"hook\"\nurl = {url:?}\n"
     );
     let place = Place::open(&text).unwrap();
     let of_hook = |name: &str| format!("registry_notifications_{name}{{endpoint=\"hook\"}}");

@@ -1,6 +1,7 @@
 //! Content that is being written: a file beside its later name, that a writer has locked.
 
 use std::fs::File;
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -20,8 +21,27 @@ use crate::{Condition, Error, Put, StoragePath, limits};
 /// An upload file, open and locked. Its clones in running calls keep the lock.
 #[derive(Clone, Debug)]
 pub(super) struct Upload {
-    file: Arc<File>,
+    file: Arc<Locked>,
     path: StoragePath,
+}
+
+/// A file with a lock, which goes with the writer; readers may have the file for longer.
+#[derive(Debug)]
+struct Locked(Arc<File>);
+
+impl Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing alone does not do: a child that is just being started has the descriptor, too, until it runs its own program.
+        let _ = fs::flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 /// Opens or makes the upload file of a path, and says how many bytes are in it.
@@ -52,7 +72,7 @@ fn start(file: File, path: &StoragePath, mode: WriteMode) -> Result<(Upload, u64
         WriteMode::Append => file.metadata().map_err(failed)?.len(),
     };
     let upload = Upload {
-        file: Arc::new(file),
+        file: Arc::new(Locked(Arc::new(file))),
         path: path.clone(),
     };
     Ok((upload, size))
@@ -301,7 +321,7 @@ impl Writer for FileWriter {
     }
 
     fn file(&self) -> Option<Arc<File>> {
-        Some(Arc::clone(&self.upload.file))
+        Some(Arc::clone(&self.upload.file.0))
     }
 
     fn write(&mut self, bytes: Bytes) -> Pending<'_, ()> {

@@ -21,6 +21,10 @@ pub const ID_RANGES_MAX: usize = 340;
 /// scanner, or a child between fork and exec.
 pub const UNMOUNT_TRIES: u32 = 50;
 
+/// The same for temporary mounts, in whose place nobody works but this process: a child may need that long to run its own
+/// program on a busy machine, and what stays mounted stays until the next start.
+pub const TEMPORARY_UNMOUNT_TRIES: u32 = 200;
+
 /// The pause between two of them.
 pub const UNMOUNT_PAUSE: Duration = Duration::from_millis(50);
 

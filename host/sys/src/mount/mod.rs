@@ -78,7 +78,7 @@ pub fn unmount_all(target: &Path, flags: UnmountFlags) -> Result<usize, MountErr
 /// # Errors
 /// As [`unmount_all`], at the first mount that stays; and [`MountError::MountInfo`].
 pub fn unmount_recursive(target: &Path, flags: UnmountFlags) -> Result<usize, MountError> {
-    unmount::unmount_recursive(&Linux, target, flags)
+    unmount::unmount_recursive(&Linux, target, flags, limits::UNMOUNT_TRIES)
 }
 
 #[cfg(test)]

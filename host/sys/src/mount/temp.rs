@@ -14,6 +14,7 @@ use rustix::mount::UnmountFlags;
 use super::calls::MountSys;
 use super::description::Mount;
 use super::error::MountError;
+use super::limits::{TEMPORARY_UNMOUNT_TRIES, UNMOUNT_TRIES};
 use super::variants::without_volatile;
 use super::{stack, unmount};
 use crate::linux::Linux;
@@ -158,7 +159,8 @@ impl<S: MountSys> TempMounts<S> {
         let mut kept = Vec::new();
         for name in self.leftovers()? {
             let path = shared.folder.join(OsStr::from_bytes(&name));
-            let unmounted = unmount::unmount_recursive(&*shared.sys, &path, UnmountFlags::NOFOLLOW);
+            let (flags, tries) = (UnmountFlags::NOFOLLOW, UNMOUNT_TRIES);
+            let unmounted = unmount::unmount_recursive(&*shared.sys, &path, flags, tries);
             let removed = unmounted.and_then(|_| shared.remove(&path, &name));
             kept.extend(removed.err());
         }
@@ -238,7 +240,8 @@ impl<S: MountSys> TempMount<S> {
                 Ok(()) => {}
                 // Something is mounted below, as with rbind, or looks in for a moment.
                 Err(MountError::Busy { .. }) => {
-                    unmount::unmount_recursive(sys, &self.path, UnmountFlags::NOFOLLOW)?;
+                    let (flags, tries) = (UnmountFlags::NOFOLLOW, TEMPORARY_UNMOUNT_TRIES);
+                    unmount::unmount_recursive(sys, &self.path, flags, tries)?;
                     return Ok(());
                 }
                 // Somebody else unmounted it.

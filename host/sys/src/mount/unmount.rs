@@ -16,8 +16,12 @@ use super::{fuse, info};
 /// # Errors
 /// [`MountError::Busy`] once [`UNMOUNT_TRIES`] are used up; [`MountError::Unmount`] with `EINVAL` where nothing is mounted.
 pub(super) fn unmount<S: MountSys>(sys: &S, target: &Path, flags: UnmountFlags) -> Result<(), MountError> {
+    in_tries(sys, target, flags, UNMOUNT_TRIES)
+}
+
+fn in_tries<S: MountSys>(sys: &S, target: &Path, flags: UnmountFlags, tries: u32) -> Result<(), MountError> {
     let mut answer = once(sys, target, flags);
-    for _ in 1..UNMOUNT_TRIES {
+    for _ in 1..tries {
         if !matches!(answer, Err(MountError::Busy { .. })) {
             break;
         }
@@ -70,11 +74,13 @@ pub(super) fn unmount_all<S: MountSys>(
     })
 }
 
-/// Takes everything off that is mounted at `target` or below it, the deepest first. Stops at the first that stays.
+/// Takes everything off that is mounted at `target` or below it, the deepest first, each in so many tries. Stops at the
+/// first that stays.
 pub(super) fn unmount_recursive<S: MountSys>(
     sys: &S,
     target: &Path,
     flags: UnmountFlags,
+    tries: u32,
 ) -> Result<usize, MountError> {
     let target = settled(target);
     let list = info::mounts(sys)?;
@@ -83,7 +89,7 @@ pub(super) fn unmount_recursive<S: MountSys>(
         .collect();
     places.sort_by_key(|place| std::cmp::Reverse(place.components().count()));
     for place in &places {
-        unmount(sys, place, flags)?;
+        in_tries(sys, place, flags, tries)?;
     }
     Ok(places.len())
 }

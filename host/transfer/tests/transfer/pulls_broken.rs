@@ -200,7 +200,7 @@ async fn an_error_that_wrong_bytes_may_explain_waits_for_their_digest() {
     let layer = sample.layers[0].clone();
     // The applier fails at the first try, before the blob is there; the registry sends the rest only then.
     *applier.fails_along.lock().unwrap() = true;
-    let mut failed = applier.failed_along.subscribe();
+    let failed = applier.failed_along.subscribe();
     let mut asked = 0;
     fake.plan(move |seen| {
         if !is_layer(seen, &layer) {
@@ -209,12 +209,7 @@ async fn an_error_that_wrong_bytes_may_explain_waits_for_their_digest() {
         asked += 1;
         match asked {
             1 => Fault::Cut(600_000),
-            2 => {
-                while *failed.borrow_and_update() == 0 {
-                    std::thread::yield_now();
-                }
-                Fault::Flip(1_000)
-            }
+            2 => Fault::When(failed.clone(), Box::new(Fault::Flip(1_000))),
             _ => Fault::None,
         }
     });

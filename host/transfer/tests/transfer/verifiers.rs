@@ -1,6 +1,5 @@
 //! Who is asked before an image is pulled, and what is left of one that is refused: nothing.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +15,7 @@ use crate::pulls::{client, offer, registry};
 use crate::stage::{Sample, Stage, caller, digest, refused};
 
 fn program(folder: &Path, name: &str, script: &str) {
-    let path = folder.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    transom_tests::scripts::script(&folder.join(name), script);
 }
 
 fn programs(folder: &Path, most: Option<usize>) -> Arc<dyn Verifier> {

@@ -35,7 +35,7 @@ impl Containerd {
             .spawn()
             .unwrap();
         let mut containerd = Containerd { child, socket };
-        for _ in 0..600 {
+        for _ in 0..2400 {
             assert_eq!(containerd.child.try_wait().unwrap(), None, "containerd ended");
             let asked = containerd.ctr().arg("version").output().unwrap();
             if asked.status.success() {

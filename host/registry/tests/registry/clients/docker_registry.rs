@@ -1,7 +1,8 @@
 //! docker-registry on a folder of ours, and the other way round.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -25,28 +26,27 @@ pub(crate) struct DockerRegistry {
 
 impl DockerRegistry {
     pub(crate) fn start(place: &Place, folder: &Path) -> DockerRegistry {
-        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"{address}\"}}\n",
+            "version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n",
             folder.display()
         );
         fs::write(place.path("docker-registry.yml"), config).unwrap();
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(place.path("docker-registry.yml"));
-        let child = command
+        let mut child = command
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut registry = DockerRegistry { child, address };
-        for _ in 0..600 {
-            assert_eq!(registry.child.try_wait().unwrap(), None, "docker-registry ended");
-            if TcpStream::connect(address).is_ok() {
-                return registry;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!("docker-registry does not listen");
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let rest = line.split("listening on ").nth(1)?;
+            rest.split(['"', ',']).next()?.parse().ok()
+        });
+        // Nobody reads what it says of each request, and it must not wait for somebody who does.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = address.expect("docker-registry listens");
+        DockerRegistry { child, address }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Stage, inside};
 use crate::mount::calls::Ended;
+use crate::mount::limits::UNMOUNT_TRIES;
 use crate::mount::unmount::{unmount, unmount_all, unmount_recursive};
 use crate::mount::{Mount, MountError, UnmountFlags};
 use crate::{Errno, Op};
@@ -103,16 +104,16 @@ fn the_deepest_comes_off_first() {
     let mounts = ["", "a", "a", "a/b/c", "ab"].map(|name| inside(name, Mount::bind("/source", false)));
     stage.mount(&mounts).unwrap();
     assert_eq!(
-        unmount_recursive(&stage.sys, &beside, UnmountFlags::empty()).unwrap(),
+        unmount_recursive(&stage.sys, &beside, UnmountFlags::empty(), UNMOUNT_TRIES).unwrap(),
         0
     );
     let a = stage.root().join("a");
     assert_eq!(
-        unmount_recursive(&stage.sys, &a, UnmountFlags::empty()).unwrap(),
+        unmount_recursive(&stage.sys, &a, UnmountFlags::empty(), UNMOUNT_TRIES).unwrap(),
         3
     );
     assert_eq!(
-        unmount_recursive(&stage.sys, stage.root(), UnmountFlags::empty()).unwrap(),
+        unmount_recursive(&stage.sys, stage.root(), UnmountFlags::empty(), UNMOUNT_TRIES).unwrap(),
         2
     );
     assert_eq!(
