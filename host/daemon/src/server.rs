@@ -348,7 +348,9 @@ impl Opening<'_> {
         let unpacker = unpacker(&differs, &metadata);
         let seals = snapshots::seals::Seals::new(metadata.clone(), unpacker.clone());
         let verifiers = self.plugins.verifiers().verifiers();
-        let transfers = Transfers::new(metadata.clone(), Some(unpacker)).verified_by(verifiers);
+        let transfers = Transfers::new(metadata.clone(), Some(unpacker))
+            .verified_by(verifiers)
+            .unpacking_ahead(ahead.clone());
         let registries = Registries::new(&self.config.transfer);
         let collector = Arc::new(Scheduler::start(metadata.clone(), settings(&self.config.gc)));
         let registry = self.registry(Some(&metadata), &plugins, &mut parts).await?;

@@ -18,6 +18,7 @@ mod walk;
 
 use std::sync::Arc;
 
+use transom_diff::Ahead;
 use transom_meta::images::Image;
 use transom_meta::{Caller, Metadata};
 use transom_oci::{Descriptor, media_type};
@@ -46,6 +47,7 @@ pub struct ImportOptions {
 /// One import.
 pub(crate) struct Import<'a> {
     pub(crate) metadata: &'a Metadata,
+    pub(crate) ahead: Option<&'a Ahead>,
     pub(crate) unpacker: Option<&'a Unpacker>,
     pub(crate) options: ImportOptions,
     pub(crate) into: &'a ImageStore,
@@ -65,7 +67,7 @@ impl Import<'_> {
             false => Some(self.unpacking(&hold).await?),
         };
         let mut early = Early::new(self.metadata, self.into, unpacking);
-        let receiver = Receiver::new(self.metadata, hold.caller(), &*self.progress);
+        let receiver = Receiver::new(self.metadata, hold.caller(), &*self.progress, self.ahead());
         let received = receiver.run(source, &mut early).await?;
         let root = self.root(hold.caller(), &received).await?;
         let walk = Walk::new(self.metadata, hold.caller(), self.into, self.options.skip_missing);
@@ -76,6 +78,13 @@ impl Import<'_> {
         hold.end().await?;
         self.progress.tell(Progress::of_all(IMPORTED));
         Ok(saved)
+    }
+
+    /// Who unpacks layers while they arrive, if they are to be unpacked where that is of use.
+    fn ahead(&self) -> Option<Ahead> {
+        let mut places = self.into.unpacks.iter().map(|to| to.snapshotter.as_str());
+        let is_of_use = places.any(|snapshotter| matches!(snapshotter, "" | "overlayfs"));
+        self.ahead.filter(|_| is_of_use).cloned()
     }
 
     async fn unpacking(&self, hold: &Hold) -> Result<Unpacking, TransferError> {

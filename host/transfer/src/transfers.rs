@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use transom_diff::Ahead;
 use transom_meta::images::Image;
 use transom_meta::kv::Pending;
 use transom_meta::{Caller, Metadata};
@@ -22,6 +23,7 @@ pub struct Transfers {
     metadata: Metadata,
     unpacker: Option<Unpacker>,
     verifiers: Verifiers,
+    ahead: Option<Ahead>,
     turns: Arc<Semaphore>,
 }
 
@@ -33,6 +35,7 @@ impl Transfers {
             metadata,
             unpacker,
             verifiers: Verifiers::default(),
+            ahead: None,
             turns: Arc::new(Semaphore::new(limits::TRANSFERS)),
         }
     }
@@ -41,6 +44,13 @@ impl Transfers {
     #[must_use]
     pub fn verified_by(mut self, verifiers: Verifiers) -> Transfers {
         self.verifiers = verifiers;
+        self
+    }
+
+    /// The same, where layers of archives are unpacked while they arrive.
+    #[must_use]
+    pub fn unpacking_ahead(mut self, ahead: Option<Ahead>) -> Transfers {
+        self.ahead = ahead;
         self
     }
 
@@ -108,6 +118,7 @@ impl Transfers {
             let _turn = self.turn().await?;
             let import = import::Import {
                 metadata: &self.metadata,
+                ahead: self.ahead.as_ref(),
                 unpacker: self.unpacker.as_ref(),
                 options,
                 into,

@@ -1,9 +1,8 @@
 //! `containerd.services.content.v1.Content`, over the metadata or straight over the blobs.
 //!
-//! [`backend`] is what both have in common, [`flat`] the blobs alone, [`ingest`] a writer of either, `write` the state machine of the write stream, `ahead` what is unpacked beside it, `read`
+//! [`backend`] is what both have in common, [`flat`] the blobs alone, [`ingest`] a writer of either, `write` the state machine of the write stream, `read`
 //! and `list` the streams out.
 
-mod ahead;
 pub mod backend;
 pub mod flat;
 pub mod ingest;

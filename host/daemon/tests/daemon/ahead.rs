@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tempfile::TempDir;
 use transom_api::content::{WriteAction, WriteContentRequest};
+use transom_api::snapshots::StatSnapshotRequest;
+use transom_api::snapshots::snapshots_client::SnapshotsClient;
+use transom_api::transfer_types::{ImageStore, UnpackConfiguration};
 use transom_api::types::Mount;
 use transom_tests::needs::require_root;
 use transom_tests::sample::Compression;
@@ -15,7 +18,9 @@ use transom_tests::tree::{self, Tree};
 
 use crate::blobs::{Write, commit};
 use crate::layers::{Layer, TAR, TAR_GZIP, TAR_ZSTD, ask, bind, folder, gzip, overlay, request};
-use crate::rig::{Rig, sha256};
+use crate::rig::{Rig, here, sha256};
+use crate::transfer::prefix;
+use crate::transfer_client::{image_of, import};
 
 async fn rig(ahead: bool) -> Rig {
     let change = |config: &mut transomd::config::Config| {
@@ -278,6 +283,39 @@ async fn what_is_not_a_layer_or_not_whole_leaves_nothing() {
         (counted(&rig, "used").await, counted(&rig, "failed").await),
         (0, 3)
     );
+}
+
+#[tokio::test]
+async fn layers_of_an_archive_that_the_daemon_imports_are_unpacked_ahead() {
+    if !require_root() {
+        return;
+    }
+    let rig = rig(true).await;
+    let tar = Layer::new()
+        .folder("d", 0o750)
+        .file("d/f", &noise(4_000_000, 7))
+        .end();
+    let layers = [(TAR_GZIP, gzip(&tar))];
+    let archive = image_of("registry.test/ahead:1", &[sha256(&tar)], &layers);
+    let into = ImageStore {
+        extra_references: prefix("unused", [true, false, false]).into_iter().collect(),
+        unpacks: vec![UnpackConfiguration {
+            platform: None,
+            snapshotter: "overlayfs".to_owned(),
+        }],
+        ..ImageStore::default()
+    };
+    import(&rig, archive, &into).await.expect("it is imported");
+    assert_eq!(counted(&rig, "used").await, 1);
+    let request = StatSnapshotRequest {
+        snapshotter: "overlayfs".to_owned(),
+        key: sha256(&tar),
+    };
+    let found = SnapshotsClient::new(rig.channel.clone())
+        .stat(here(request))
+        .await;
+    found.expect("its only layer is a snapshot");
+    emptied(&rig).await;
 }
 
 #[tokio::test]

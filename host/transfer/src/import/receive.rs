@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::{Bytes, BytesMut};
 use tokio::task::JoinSet;
+use transom_diff::Ahead;
 use transom_image::limits::{LAYOUT_FILE_BYTES_MAX, LISTING_BYTES_MAX};
 use transom_image::source::docker::DockerEntry;
 use transom_meta::content::Writer;
@@ -12,6 +13,7 @@ use transom_oci::{Algorithm, Digest};
 
 use super::archive::{self, Feed, Item};
 use super::early::Early;
+use crate::along::Along;
 use crate::bytes::ByteSource;
 use crate::document;
 use crate::error::TransferError;
@@ -91,6 +93,7 @@ pub(super) struct Receiver<'a> {
     metadata: &'a Metadata,
     caller: &'a Caller,
     progress: &'a dyn ProgressSink,
+    ahead: Option<Ahead>,
     /// Makes refs of this import its own.
     random: u64,
     numbers: u64,
@@ -130,6 +133,8 @@ struct Blob {
     size: u64,
     expected: Option<Digest>,
     writer: Writer,
+    written: u64,
+    along: Along,
     chunk: BytesMut,
 }
 
@@ -138,12 +143,14 @@ impl<'a> Receiver<'a> {
         metadata: &'a Metadata,
         caller: &'a Caller,
         progress: &'a dyn ProgressSink,
+        ahead: Option<Ahead>,
     ) -> Receiver<'a> {
         use std::hash::{BuildHasher, Hasher};
         Receiver {
             metadata,
             caller,
             progress,
+            ahead,
             // The standard library seeds it from the system.
             random: std::hash::RandomState::new().build_hasher().finish(),
             numbers: 0,
@@ -260,6 +267,8 @@ impl<'a> Receiver<'a> {
             size,
             expected,
             writer,
+            written: 0,
+            along: Along::new(self.ahead.clone()),
             chunk: BytesMut::new(),
         };
         if shared {
@@ -328,11 +337,15 @@ impl<'a> Receiver<'a> {
                 size,
                 expected,
                 mut writer,
+                mut along,
                 ..
             } = blob;
             let committed = writer.commit(Some(size), expected.as_ref(), Labels::new()).await;
             let digest = match committed {
-                Ok(record) => record.digest,
+                Ok(record) => {
+                    along.committed(&record.digest);
+                    record.digest
+                }
                 // This namespace has it, and now the lease, too.
                 Err(Error::AlreadyExists { .. }) => match expected {
                     Some(digest) => digest,
@@ -400,7 +413,7 @@ impl<'a> Receiver<'a> {
 impl Blob {
     async fn write(&mut self, bytes: Bytes) -> Result<(), TransferError> {
         if self.chunk.is_empty() && bytes.len() >= limits::CHUNK_BYTES / 2 {
-            return Ok(self.writer.write(bytes).await?);
+            return self.put(bytes).await;
         }
         self.chunk.extend_from_slice(&bytes);
         if self.chunk.len() >= limits::CHUNK_BYTES {
@@ -411,7 +424,15 @@ impl Blob {
 
     async fn flush(&mut self) -> Result<(), TransferError> {
         let chunk = self.chunk.split().freeze();
-        Ok(self.writer.write(chunk).await?)
+        self.put(chunk).await
+    }
+
+    async fn put(&mut self, bytes: Bytes) -> Result<(), TransferError> {
+        self.written += bytes.len() as u64;
+        self.writer.write(bytes).await?;
+        let partial = || self.writer.partial().ok().flatten();
+        self.along.written(self.written, self.size, partial);
+        Ok(())
     }
 }
 

@@ -10,8 +10,8 @@ use tonic::{Status, Streaming};
 use transom_api::content::{WriteAction, WriteContentRequest, WriteContentResponse};
 use transom_meta::{Class, Error};
 use transom_oci::Digest;
+use transom_transfer::along::Along;
 
-use super::ahead::Along;
 use super::backend::Who;
 use super::ingest::Ingest;
 use super::{Shared, digest, length};
@@ -80,7 +80,7 @@ impl<'s> Session<'s> {
             ingest: Some(opened.map_err(|e| status::of(&e))?),
             total,
             expected,
-            along: Along::new(shared.ahead.clone(), &first.r#ref),
+            along: Along::new(shared.ahead.clone().filter(|_| is_layers(&first.r#ref))),
             answer: WriteContentResponse::default(),
         })
     }
@@ -186,7 +186,8 @@ impl<'s> Session<'s> {
             self.shared.metrics.ingested(message.data.len());
             self.answer.offset += length(message.data.len() as u64);
             if let (Some(ingest), Some(total)) = (&self.ingest, self.total) {
-                self.along.written(ingest, end, total);
+                let partial = || ingest.partial().ok().flatten();
+                self.along.written(end, total, partial);
             }
         }
         Ok(())
@@ -232,6 +233,14 @@ impl<'s> Session<'s> {
     fn ingest_mut(&mut self) -> Result<&mut Ingest, Status> {
         self.ingest.as_mut().ok_or_else(closed)
     }
+}
+
+/// Whether a ref is one that containerd's clients give layers, when they pull (`layer-sha256:…`) and when they import (`tar-…`): these
+/// are mostly unpacked next. What else is written, such as a build's cache, is not.
+fn is_layers(reference: &str) -> bool {
+    ["layer-", "tar-"]
+        .iter()
+        .any(|start| reference.starts_with(start))
 }
 
 fn closed() -> Status {
