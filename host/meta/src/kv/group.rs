@@ -261,13 +261,9 @@ impl<E: Engine> Writer<E> {
         if committed == 0 {
             return;
         }
-        if let Err(error) = self.apply(&mut batch) {
+        if let Err(error) = self.apply(&mut batch, committed) {
             return self.fail(batch, &error);
         }
-        self.shared
-            .counters
-            .transactions
-            .fetch_add(committed, Ordering::Relaxed);
         batch.announce(&self.shared.changes);
         batch.confirm();
     }
@@ -277,15 +273,19 @@ impl<E: Engine> Writer<E> {
         guarded(|| batch.check(&self.shared.engine))
     }
 
-    fn apply(&mut self, batch: &mut Batch) -> Result<(), KvError> {
+    /// Writes `committed` transactions, and counts them before any of them is answered.
+    fn apply(&mut self, batch: &mut Batch, committed: u64) -> Result<(), KvError> {
         let durability = batch.durability();
+        let transactions = &self.shared.counters.transactions;
         if durability == Durability::Eventual {
             guarded(|| self.shared.engine.apply(batch.writes(), durability))?;
+            transactions.fetch_add(committed, Ordering::Relaxed);
             self.unflushed.get_or_insert_with(Instant::now);
             return Ok(());
         }
         self.timed(|engine| {
             engine.apply(batch.writes(), durability)?;
+            transactions.fetch_add(committed, Ordering::Relaxed);
             batch.confirm_eventual();
             engine.flush()
         })?;
