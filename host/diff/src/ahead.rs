@@ -162,10 +162,14 @@ impl Ahead {
             steps,
             cancel: cancel.clone(),
         };
-        let worker = Arc::clone(shared);
+        let ending = Ending {
+            shared: Arc::clone(shared),
+            number,
+            done: Some(Err("the thread panicked".to_owned())),
+        };
         shared.workers.run(move || {
-            let done = job.run(&worker.workers, &worker.pool);
-            worker.ended(number, done);
+            let done = job.run(&ending.shared.workers, &ending.shared.pool);
+            ending.with(done);
         });
         Some(Guess {
             shared: Arc::clone(shared),
@@ -255,13 +259,37 @@ impl Drop for Guess {
     }
 }
 
+/// Work on a layer, which ends however it ends.
+struct Ending {
+    shared: Arc<Shared>,
+    number: u64,
+    done: Option<Done>,
+}
+
+/// What became of a layer, or why nothing did.
+type Done = Result<Box<LayerReport<ApplyReport>>, String>;
+
+impl Ending {
+    fn with(mut self, done: Done) {
+        self.done = Some(done);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            self.shared.ended(self.number, done);
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One is done, or failed; that is nobody's business but a log's.
-    fn ended(&self, number: u64, done: Result<Box<LayerReport<ApplyReport>>, String>) {
+    fn ended(&self, number: u64, done: Done) {
         let mut state = self.lock();
         state.at_work -= 1;
         let failed = match done {
@@ -375,5 +403,28 @@ mod tests {
             ahead.claim(&digest(), &now, &Cancel::new()).is_some(),
             "it is kept"
         );
+    }
+    #[test]
+    fn one_that_fails_leaves_its_place_to_others() {
+        struct Panics;
+        impl Read for Panics {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                panic!("on purpose")
+            }
+        }
+        let settings = LiveSettings::default();
+        let Some((_folder, ahead)) = opened(&settings) else {
+            return;
+        };
+        for failed in 1..=3 {
+            let guess = ahead.begin(1024, |_| Box::new(Panics));
+            guess.expect("there is a place").committed(&digest());
+            while ahead.stats().failed < failed {
+                std::thread::yield_now();
+            }
+        }
+        assert!(ahead.shared.lock().layers.is_empty());
+        let refused = ahead.begin(u64::MAX, |_| unreachable!("no disk has room for it"));
+        assert!(refused.is_none());
     }
 }

@@ -20,5 +20,5 @@ pub const AHEAD_ROOM_BYTES: u64 = 2 << 30;
 /// on the way.
 pub const AHEAD_RATIO: u64 = 4;
 
-/// After how many bytes of the blob the room is looked at again: with the highest ratio of real layers that is a fraction of the room.
-pub const AHEAD_LOOK_BYTES: u64 = 16 << 20;
+/// After how many bytes of the tar the room is looked at again: a small part of what must be left.
+pub const AHEAD_LOOK_BYTES: usize = 64 << 20;

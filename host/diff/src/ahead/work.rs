@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
 use transom_layer::apply::{self as tar, ApplyOptions, ApplyReport, Ownership, WhiteoutFormat};
 use transom_layer::buffer::Pool;
 use transom_layer::cancel::Cancel;
 use transom_layer::chain::Step;
+use transom_layer::pipe::Input;
 use transom_layer::pump::{self, LayerReport};
 use transom_layer::stage::HandlerKind;
+use transom_layer::tar::{ChunkSource, SourceError};
 use transom_layer::workers::Workers;
 use transom_oci::media_type::DOCKER_LAYER_GZIP;
 use transom_oci::{Algorithm, Descriptor, Digest};
@@ -48,7 +51,9 @@ pub(super) fn has_room(folder: &Path, blob: u64) -> bool {
     rustix::fs::statvfs(folder).is_ok_and(|disk| {
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         let kept = AHEAD_ROOM_BYTES.min(bytes(disk.f_blocks) / 10);
-        bytes(disk.f_bavail) >= blob.saturating_mul(AHEAD_RATIO).saturating_add(kept)
+        // Some file systems have no limit on files.
+        let has_inodes = disk.f_files == 0 || disk.f_favail >= disk.f_files / 10;
+        has_inodes && bytes(disk.f_bavail) >= blob.saturating_mul(AHEAD_RATIO).saturating_add(kept)
     })
 }
 
@@ -61,11 +66,7 @@ impl Job {
         // Its digest is not known yet; whoever writes the blob finds out whether it is right.
         let descriptor = Descriptor::new(DOCKER_LAYER_GZIP, Digest::of(Algorithm::Sha256, b""), self.size);
         let layer = pump::Layer {
-            blob: Box::new(Roomy {
-                blob: self.blob,
-                folder: self.path,
-                until: AHEAD_LOOK_BYTES,
-            }),
+            blob: self.blob,
             descriptor: &descriptor,
             verify: false,
             steps: &self.steps,
@@ -83,29 +84,37 @@ impl Job {
             parents: Vec::new(),
             limits: self.settings.apply,
         };
-        let report = pump::run(layer, move |input| tar::apply(input, root.as_fd(), &options));
+        let report = pump::run(layer, move |input| {
+            let mut source = Roomy {
+                input,
+                folder: &self.path,
+                until: AHEAD_LOOK_BYTES,
+            };
+            tar::apply(&mut source, root.as_fd(), &options)
+        });
         report.map(Box::new).map_err(|error| error.to_string())
     }
 }
 
-/// A blob that is read on only while the disk has room.
-struct Roomy {
-    blob: Box<dyn Read + Send>,
-    folder: PathBuf,
+/// A tar that is read on only while the disk has room.
+struct Roomy<'i> {
+    input: &'i mut Input,
+    folder: &'i Path,
     /// Bytes until the next look.
-    until: u64,
+    until: usize,
 }
 
-impl Read for Roomy {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl ChunkSource for Roomy<'_> {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, SourceError> {
         if self.until == 0 {
-            if !has_room(&self.folder, 0) {
-                return Err(io::ErrorKind::StorageFull.into());
+            if !has_room(self.folder, 0) {
+                return Err(SourceError::new(io::Error::from(io::ErrorKind::StorageFull)));
             }
             self.until = AHEAD_LOOK_BYTES;
         }
-        let read = self.blob.read(buffer)?;
-        self.until = self.until.saturating_sub(read as u64);
-        Ok(read)
+        let chunk = ChunkSource::next_chunk(self.input)?;
+        let length = chunk.as_ref().map_or(0, Bytes::len);
+        self.until = self.until.saturating_sub(length);
+        Ok(chunk)
     }
 }
