@@ -63,10 +63,10 @@ fn cargo_build(guests: &Guests, names: &[String], out: &Path) -> Command {
     }
     // A folder of its own: another compiler would throw away what the host has built.
     command.arg("--target-dir").arg(out).current_dir(workspace_dir());
-    // Flags meant for the host.
+    // In place of flags meant for the host.
     command
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        .env("CARGO_ENCODED_RUSTFLAGS", transom_guests::RUST_FLAGS);
     if let Guests::Debian(rust) = guests {
         command
             .arg("-Zbuild-std=std,panic_abort")

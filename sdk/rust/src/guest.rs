@@ -5,6 +5,13 @@
 //! [`register_filter!`]: crate::register_filter
 //! [`register_driver!`]: crate::register_driver
 
+/// The standard library's allocator, of a later version: it begins with the memory that a component has, which the linker makes large
+/// enough for most jobs. One that grows for each job has the host change the protection of pages twice, and other cores wait
+/// for that.
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 #[cfg(target_arch = "wasm32")]
 mod component;
 #[cfg(target_arch = "wasm32")]

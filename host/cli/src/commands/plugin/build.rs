@@ -73,9 +73,9 @@ fn compile(folder: &Path) -> Result<PathBuf, Failure> {
     let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--release", "--target", TARGET])
         .arg("--message-format=json-render-diagnostics")
-        // Flags meant for programs of this machine.
+        // In place of flags meant for programs of this machine.
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", transom_guests::RUST_FLAGS)
         .current_dir(folder)
         .stdout(Stdio::piped())
         .spawn()
