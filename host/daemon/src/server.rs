@@ -320,7 +320,7 @@ impl Opening<'_> {
     }
 
     fn content(&self, backend: Backend, ahead: Option<Ahead>) -> content::Service {
-        content::Service::unpacking(
+        content::Service::new(
             backend,
             &self.config.limits,
             self.metrics.clone(),
@@ -382,23 +382,20 @@ impl Opening<'_> {
     async fn layers(&self) -> Result<Layers, Failure> {
         let settings = self.plugins.settings().clone();
         let folder = places::mounts(&self.config.root);
+        let (config, live) = (self.config.clone(), settings.clone());
         let open = move || {
             let temp = TempMounts::new(&folder)?;
             for kept in temp.clean()? {
                 tracing::warn!(error = %kept, "could not remove what a crash left");
             }
-            Ok::<_, Failure>(temp)
+            Ok::<_, Failure>((temp, unpacked::open(&config, live)))
         };
-        let temp = joined(tokio::task::spawn_blocking(open).await)?;
-        let ahead = unpacked::open(self.config, settings.clone()).await;
+        let (temp, ahead) = joined(tokio::task::spawn_blocking(open).await)?;
         if let Some(ahead) = &ahead {
             self.metrics.ahead(ahead.clone());
+            unpacked::tidy(ahead.clone());
         }
-        let walking = Walking::new(settings, temp);
-        let walking = match &ahead {
-            Some(ahead) => walking.with_ahead(ahead.clone()),
-            None => walking,
-        };
+        let walking = Walking::new(settings, temp).with_ahead(ahead.clone());
         // There is but one, which the configuration has checked.
         let differs = Differs::new(vec![Arc::new(walking)]);
         Ok(Layers { differs, ahead })

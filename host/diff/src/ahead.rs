@@ -69,6 +69,12 @@ struct State {
     stats: AheadStats,
 }
 
+impl State {
+    fn has_place(&self, at_once: usize) -> bool {
+        !self.distrusted && self.at_work < at_once && self.layers.len() < AHEAD_LAYERS
+    }
+}
+
 /// One layer.
 #[derive(Debug)]
 struct Layer {
@@ -122,17 +128,17 @@ impl Ahead {
         (self.shared.workers.clone(), self.shared.pool.clone())
     }
 
+    /// Whether another layer would be begun, as far as that can be told without a look at it.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.shared.lock().has_place(self.shared.at_once)
+    }
+
     /// Begins with a layer of so many bytes, of which `open` gives a reader; a read waits for bytes until it is cancelled, and the end is
     /// one only if the blob is whole. `None` if that should not be done now: too many are under way, the disk has
     /// too little room, layers pass through processors, or the last layer was unpacked for nothing. It may be asked again for the same layer.
     pub fn begin(&self, size: u64, open: impl FnOnce(&Cancel) -> Box<dyn Read + Send>) -> Option<Guess> {
         let shared = &self.shared;
-        let has_place = |state: &State| {
-            !state.distrusted && state.at_work < shared.at_once && state.layers.len() < AHEAD_LAYERS
-        };
-        if !has_place(&shared.lock()) {
-            return None;
-        }
         let settings = shared.settings.now();
         let steps = work::steps(&settings)?;
         if !work::has_room(&shared.folder, size) {
@@ -140,7 +146,7 @@ impl Ahead {
         }
         let (cancel, path) = (Cancel::new(), shared.folder.join(crate::fresh()));
         let mut state = shared.lock();
-        if !has_place(&state) {
+        if !state.has_place(shared.at_once) {
             return None;
         }
         state.next += 1;

@@ -186,9 +186,7 @@ impl Work<'_> {
             return DiffError::Cancelled;
         }
         let media_type = &self.request.descriptor.media_type;
-        let is_unread = self.steps.len() == 1
-            && self.steps[0].handler.kind() == transom_layer::stage::HandlerKind::Native
-            && needs_processor(media_type);
+        let is_unread = is_built_in(self.steps) && needs_processor(media_type);
         let hint = match &source {
             PumpError::Sink(ApplyError::Tar(_)) if is_unread => {
                 format!("; nothing built in reads {media_type}: configure a processor that accepts it")

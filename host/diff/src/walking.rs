@@ -102,9 +102,11 @@ impl Walking {
 
     /// The same, which takes layers that were unpacked ahead, and shares threads and buffers with who does that.
     #[must_use]
-    pub fn with_ahead(mut self, ahead: Ahead) -> Walking {
-        (self.workers, self.pool) = ahead.machinery();
-        self.ahead = Some(ahead);
+    pub fn with_ahead(mut self, ahead: Option<Ahead>) -> Walking {
+        if let Some(ahead) = &ahead {
+            (self.workers, self.pool) = ahead.machinery();
+        }
+        self.ahead = ahead;
         self
     }
 

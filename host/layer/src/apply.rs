@@ -39,6 +39,7 @@ use transom_sys::{Errno, Linux, OFlags, PrivateUmask, Sys};
 pub use error::ApplyError;
 pub use limits::ApplyLimits;
 pub use report::{ApplyReport, Counts, Warning, Warnings};
+pub use whiteout::OVERLAY_OPAQUE;
 
 use crate::tar::ChunkSource;
 
@@ -126,6 +127,14 @@ pub fn adopt(
     folders: &BTreeMap<u64, Vec<u8>>,
 ) -> Result<bool, Errno> {
     parents::adopt(&Linux, root, parents, folders)
+}
+
+/// Whether the folder gives something on to what is created in it: its group, or an ACL.
+///
+/// # Errors
+/// The kernel's refusal to look at it.
+pub fn gives_on(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
+    folders::gives_on(&Linux, folder)
 }
 
 /// Removes everything in the folder `root`, by descriptor and without following links: for cleaning up after a failed

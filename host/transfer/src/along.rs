@@ -42,7 +42,7 @@ impl Along {
             State::No => {}
             State::Unpacking(arriving, _) => arriving.written(bytes),
             State::Undecided(_) if total < AHEAD_FROM_BYTES || is_late(bytes, total) => self.lost(),
-            State::Undecided(_) if bytes < FIRST_BYTES as u64 => {}
+            State::Undecided(ahead) if bytes < FIRST_BYTES as u64 || !ahead.has_place() => {}
             State::Undecided(ahead) => self.state = begun(ahead, bytes, total, partial()),
         }
     }

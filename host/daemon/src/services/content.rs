@@ -50,15 +50,9 @@ struct Shared {
 }
 
 impl Service {
-    /// A service over a backend.
+    /// A service over a backend; with `ahead` it has layers unpacked while clients write them.
     #[must_use]
-    pub fn new(backend: Backend, limits: &Limits, metrics: Metrics, shutdown: Shutdown) -> Service {
-        Service::unpacking(backend, limits, metrics, shutdown, None)
-    }
-
-    /// The same, which has layers unpacked while clients write them.
-    #[must_use]
-    pub fn unpacking(
+    pub fn new(
         backend: Backend,
         limits: &Limits,
         metrics: Metrics,

@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{RenameFlags, XattrFlags};
-use transom_layer::apply::{self as tar, ApplyReport, WhiteoutFormat};
+use transom_layer::apply::{self as tar, ApplyReport, OVERLAY_OPAQUE, WhiteoutFormat};
 use transom_layer::native;
 use transom_layer::pump::LayerReport;
 use transom_layer::workers::Workers;
@@ -14,12 +14,6 @@ use transom_sys::{Errno, Linux, Sys as _};
 
 use crate::apply::open;
 use crate::place::Folder;
-
-/// The mark of a folder that hides what is below.
-const OPAQUE: &[u8] = b"trusted.overlay.opaque";
-
-/// The bit of a folder's mode that gives its group on.
-const SETGID: u32 = 0o2000;
 
 /// An unpacked layer. Dropping it removes it, in the background.
 pub(crate) struct Tree {
@@ -67,8 +61,8 @@ impl Tree {
             let name = entry.map_err(failed)?.file_name();
             rustix::fs::renameat_with(from.as_fd(), &name, root, &name, RenameFlags::NOREPLACE)?;
         }
-        match Linux.getxattr(from.as_fd(), OPAQUE) {
-            Ok(value) => Linux.fsetxattr(root, OPAQUE, &value, XattrFlags::empty()),
+        match Linux.getxattr(from.as_fd(), OVERLAY_OPAQUE) {
+            Ok(value) => Linux.fsetxattr(root, OVERLAY_OPAQUE, &value, XattrFlags::empty()),
             Err(_) => Ok(()),
         }
     }
@@ -93,12 +87,7 @@ fn fits(report: &LayerReport<ApplyReport>, folder: &Folder, media_type: &str) ->
 
 /// Whether `root` gives nothing on to what is created in it, and is empty.
 fn takes(root: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let gives_on = Linux.fstat(root)?.st_mode & SETGID != 0
-        || Linux
-            .listxattr(root)?
-            .iter()
-            .any(|key| key == b"system.posix_acl_default");
-    Ok(!gives_on && tar::is_empty(root)?)
+    Ok(!tar::gives_on(root)? && tar::is_empty(root)?)
 }
 
 impl Drop for Tree {

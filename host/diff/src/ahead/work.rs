@@ -24,7 +24,7 @@ use crate::apply::open;
 use crate::limits::{AHEAD_LOOK_BYTES, AHEAD_RATIO, AHEAD_ROOM_BYTES};
 use crate::walking::Settings;
 
-/// A layer and where it goes for now.
+/// A layer and the folder in which it waits to be asked for.
 pub(super) struct Job {
     pub(super) blob: Box<dyn Read + Send>,
     pub(super) size: u64,

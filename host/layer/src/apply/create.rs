@@ -7,7 +7,7 @@ use transom_sys::{Errno, FileType, OFlags, Sys};
 
 use super::attributes::{Actual, Target, Wanted};
 use super::error::ApplyError;
-use super::folders::Folder;
+use super::folders::{Folder, SETGID};
 use super::later::Finish;
 use super::name::split;
 use super::worker::{Place, Worker};
@@ -18,8 +18,6 @@ const PERMISSIONS: u32 = 0o777;
 
 /// What a folder's owner needs to create something in it.
 const OWNER_ALL: u32 = 0o700;
-
-const SETGID: u32 = 0o2000;
 
 /// The largest device numbers that Linux keeps: twelve and twenty bits. It would cut larger ones off without a word, and
 /// make another device.

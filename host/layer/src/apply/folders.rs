@@ -12,7 +12,7 @@ use super::name::split;
 use super::resolve::{Make, Resolver, or_root};
 
 /// The setgid bit of a folder, which gives its group to what is created in it.
-const SETGID: u32 = 0o2000;
+pub(super) const SETGID: u32 = 0o2000;
 
 /// An open folder.
 pub(super) struct Folder<'r> {
@@ -53,6 +53,11 @@ impl Folder<'_> {
             default_acl,
         }))
     }
+}
+
+/// Whether the folder gives something on to what is created in it: its group, or an ACL.
+pub(super) fn gives_on<S: Sys>(sys: &S, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(sys.fstat(fd)?.st_mode & SETGID != 0 || has_default_acl(sys, fd))
 }
 
 /// Whether the folder has a default ACL. Where that cannot be told there is none.

@@ -7,16 +7,13 @@ use std::path::{Path, PathBuf};
 
 use transom_sys::{Errno, OFlags, Sys, Times, Timespec, XattrFlags};
 
-use super::folders::has_default_acl;
+use super::folders::gives_on;
 use super::name::split;
 use super::resolve::{Resolver, or_root};
 use super::{ApplyOptions, Ownership};
 
 /// The mode of a folder that nothing is known about, as containerd's.
 const MODE: u32 = 0o755;
-
-/// The bit of a folder's mode that gives its group on.
-const SETGID: u32 = 0o2000;
 
 /// Makes the folder `name` in `dir`, whose path from the root is `names`, as the first lower layer that has it shows it. Gives
 /// its inode and that path.
@@ -54,8 +51,7 @@ pub(super) fn adopt<S: Sys>(
         let Some(found) = first(sys, &resolver, root, parents, path)? else {
             continue;
         };
-        let stat = sys.fstat(found.as_fd())?;
-        if stat.st_mode & SETGID != 0 || has_default_acl(sys, found.as_fd()) {
+        if gives_on(sys, found.as_fd())? {
             return Ok(false);
         }
         let above = match resolver.folder(root, up, None) {

@@ -12,7 +12,7 @@ use super::{Ownership, WhiteoutFormat};
 use crate::tar::Entry;
 
 /// The mark of an opaque folder for overlayfs.
-const OVERLAY_OPAQUE: &[u8] = b"trusted.overlay.opaque";
+pub const OVERLAY_OPAQUE: &[u8] = b"trusted.overlay.opaque";
 
 impl<S: Sys> Worker<'_, S> {
     /// Hides `hidden`, which stands in the same folder as the whiteout.

@@ -1,5 +1,6 @@
 //! What overlayfs writes into the folders of its layers (Linux, Documentation/filesystems/overlayfs.rst).
 
+use crate::apply::OVERLAY_OPAQUE;
 use std::os::fd::BorrowedFd;
 
 use transom_sys::{Errno, FileType, Stat, Sys};
@@ -18,7 +19,7 @@ pub enum OverlayMarks {
 /// One mark's two names.
 type Key = (&'static [u8], &'static [u8]);
 
-const OPAQUE: Key = (b"trusted.overlay.opaque", b"user.overlay.opaque");
+const OPAQUE: Key = (OVERLAY_OPAQUE, b"user.overlay.opaque");
 const WHITEOUT: Key = (b"trusted.overlay.whiteout", b"user.overlay.whiteout");
 const REDIRECT: Key = (b"trusted.overlay.redirect", b"user.overlay.redirect");
 const METACOPY: Key = (b"trusted.overlay.metacopy", b"user.overlay.metacopy");

@@ -133,7 +133,6 @@ struct Blob {
     size: u64,
     expected: Option<Digest>,
     writer: Writer,
-    written: u64,
     along: Along,
     chunk: BytesMut,
 }
@@ -267,7 +266,6 @@ impl<'a> Receiver<'a> {
             size,
             expected,
             writer,
-            written: 0,
             along: Along::new(self.ahead.clone()),
             chunk: BytesMut::new(),
         };
@@ -428,10 +426,10 @@ impl Blob {
     }
 
     async fn put(&mut self, bytes: Bytes) -> Result<(), TransferError> {
-        self.written += bytes.len() as u64;
         self.writer.write(bytes).await?;
         let partial = || self.writer.partial().ok().flatten();
-        self.along.written(self.written, self.size, partial);
+        self.along
+            .written(self.writer.status()?.offset, self.size, partial);
         Ok(())
     }
 }
